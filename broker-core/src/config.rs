@@ -1,0 +1,72 @@
+//! What a node is told about itself and the limits it keeps. Times follow Kafka's and AutoMQ's
+//! defaults; the sizes are per node, for a simulated cluster lives on kilobytes where a real one
+//! lives on megabytes.
+
+use alloc::vec::Vec;
+
+use crate::ids::{NodeId, ZoneId};
+use crate::time::Dur;
+
+/// A controller's configuration.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ControllerConfig {
+    /// Its own id.
+    pub node: NodeId,
+    /// All voters, itself included.
+    pub voters: Vec<NodeId>,
+}
+
+/// A broker's configuration.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct BrokerConfig {
+    /// Its own id.
+    pub node: NodeId,
+    /// Where it runs.
+    pub zone: ZoneId,
+    /// The controllers.
+    pub controllers: Vec<NodeId>,
+    /// Its limits.
+    pub limits: BrokerLimits,
+}
+
+/// A broker's limits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BrokerLimits {
+    /// A WAL bulk is closed when it holds this many bytes …
+    pub wal_bulk_bytes_max: u64,
+    /// … or this long after its first record (AutoMQ: 250 ms, floor 10 ms).
+    pub wal_bulk_interval: Dur,
+    /// WAL puts in flight side by side.
+    pub wal_puts_in_flight_max: usize,
+    /// Records appended and not yet confirmed, in bytes; then appends wait.
+    pub wal_unconfirmed_bytes_max: u64,
+    /// Confirmed and not yet committed bytes; then appends wait.
+    pub upload_backlog_bytes_max: u64,
+    /// A block is sealed for upload at this size …
+    pub upload_block_bytes_max: u64,
+    /// … or this long after its first record.
+    pub upload_block_interval: Dur,
+    /// Log cache: committed data is dropped, oldest first, above this many bytes.
+    pub cache_bytes_max: u64,
+    /// Produces waiting for room in the WAL; one more is answered `ThrottlingQuotaExceeded`.
+    pub produce_queue_max: usize,
+    /// Largest record batch accepted unless the topic says otherwise.
+    pub batch_bytes_max: u32,
+}
+
+impl Default for BrokerLimits {
+    fn default() -> Self {
+        Self {
+            wal_bulk_bytes_max: 8 << 20,
+            wal_bulk_interval: Dur::ms(250),
+            wal_puts_in_flight_max: 8,
+            wal_unconfirmed_bytes_max: 64 << 20,
+            upload_backlog_bytes_max: 512 << 20,
+            upload_block_bytes_max: 128 << 20,
+            upload_block_interval: Dur::secs(10),
+            cache_bytes_max: 512 << 20,
+            produce_queue_max: 1_024,
+            batch_bytes_max: 1 << 20,
+        }
+    }
+}

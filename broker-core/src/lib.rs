@@ -1,0 +1,19 @@
+//! The broker core: the state machines of a Kafka-compatible broker on shared storage.
+//!
+//! Value in, value out. This crate never reads a clock, a file, a socket or a random source, starts
+//! no thread, prints nothing and has no randomly ordered map; [`step`] is the whole contract.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod config;
+pub mod ids;
+pub mod metadata;
+pub mod mutants;
+pub mod peer;
+pub mod probe;
+pub mod protocol;
+pub mod quorum;
+pub mod step;
+pub mod time;

@@ -1,0 +1,221 @@
+//! The planted bugs of the core: a registry, and a bitset that switches them on at run time.
+//!
+//! Without the feature `mutants` the set is a zero-sized value that is always empty, and every
+//! planted bug vanishes from the binary. Each row says where the bug was seen in the real world and
+//! which properties must notice it.
+
+/// One planted bug.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MutantRow {
+    /// The bug.
+    pub mutant: Mutant,
+    /// Stable name, as commands and plans use it.
+    pub id: &'static str,
+    /// What the core does wrong.
+    pub what: &'static str,
+    /// Where it was seen.
+    pub provenance: &'static str,
+    /// Properties of which one must fire.
+    pub properties: &'static [&'static str],
+}
+
+macro_rules! mutants {
+    ($($variant:ident = $id:literal, $what:literal, $provenance:literal,
+        [$($property:literal),+];)*) => {
+        /// The planted bugs, by name.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Mutant {
+            $(#[doc = $what] $variant,)*
+        }
+
+        /// All planted bugs of the core.
+        pub const REGISTRY: &[MutantRow] = &[$(MutantRow {
+            mutant: Mutant::$variant,
+            id: $id,
+            what: $what,
+            provenance: $provenance,
+            properties: &[$($property),+],
+        }),*];
+    };
+}
+
+mutants! {
+    QuorumHwPriorEpoch = "quorum-hw-prior-epoch",
+        "the high watermark rises to the epoch's start before an own-epoch entry is replicated",
+        "KAFKA-12619", ["R3", "R5"];
+    QuorumRestartAsLeader = "quorum-restart-as-leader",
+        "a leader that restarts leads on in the same epoch",
+        "KAFKA-10527", ["R1", "R2", "R3", "R4"];
+    QuorumAckBeforeFsync = "quorum-ack-before-fsync",
+        "a follower reports entries that it has not made durable",
+        "KAFKA-10533", ["R9", "R5"];
+    QuorumNoCheckQuorum = "quorum-no-check-quorum",
+        "a leader without a majority never resigns",
+        "KAFKA-15489", ["LV2"];
+    QuorumVoteNotPersisted = "quorum-vote-not-persisted",
+        "a vote is granted before it is durable",
+        "synthetic (Raft, figure 2: votedFor is persistent state)", ["R6", "R9"];
+    QuorumFetchUnvalidated = "quorum-fetch-unvalidated",
+        "the leader counts a follower's offset before checking that the logs agree",
+        "KIP-595 (validateOffsetAndEpoch comes first)", ["R5", "R3"];
+    QuorumTruncateSkipped = "quorum-truncate-skipped",
+        "a follower keeps the part of its log that diverges from the leader's",
+        "KAFKA-7164", ["R2", "R4", "R3"];
+    ControllerContinuityFirst = "controller-continuity-first",
+        "a retried commit is checked for continuity before it is found already applied",
+        "AutoMQ #1055 (067c3f0fe0)", ["O3", "LV8"];
+    ControllerEpochUnchecked = "controller-epoch-unchecked",
+        "commits, opens and closes of a stale node epoch or WAL are applied",
+        "synthetic (AutoMQ nodeEpochCheck left out)", ["O4", "C1"];
+    ControllerTargetFenced = "controller-target-fenced",
+        "a fenced broker can be chosen as leader",
+        "KAFKA-13916 (KIP-841)", ["C3"];
+    ControllerLeaderlessKept = "controller-leaderless-kept",
+        "partitions of a fenced broker are not moved",
+        "AutoMQ 44047d63d8", ["LV7"];
+    ControllerOpenUnchecked = "controller-open-unchecked",
+        "a stream opens although its last owner's data is not all committed",
+        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["L7", "W3", "O1"];
+    ControllerEpochKept = "controller-epoch-kept",
+        "a partition moves to another broker under the same leader epoch",
+        "KAFKA-15021 turned round", ["C2", "L8"];
+    ControllerSpeculativeKept = "controller-speculative-kept",
+        "uncommitted changes survive the loss of leadership",
+        "KRaft: state outside the timeline (broker lifecycle rules)", ["M1", "O4", "R4"];
+    ControllerSessionsUnseeded = "controller-sessions-unseeded",
+        "a new controller does not track the brokers it inherits",
+        "KAFKA-18138", ["LV7"];
+    ControllerEndSetBack = "controller-end-set-back",
+        "a commit found already applied sets the stream's end again",
+        "AutoMQ a458623abd", ["O5", "O3", "O1"];
+    WalAckBeforeVerify = "wal-ack-before-verify",
+        "records are acknowledged when their put is done, without checking ownership",
+        "AutoMQ ObjectWALService (ack before verify)", ["W1"];
+    WalVerifyBeforePut = "wal-verify-before-put",
+        "an ownership check that began before the put was done is taken as good",
+        "AutoMQ ObjectWALService (verify before put)", ["W1"];
+    WalClaimOverwrites = "wal-claim-overwrites",
+        "a claim is put without IfAbsent, over someone else's",
+        "AutoMQ ObjectReservationService (unconditional put)", ["W1", "L7", "W3"];
+    WalConfirmMax = "wal-confirm-max",
+        "the confirmed offset is the largest durable one, not the contiguous prefix",
+        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4"];
+    WalCacheOnPutOrder = "wal-cache-on-put-order",
+        "records reach the upload block in the order of their puts, not of the WAL",
+        "AutoMQ #3064 (3678dc2647)", ["W2", "L3"];
+    WalUnknownIsFailure = "wal-unknown-is-failure",
+        "an unanswered put counts as failed: the client hears so, and the place is used again",
+        "synthetic (MUST rule: never re-use the range with other bytes)", ["L1", "L3", "L4", "L9"];
+    WalRefusedIsDone = "wal-refused-is-done",
+        "a refused create-only put counts as success without looking whose object is there",
+        "aws-sdk-java-v2 #6580 turned round", ["W1", "L3"];
+    WalSingleDelete = "wal-single-delete",
+        "trimmed WAL objects are deleted once, so that a hedged put that lands later stays",
+        "AutoMQ feaf4f0248", ["W4", "O6"];
+    UploadTrimBeforeCommit = "upload-trim-before-commit",
+        "the WAL is trimmed when the object is uploaded, before the commit is definite",
+        "AutoMQ #205", ["W2", "L3"];
+    UploadUnconfirmed = "upload-unconfirmed",
+        "records are uploaded as soon as they are appended, before they are confirmed",
+        "Redpanda #11840", ["L5", "W1"];
+    UploadUnknownDeletes = "upload-unknown-deletes",
+        "an unanswered commit counts as failed and the object is deleted",
+        "Inkless isSafeToDeleteFile", ["O7", "L3"];
+    UploadWrongIndex = "upload-wrong-index",
+        "the index of an object gives one stream's block to the next stream",
+        "synthetic", ["O2", "L9", "L4"];
+    UploadNoBackoff = "upload-no-backoff",
+        "a throttled put is retried at once",
+        "synthetic (S3: retry after 2 s, then 4 s)", ["LV10"];
+    UploadPrepareWedges = "upload-prepare-wedges",
+        "an unanswered prepare is never asked again",
+        "AutoMQ 0e459685e3", ["LV8"];
+    RecoveryOverlapFirst = "recovery-overlap-first",
+        "of the zombie objects of a sealed epoch only the first is left out",
+        "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3", "W4", "L3"];
+    RecoverySealIgnored = "recovery-seal-ignored",
+        "objects that a zombie put after its epoch was sealed are recovered",
+        "AutoMQ 8c333115a2", ["W4", "W3"];
+    RecoveryDedupeSkipped = "recovery-dedupe-skipped",
+        "recovery starts at the oldest object and uploads what is already committed",
+        "AutoMQ automq-for-rocketmq #573", ["LV7", "O3", "L1"];
+    RecoveryFirstPage = "recovery-first-page",
+        "only the first page of the WAL's list is read",
+        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3"];
+    RecoveryHoleIgnored = "recovery-hole-ignored",
+        "the run starts at the first object found, not at the trim offset, and goes on over holes",
+        "AutoMQ efd674a7f4", ["W3", "L2", "O1", "LV7"];
+    RecoveryWithoutClaim = "recovery-without-claim",
+        "a WAL is read before it is claimed",
+        "AutoMQ failover order (acquire, then list)", ["W1", "W3", "W4", "L3"];
+    BrokerSurvivesFencing = "broker-survives-fencing",
+        "a broker that learns it is fenced goes on",
+        "AutoMQ 8f9a584b4f", ["C1"];
+    PartitionHwIsLeo = "partition-hw-is-leo",
+        "fetches see records that are not durable yet",
+        "Redpanda #3003", ["L4", "L5", "W1"];
+    PartitionHwStale = "partition-hw-stale",
+        "a new leader starts with the high watermark at the start of the last epoch",
+        "Inkless 707a85ae96", ["L6", "Q1"];
+    PartitionEpochOnAppend = "partition-epoch-on-append",
+        "the leader-epoch cache learns of an epoch at its first append, not when it begins",
+        "KAFKA-7415", ["Q2", "L8"];
+    PartitionEpochEndIsLeo = "partition-epoch-end-is-leo",
+        "OffsetForLeaderEpoch answers with the log's end for every epoch",
+        "Redpanda #5435", ["Q2"];
+    PartitionCrcUnchecked = "partition-crc-unchecked",
+        "a damaged batch is accepted",
+        "synthetic (KAFKA-18723)", ["L9"];
+    PartitionQueueReordered = "partition-queue-reordered",
+        "produces that waited for room in the WAL are let in newest first",
+        "AutoMQ S3Storage backoff queue", ["L2"];
+    PartitionListedZero = "partition-listed-zero",
+        "a timestamp lookup answers 0 when it finds nothing in the cache",
+        "Bufstream 0.1.0 (Jepsen: spurious zero offsets)", ["Q1"];
+    FetchNeverWoken = "fetch-never-woken",
+        "a delayed fetch is neither woken by data nor by its timer",
+        "AutoMQ f205638ccb", ["LV1"];
+}
+
+/// Which planted bugs are on.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct Mutants(u64);
+
+/// Which planted bugs are on: none, they are not compiled in.
+#[cfg(not(feature = "mutants"))]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct Mutants;
+
+#[cfg(feature = "mutants")]
+impl Mutants {
+    /// With `mutant` on, too.
+    #[must_use]
+    pub fn with(self, mutant: Mutant) -> Self {
+        Self(self.0 | 1 << mutant as u64)
+    }
+
+    /// Whether `mutant` is on.
+    #[must_use]
+    pub fn on(self, mutant: Mutant) -> bool {
+        self.0 >> (mutant as u64) & 1 == 1
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+impl Mutants {
+    /// Always no.
+    #[must_use]
+    pub const fn on(self, _mutant: Mutant) -> bool {
+        false
+    }
+}
+
+const _: () = assert!(REGISTRY.len() <= 64, "Mutants is a u64");
+
+/// The row of the mutant with this id.
+#[must_use]
+pub fn by_id(id: &str) -> Option<&'static MutantRow> {
+    REGISTRY.iter().find(|row| row.id == id)
+}

@@ -1,0 +1,465 @@
+//! Typed marks that machines leave behind: evidence for the monitors, anchors for faults,
+//! proof that a run reached something. They are effects like any other and change nothing.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::ids::{
+    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, QuorumEpoch, StreamId,
+    TopicPartition,
+};
+use crate::metadata::record::Record;
+use crate::step::HaltReason;
+
+macro_rules! probes {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal
+        { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? };)*) => {
+        /// Something worth knowing that happened inside a node.
+        #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+        pub enum Probe {
+            $($(#[doc = $doc])* $variant { $($(#[$field_doc])* $field: $type),* },)*
+        }
+
+        impl Probe {
+            /// Every probe's name, in the order of [`Probe::index`].
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// What each probe means, in the same order.
+            pub const MEANINGS: &'static [&'static str] = &[$(concat!($($doc),*)),*];
+
+            /// The probe's stable name, as plans use it.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                Self::NAMES[self.index()]
+            }
+
+            /// The probe's place in [`Probe::NAMES`].
+            #[must_use]
+            pub fn index(&self) -> usize {
+                match self { $(Self::$variant { .. } => ProbeIndex::$variant as usize,)* }
+            }
+        }
+
+        enum ProbeIndex { $($variant,)* }
+    };
+}
+
+probes! {
+    // Quorum.
+    /// The log was read at boot.
+    QuorumLoaded = "quorum.loaded" {
+        /// Its end after cutting the torn tail.
+        end: MetaOffset,
+        /// Whether a torn tail was cut.
+        torn: bool,
+    };
+    /// The role or epoch changed.
+    QuorumRole = "quorum.role" {
+        /// The new role.
+        role: crate::quorum::Role,
+        /// The epoch.
+        epoch: QuorumEpoch,
+        /// The leader known in it.
+        leader: Option<NodeId>,
+    };
+    /// A vote is durable and is being granted.
+    QuorumVoted = "quorum.voted" {
+        /// In which epoch.
+        epoch: QuorumEpoch,
+        /// For whom.
+        candidate: NodeId,
+    };
+    /// Won an election.
+    QuorumBecameLeader = "quorum.became_leader" {
+        /// Of this epoch.
+        epoch: QuorumEpoch,
+        /// The log's end before the leader's own first entry.
+        end: MetaOffset,
+    };
+    /// Gave up leadership.
+    QuorumResigned = "quorum.resigned" {
+        /// Of this epoch.
+        epoch: QuorumEpoch,
+        /// Because no majority fetched any more.
+        check_quorum: bool,
+    };
+    /// An entry was appended, not yet durable.
+    QuorumAppended = "quorum.appended" {
+        /// Its offset.
+        offset: MetaOffset,
+        /// Its epoch.
+        epoch: QuorumEpoch,
+        /// Digest of the log up to and with this entry.
+        prefix: u64,
+        /// End of its frame in the device's log, in bytes.
+        byte_end: u64,
+    };
+    /// The log was cut because it diverged from the leader's.
+    QuorumTruncated = "quorum.truncated" {
+        /// New end.
+        to: MetaOffset,
+        /// The end before.
+        from: MetaOffset,
+    };
+    /// The log is durable up to here.
+    QuorumFlushed = "quorum.flushed" {
+        /// Exclusive end.
+        end: MetaOffset,
+    };
+    /// A fetch was sent; it promises that all before its offset is durable here.
+    QuorumFetchSent = "quorum.fetch_sent" {
+        /// End of the durable log.
+        fetch_offset: MetaOffset,
+    };
+    /// The leader took a voter's fetch as valid.
+    QuorumFetchServed = "quorum.fetch_served" {
+        /// Who fetched.
+        from: NodeId,
+        /// What it has.
+        fetch_offset: MetaOffset,
+    };
+    /// The high watermark rose.
+    QuorumHighWatermark = "quorum.high_watermark" {
+        /// Exclusive.
+        high_watermark: MetaOffset,
+        /// Epoch of the last entry below it.
+        entry_epoch: QuorumEpoch,
+        /// Set by the leader of this epoch; a follower merely heard of it.
+        leader_of: Option<QuorumEpoch>,
+    };
+    /// An entry was handed to the state machine.
+    QuorumCommitted = "quorum.committed" {
+        /// Its offset.
+        offset: MetaOffset,
+        /// Its epoch.
+        epoch: QuorumEpoch,
+        /// As in `quorum.appended`.
+        prefix: u64,
+    };
+
+    // Metadata.
+    /// A committed entry was applied to a node's image.
+    MetaApplied = "meta.applied" {
+        /// Its offset.
+        offset: MetaOffset,
+        /// The records, empty for a leader change.
+        records: Arc<Vec<Record>>,
+        /// Digest of the image after it, at every 16th offset.
+        image: Option<u64>,
+    };
+    /// The new active controller took office.
+    ControllerActivated = "controller.activated" {
+        /// In this epoch.
+        epoch: QuorumEpoch,
+    };
+    /// Speculative state was thrown away with the office.
+    ControllerReverted = "controller.reverted" {
+        /// Entries dropped.
+        entries: u64,
+    };
+    /// A broker's session ended.
+    ControllerSessionExpired = "controller.session_expired" {
+        /// The broker.
+        broker: NodeId,
+    };
+    /// A commit was found already applied.
+    ControllerCommitRedundant = "controller.commit_redundant" {
+        /// The object.
+        object: ObjectId,
+    };
+    /// A request was refused because of a stale epoch or owner.
+    ControllerFenced = "controller.fenced" {
+        /// The broker that asked.
+        broker: NodeId,
+    };
+    /// An object's prepare expired before its commit.
+    ControllerPrepareExpired = "controller.prepare_expired" {
+        /// The object.
+        object: ObjectId,
+    };
+
+    // Claims and the WAL.
+    /// A claim's put was sent.
+    ClaimSent = "claim.sent" {
+        /// On whose WAL.
+        of: NodeId,
+        /// The claim's number.
+        number: u64,
+    };
+    /// The claim is ours.
+    ClaimTaken = "claim.taken" {
+        /// On whose WAL.
+        of: NodeId,
+        /// The claim's number.
+        number: u64,
+    };
+    /// The claim's put was refused because our own earlier attempt had been applied.
+    ClaimOwnSeen = "claim.own_seen" {
+        /// On whose WAL.
+        of: NodeId,
+    };
+    /// A WAL object's put was sent.
+    WalPutSent = "wal.put.sent" {
+        /// First record.
+        start: Lsn,
+        /// Exclusive end.
+        end: Lsn,
+        /// 0 for the first attempt.
+        attempt: u32,
+    };
+    /// A WAL object is known to be durable.
+    WalPutDone = "wal.put.done" {
+        /// First record.
+        start: Lsn,
+        /// Exclusive end.
+        end: Lsn,
+    };
+    /// A put was refused, and what is there turned out to be our own.
+    WalOwnWriteSeen = "wal.own_write_seen" {
+        /// First record.
+        start: Lsn,
+    };
+    /// The check of ownership was sent; it covers the objects durable at this moment.
+    WalVerifySent = "wal.verify.sent" {
+        /// The check's number, as `Tok::seq` of its first list.
+        seq: u64,
+        /// Contiguously durable up to here.
+        covers: Lsn,
+    };
+    /// Ownership was confirmed: all before `end` may be acknowledged.
+    WalConfirmed = "wal.confirmed" {
+        /// The check's number.
+        seq: u64,
+        /// The registration whose WAL this is.
+        epoch: BrokerEpoch,
+        /// Exclusive end.
+        end: Lsn,
+    };
+    /// One record became confirmed.
+    WalRecordConfirmed = "wal.record_confirmed" {
+        /// Its place in the WAL.
+        lsn: Lsn,
+        /// Its stream.
+        stream: StreamId,
+        /// The stream's epoch.
+        epoch: LeaderEpoch,
+        /// First offset.
+        base: Offset,
+        /// Exclusive end.
+        end: Offset,
+    };
+    /// The WAL belongs to someone else.
+    WalFenced = "wal.fenced" {};
+    /// Appends wait, or go on again.
+    WalBackPressure = "wal.back_pressure" {
+        /// Whether they wait.
+        on: bool,
+    };
+    /// Records before `upto` are no longer needed in the WAL.
+    WalTrimmed = "wal.trimmed" {
+        /// Exclusive.
+        upto: Lsn,
+    };
+    /// A trimmed WAL object is being deleted.
+    WalDeleteSent = "wal.delete.sent" {
+        /// First record.
+        start: Lsn,
+        /// Exclusive end.
+        end: Lsn,
+        /// Whether it is the second time.
+        again: bool,
+    };
+
+    // Upload.
+    /// A block was sealed for upload.
+    UploadSealed = "upload.sealed" {
+        /// Its last record's end in the WAL.
+        upto: Lsn,
+    };
+    /// An object's put was sent.
+    UploadPutSent = "upload.put.sent" {
+        /// The object.
+        object: ObjectId,
+    };
+    /// An object is known to be durable.
+    UploadPutDone = "upload.put.done" {
+        /// The object.
+        object: ObjectId,
+    };
+    /// A put was refused, and what is there turned out to be our own.
+    UploadOwnWriteSeen = "upload.own_write_seen" {
+        /// The object.
+        object: ObjectId,
+    };
+    /// The commit was sent.
+    UploadCommitSent = "upload.commit.sent" {
+        /// The object.
+        object: ObjectId,
+    };
+    /// The commit is definite.
+    UploadCommitted = "upload.committed" {
+        /// The object.
+        object: ObjectId,
+        /// An earlier copy of the request had done it.
+        redundant: bool,
+    };
+
+    // Recovery.
+    /// Recovery of a WAL began.
+    RecoveryStarted = "recovery.started" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+    };
+    /// The WAL was listed after the claim.
+    RecoveryListed = "recovery.listed" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+        /// Objects found.
+        objects: u32,
+        /// Of these, ignored as belonging to sealed epochs.
+        sealed: u32,
+        /// Exclusive end of the contiguous run.
+        end: Lsn,
+        /// Whether objects behind a hole were dropped.
+        hole: bool,
+    };
+    /// A record from the WAL was taken into an upload.
+    RecoveryTook = "recovery.took" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+        /// Its place in the WAL.
+        lsn: Lsn,
+        /// Its stream.
+        stream: StreamId,
+        /// First offset.
+        base: Offset,
+        /// Exclusive end.
+        end: Offset,
+    };
+    /// The WAL is recovered and sealed.
+    RecoverySealed = "recovery.sealed" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+        /// Exclusive end.
+        end: Lsn,
+    };
+    /// The recovery was given to someone else.
+    RecoveryAbandoned = "recovery.abandoned" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+    };
+
+    // Partitions.
+    /// A partition is open for appends.
+    PartitionOpened = "partition.opened" {
+        /// Which.
+        partition: TopicPartition,
+        /// Its stream.
+        stream: StreamId,
+        /// Its leader epoch.
+        epoch: LeaderEpoch,
+        /// Its end.
+        next: Offset,
+    };
+    /// A batch got its offsets.
+    PartitionAppended = "partition.appended" {
+        /// Which.
+        partition: TopicPartition,
+        /// Its stream.
+        stream: StreamId,
+        /// Leader epoch.
+        epoch: LeaderEpoch,
+        /// First offset.
+        base: Offset,
+        /// Exclusive end.
+        end: Offset,
+    };
+    /// A partition's offsets moved.
+    PartitionOffsets = "partition.offsets" {
+        /// Which.
+        partition: TopicPartition,
+        /// Leader epoch.
+        epoch: LeaderEpoch,
+        /// Log start offset.
+        log_start: Offset,
+        /// High watermark.
+        high_watermark: Offset,
+        /// Log end offset.
+        log_end: Offset,
+    };
+    /// A produce was answered with success (acks 1 or all).
+    PartitionAcked = "partition.acked" {
+        /// Which.
+        partition: TopicPartition,
+        /// Leader epoch.
+        epoch: LeaderEpoch,
+        /// First offset.
+        base: Offset,
+        /// Exclusive end.
+        end: Offset,
+    };
+    /// A partition was given up.
+    PartitionClosed = "partition.closed" {
+        /// Which.
+        partition: TopicPartition,
+        /// Its leader epoch here.
+        epoch: LeaderEpoch,
+    };
+    /// The leader-epoch cache, after it changed.
+    PartitionEpochs = "partition.epochs" {
+        /// Which.
+        partition: TopicPartition,
+        /// Epochs and their start offsets, ascending.
+        entries: Vec<(LeaderEpoch, Offset)>,
+    };
+    /// A produce waits for room in the WAL.
+    PartitionQueued = "partition.queued" {
+        /// Which.
+        partition: TopicPartition,
+    };
+
+    // Broker.
+    /// The broker is registered.
+    BrokerRegistered = "broker.registered" {
+        /// Its epoch.
+        epoch: BrokerEpoch,
+    };
+    /// The broker serves.
+    BrokerUnfenced = "broker.unfenced" {};
+    /// The broker learned that its epoch is refused.
+    BrokerFenced = "broker.fenced" {
+        /// Its epoch.
+        epoch: BrokerEpoch,
+    };
+    /// A read beyond the log cache went to a committed object.
+    ReadFromObject = "read.from_object" {
+        /// The object.
+        object: ObjectId,
+    };
+    /// A read was answered from the log cache.
+    ReadFromCache = "read.from_cache" {};
+    /// Committed data left the log cache.
+    CacheEvicted = "cache.evicted" {
+        /// Bytes freed.
+        bytes: u64,
+    };
+    /// A fetch waits for data.
+    FetchDelayed = "fetch.delayed" {};
+    /// A delayed fetch was answered because data came.
+    FetchWoken = "fetch.woken" {};
+    /// The process ends itself.
+    Halted = "node.halted" {
+        /// Why.
+        reason: HaltReason,
+    };
+}

@@ -1,0 +1,334 @@
+//! Kafka's requests, answers and error codes as plain data. Encoding them is the shell's work.
+//!
+//! Topics are named by id wherever Kafka's newest versions allow it; the shell translates names for
+//! older versions. Source: Kafka's protocol guide and `Errors.java`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicPartition};
+use crate::time::{Dur, Wall};
+
+/// Kafka's error codes, by Kafka's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(i16)]
+#[expect(missing_docs, reason = "named and documented by Kafka's Errors.java")]
+pub enum ErrorCode {
+    OffsetOutOfRange = 1,
+    CorruptMessage = 2,
+    UnknownTopicOrPartition = 3,
+    LeaderNotAvailable = 5,
+    NotLeaderOrFollower = 6,
+    RequestTimedOut = 7,
+    MessageTooLarge = 10,
+    InvalidTopicException = 17,
+    NotEnoughReplicas = 19,
+    InvalidRequiredAcks = 21,
+    InvalidTimestamp = 32,
+    TopicAlreadyExists = 36,
+    InvalidPartitions = 37,
+    InvalidConfig = 40,
+    NotController = 41,
+    InvalidRequest = 42,
+    KafkaStorageError = 56,
+    FencedLeaderEpoch = 74,
+    UnknownLeaderEpoch = 75,
+    StaleBrokerEpoch = 77,
+    OffsetNotAvailable = 78,
+    InvalidRecord = 87,
+    UnknownTopicId = 100,
+    DuplicateBrokerRegistration = 101,
+    BrokerIdNotRegistered = 102,
+    InconsistentClusterId = 104,
+    ThrottlingQuotaExceeded = 89,
+}
+
+/// How many replicas must have a batch before the answer. With one replica on shared storage, 1 and
+/// all both wait until the batch is durable and the writer has verified that it still owns its WAL.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Acks {
+    /// 0: no answer at all.
+    None,
+    /// 1: as soon as the leader has appended the batch, before it is durable.
+    Leader,
+    /// −1: when the batch is below the high watermark.
+    All,
+}
+
+/// What a client can ask of a broker.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Request {
+    /// Brokers, topics, leaders. `None`: all topics.
+    Metadata {
+        /// Topic names.
+        topics: Option<Vec<String>>,
+    },
+    /// Append one record batch to one partition each.
+    Produce(ProduceRequest),
+    /// Read.
+    Fetch(FetchRequest),
+    /// Offsets by time, or the ends.
+    ListOffsets {
+        /// One question per partition.
+        partitions: Vec<ListOffsetsPartition>,
+    },
+    /// KIP-320: where an epoch ended.
+    OffsetForLeaderEpoch {
+        /// One question per partition.
+        partitions: Vec<EpochPartition>,
+    },
+    /// Answered by the controller through the broker, as are all requests of this kind.
+    Admin(AdminRequest),
+    /// The configs of a topic.
+    DescribeConfigs {
+        /// Topic name.
+        topic: String,
+    },
+}
+
+/// Requests that change the cluster's metadata.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum AdminRequest {
+    /// Create a topic.
+    CreateTopic {
+        /// 1 to 249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
+        name: String,
+        /// 1 to [`MAX_PARTITIONS`].
+        partitions: u32,
+        /// Topic configs.
+        configs: Vec<(String, String)>,
+    },
+    /// Delete a topic.
+    DeleteTopic {
+        /// Its id.
+        topic: TopicId,
+    },
+    /// Raise the number of partitions.
+    CreatePartitions {
+        /// The topic.
+        topic: TopicId,
+        /// The new total, greater than the old.
+        count: u32,
+    },
+    /// Set (`Some`) or unset (`None`) topic configs.
+    AlterConfigs {
+        /// The topic.
+        topic: TopicId,
+        /// Keys and values.
+        configs: Vec<(String, Option<String>)>,
+    },
+}
+
+/// The most partitions one topic may have: bounds every per-topic answer.
+pub const MAX_PARTITIONS: u32 = 1_024;
+
+/// Topic configs that the core knows; any other key is `InvalidConfig`.
+pub const TOPIC_CONFIGS: &[&str] = &["max.message.bytes", "message.timestamp.type", "retention.ms"];
+
+/// Answers, each to the request of the same name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Response {
+    /// To `Metadata`.
+    Metadata(MetadataResponse),
+    /// To `Produce` (never with acks 0).
+    Produce(Vec<ProduceResult>),
+    /// To `Fetch`.
+    Fetch(Vec<FetchResult>),
+    /// To `ListOffsets`.
+    ListOffsets(Vec<ListOffsetsResult>),
+    /// To `OffsetForLeaderEpoch`.
+    OffsetForLeaderEpoch(Vec<EpochResult>),
+    /// To `Admin`.
+    Admin(AdminResponse),
+    /// To `DescribeConfigs`: keys and values.
+    DescribeConfigs(Result<Vec<(String, String)>, ErrorCode>),
+}
+
+/// Append batches; answers come in the order of the requests on a connection.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ProduceRequest {
+    /// When to answer.
+    pub acks: Acks,
+    /// Longest wait for the answer; then `RequestTimedOut`, which means unknown.
+    pub timeout: Dur,
+    /// One encoded record batch (v2) per partition.
+    pub batches: Vec<(TopicPartition, Bytes)>,
+}
+
+/// The outcome for one partition of a produce.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ProduceResult {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Where the batch is, or why not.
+    pub result: Result<Produced, ErrorCode>,
+}
+
+/// A batch's place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Produced {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// First offset of the log.
+    pub log_start_offset: Offset,
+}
+
+/// Read from partitions.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct FetchRequest {
+    /// Longest wait for `bytes_min`.
+    pub wait_max: Dur,
+    /// Answer at once when this many bytes are there; 0 or 1 mean at once when there is anything
+    /// (0: even when there is nothing).
+    pub bytes_min: u32,
+    /// Bytes in the whole answer; the first batch comes even if it is larger (KIP-74).
+    pub bytes_max: u32,
+    /// What to read.
+    pub partitions: Vec<FetchPartition>,
+}
+
+/// What to read from one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FetchPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// From where.
+    pub fetch_offset: Offset,
+    /// The leader epoch the client knows; lower than the leader's is `FencedLeaderEpoch`, higher is
+    /// `UnknownLeaderEpoch`. `None`: not checked.
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// Epoch of the last record read, to find a divergence (KIP-595).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// Bytes from this partition.
+    pub bytes_max: u32,
+}
+
+/// What was read from one partition.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct FetchResult {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The data, or why not.
+    pub result: Result<Fetched, ErrorCode>,
+}
+
+/// Data of one partition.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Fetched {
+    /// Everything below it is durable and visible.
+    pub high_watermark: Offset,
+    /// First offset of the log.
+    pub log_start_offset: Offset,
+    /// Set instead of data when `last_fetched_epoch` diverges: the epoch and its end here.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// Whole record batches, the first holding `fetch_offset`; all below the high watermark.
+    pub batches: Vec<Bytes>,
+}
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OffsetSpec {
+    /// −2: the log's start.
+    Earliest,
+    /// −1: the high watermark.
+    Latest,
+    /// −3: the offset of the largest timestamp (KIP-734).
+    MaxTimestamp,
+    /// The first record whose timestamp is at least this.
+    At(Wall),
+}
+
+/// One question of a `ListOffsets`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ListOffsetsPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// As in [`FetchPartition`].
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// What is asked.
+    pub spec: OffsetSpec,
+}
+
+/// One answer of a `ListOffsets`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ListOffsetsResult {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset; `None` inside when no record is that late.
+    pub result: Result<Option<ListedOffset>, ErrorCode>,
+}
+
+/// An offset found by `ListOffsets`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ListedOffset {
+    /// The offset.
+    pub offset: Offset,
+    /// The record's timestamp, if a record was asked for.
+    pub timestamp: Option<Wall>,
+    /// Leader epoch of that offset (of the leader, for `Latest`).
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One question of an `OffsetForLeaderEpoch`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct EpochPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// As in [`FetchPartition`].
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// The epoch asked for.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One answer of an `OffsetForLeaderEpoch`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct EpochResult {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The largest epoch that is at most the one asked for, and its end offset; `None` inside if
+    /// there is none (Kafka answers −1, −1).
+    pub result: Result<Option<(LeaderEpoch, Offset)>, ErrorCode>,
+}
+
+/// Outcome of an admin request.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum AdminResponse {
+    /// Topic created, under this id.
+    Created(TopicId),
+    /// Done.
+    Done,
+    /// Refused, or (`RequestTimedOut`) unknown.
+    Error(ErrorCode),
+}
+
+/// The cluster as one broker sees it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct MetadataResponse {
+    /// Unfenced brokers.
+    pub brokers: Vec<NodeId>,
+    /// The topics asked for.
+    pub topics: Vec<TopicMetadata>,
+}
+
+/// One topic.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TopicMetadata {
+    /// Its name.
+    pub name: String,
+    /// Its id and partitions, or `UnknownTopicOrPartition`.
+    pub result: Result<(TopicId, Vec<PartitionMetadata>), ErrorCode>,
+}
+
+/// One partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PartitionMetadata {
+    /// Its number.
+    pub index: PartitionIndex,
+    /// Its published leader; `None` is Kafka's `LeaderNotAvailable`.
+    pub leader: Option<NodeId>,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+}

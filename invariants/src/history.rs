@@ -1,0 +1,138 @@
+//! What clients saw: invoke, ok, fail, unknown. Offsets are visible and values unique.
+
+use alloc::vec::Vec;
+
+use broker_core::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use broker_core::protocol::{Acks, ErrorCode, OffsetSpec};
+use broker_core::time::Wall;
+use serde::{Deserialize, Serialize};
+
+/// Simulated true time, µs since the start of the run. For histories of other brokers: µs since
+/// their first event.
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct SimTime(pub u64);
+
+/// One event of a history.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HistoryEvent {
+    /// When.
+    pub at: SimTime,
+    /// Which client.
+    pub client: u16,
+    /// Which call of that client.
+    pub call: u32,
+    /// Which operation of the plan the call belongs to.
+    pub op: u32,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// A call begins or ends.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum EventKind {
+    /// It begins.
+    Invoke(Call),
+    /// It was done.
+    Ok(Answer),
+    /// It was definitely not done.
+    Fail(ErrorCode),
+    /// It may have been done, may still be, may never be.
+    Unknown,
+}
+
+/// What was called.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Call {
+    /// Append `count` records whose values are numbered from `first_value`.
+    Produce {
+        /// Where.
+        partition: TopicPartition,
+        /// Acks.
+        acks: Acks,
+        /// First value.
+        first_value: u64,
+        /// Records.
+        count: u32,
+        /// The batch was sent damaged and must not be accepted.
+        damaged: bool,
+    },
+    /// Read from an offset, in a session that only goes forward.
+    Fetch {
+        /// Where.
+        partition: TopicPartition,
+        /// From.
+        offset: Offset,
+        /// The session.
+        reader: u32,
+        /// The leader epoch the client named.
+        leader_epoch: Option<LeaderEpoch>,
+    },
+    /// List an offset.
+    ListOffsets {
+        /// Where.
+        partition: TopicPartition,
+        /// Which.
+        spec: OffsetSpec,
+        /// The leader epoch the client named.
+        leader_epoch: Option<LeaderEpoch>,
+    },
+    /// OffsetForLeaderEpoch.
+    EpochEnd {
+        /// Where.
+        partition: TopicPartition,
+        /// Which epoch.
+        epoch: LeaderEpoch,
+        /// The leader epoch the client named.
+        leader_epoch: Option<LeaderEpoch>,
+    },
+    /// Metadata changes and config reads.
+    Admin {
+        /// The topic, if known.
+        topic: Option<TopicId>,
+    },
+}
+
+/// What a call gave.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Answer {
+    /// First offset of the batch.
+    Produced {
+        /// That offset.
+        base: Offset,
+    },
+    /// Records.
+    Fetched {
+        /// High watermark.
+        high_watermark: Offset,
+        /// Log start.
+        log_start: Offset,
+        /// Records, ascending by offset.
+        records: Vec<ReadRecord>,
+    },
+    /// An offset, if any.
+    Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),
+    /// The largest epoch at most the one asked for, and its end.
+    EpochEnd(Option<(LeaderEpoch, Offset)>),
+    /// A topic exists.
+    Created(TopicId),
+    /// Done.
+    Done,
+}
+
+/// One record read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ReadRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its value's number, if it has one.
+    pub value: Option<u64>,
+    /// Its timestamp.
+    pub timestamp: Wall,
+    /// Leader epoch of its batch.
+    pub leader_epoch: LeaderEpoch,
+    /// Checksum, key, value and headers intact.
+    pub intact: bool,
+}

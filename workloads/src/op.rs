@@ -1,0 +1,115 @@
+//! What a client can be told to do. Data: plans hold these as `[[op]]` tables, the shrinker removes
+//! them one by one, and none may depend on another having run.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+/// One operation of one client.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Op {
+    /// Create a topic.
+    CreateTopic {
+        /// Its name.
+        topic: String,
+        /// Number of partitions.
+        partitions: u32,
+    },
+    /// Delete a topic.
+    DeleteTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// Raise a topic's number of partitions to `count`.
+    AddPartitions {
+        /// Its name.
+        topic: String,
+        /// The new total.
+        count: u32,
+    },
+    /// Set a topic config.
+    AlterConfig {
+        /// The topic's name.
+        topic: String,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Read a topic's configs.
+    DescribeConfigs {
+        /// The topic's name.
+        topic: String,
+    },
+    /// Produce one batch.
+    Produce {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Records in the batch, 1 or more.
+        records: u32,
+        /// Bytes of each record's value, 8 or more (the first 8 are the value's unique number).
+        bytes: u32,
+        /// 0, 1 or -1 (all).
+        acks: i8,
+        /// Send it with a broken checksum: it must be refused and never be seen.
+        #[serde(default, skip_serializing_if = "is_false")]
+        damaged: bool,
+    },
+    /// Read a partition from its end (`from_start`: from its start) and go on until the run ends.
+    Tail {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Start at the log start offset.
+        #[serde(default, skip_serializing_if = "is_false")]
+        from_start: bool,
+    },
+    /// Read a partition once from its start to the high watermark seen at the beginning.
+    CatchUp {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// Ask for an offset.
+    ListOffsets {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// `earliest`, `latest`, `max-timestamp`, or `at` with `ago_ms` before the client's clock.
+        spec: ListSpec,
+    },
+    /// Ask where a leader epoch ended; `back` epochs before the newest the client knows.
+    EpochEnd {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// How many epochs back.
+        back: u32,
+    },
+}
+
+/// Which offset to ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListSpec {
+    /// The log's start.
+    Earliest,
+    /// The high watermark.
+    Latest,
+    /// The largest timestamp.
+    MaxTimestamp,
+    /// The first record at or after the client's wall clock, less this many milliseconds.
+    AgoMs(u64),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
