@@ -4,10 +4,12 @@
 //! no thread, prints nothing and has no randomly ordered map; [`step`] is the whole contract.
 
 #![no_std]
+#![deny(clippy::wildcard_enum_match_arm)]
 
 extern crate alloc;
 
 pub mod config;
+pub mod format;
 pub mod ids;
 pub mod metadata;
 pub mod mutants;
