@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod config;
+pub mod controller;
 pub mod format;
 pub mod ids;
 pub mod metadata;
