@@ -9,13 +9,19 @@
 extern crate alloc;
 
 pub mod config;
+mod cursor;
 pub mod format;
 pub mod ids;
 pub mod metadata;
 pub mod mutants;
+pub mod object;
 pub mod peer;
 pub mod probe;
 pub mod protocol;
 pub mod quorum;
+pub mod recovery;
 pub mod step;
+mod store;
 pub mod time;
+pub mod upload;
+pub mod wal;
