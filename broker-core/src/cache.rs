@@ -28,6 +28,8 @@ pub struct LogCache {
 struct Run {
     /// Everything below is in committed objects.
     committed: Offset,
+    /// Where the next batch begins.
+    end: Offset,
     batches: VecDeque<Cached>,
 }
 
@@ -61,7 +63,7 @@ impl LogCache {
     /// Starts to keep a stream, whose log ends at `end` and is committed up to there.
     pub fn open(&mut self, stream: StreamId, end: Offset) {
         self.close(stream);
-        self.streams.insert(stream, Run { committed: end, batches: VecDeque::new() });
+        self.streams.insert(stream, Run { committed: end, end, batches: VecDeque::new() });
     }
 
     /// Drops a stream.
@@ -77,9 +79,8 @@ impl LogCache {
     /// Adds the next batch of an open stream.
     pub fn insert(&mut self, stream: StreamId, base: Offset, end: Offset, batch: Bytes) {
         let run = self.streams.get_mut(&stream).expect("insert into a stream that is not open");
-        if let Some(last) = run.batches.back() {
-            assert!(last.end == base, "{stream:?}: {base:?} behind {:?}", last.end);
-        }
+        assert!(run.end == base, "{stream:?}: {base:?} behind {:?}", run.end);
+        run.end = end;
         let cached = Cached { base, end, batch };
         self.bytes += cached.bytes();
         self.arrivals.push_back((stream, base));
@@ -147,6 +148,12 @@ impl LogCache {
             }
         }
         Some(bytes)
+    }
+
+    /// Where the next batch of an open stream begins.
+    #[must_use]
+    pub fn end(&self, stream: StreamId) -> Option<Offset> {
+        self.streams.get(&stream).map(|run| run.end)
     }
 
     /// Bytes held.

@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use crate::ids::{BrokerEpoch, IncarnationId, LeaderEpoch, NodeId, StreamId, TopicPartition};
 use crate::partition::Asker;
 use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest, PeerMsg};
-use crate::step::{Effect, Outbox, TimerKey};
+use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
+use crate::upload::asks_again;
 
 /// An unanswered request goes to the next controller after this long: well above a commit's
 /// latency over zones, well below the session's 9 s.
@@ -106,8 +107,11 @@ impl Asks {
 
     /// The time for an answer is over: asks the next controller. Returns the purpose if nobody
     /// will wait for the answer any longer.
-    pub fn timer(&mut self, id: u64, out: &mut Outbox<Effect>) -> Option<Purpose> {
+    pub fn timer(&mut self, cx: &Cx, id: u64, out: &mut Outbox<Effect>) -> Option<Purpose> {
         let ask = self.waiting.get_mut(&id)?;
+        if !asks_again(cx, &ask.request) {
+            return None;
+        }
         ask.waited = Dur(ask.waited.0 + ask.pause.0);
         if matches!(ask.purpose, Purpose::Admin(_)) && ask.waited >= CLIENT_WAIT_MAX {
             return self.waiting.remove(&id).map(|ask| ask.purpose);

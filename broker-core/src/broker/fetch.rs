@@ -45,14 +45,13 @@ enum Why {
 impl Broker {
     pub(super) fn fetch(
         &mut self,
-        cx: &Cx,
         asker: Asker,
         request: FetchRequest,
         out: &mut Outbox<Effect>,
     ) {
         let (reads, found) = (BTreeMap::new(), BTreeMap::new());
         self.fetches.insert(asker, Fetch { request, parked: false, reads, found });
-        self.look(cx, asker, Why::Arrived, out);
+        self.look(asker, Why::Arrived, out);
     }
 
     /// The high watermark of a partition moved.
@@ -71,13 +70,13 @@ impl Broker {
     /// Something changed for a fetch that waits.
     pub(super) fn wake(&mut self, cx: &Cx, fetcher: Asker, out: &mut Outbox<Effect>) {
         if !cx.mutants.on(Mutant::FetchNeverWoken) {
-            self.look(cx, fetcher, Why::Woken, out);
+            self.look(fetcher, Why::Woken, out);
         }
     }
 
     pub(super) fn fetch_timed_out(&mut self, cx: &Cx, asker: Asker, out: &mut Outbox<Effect>) {
         if !cx.mutants.on(Mutant::FetchNeverWoken) {
-            self.look(cx, asker, Why::TimedOut, out);
+            self.look(asker, Why::TimedOut, out);
         }
     }
 
@@ -108,7 +107,7 @@ impl Broker {
     }
 
     /// Decides whether a fetch is answered now, reads objects first, or waits.
-    fn look(&mut self, cx: &Cx, asker: Asker, why: Why, out: &mut Outbox<Effect>) {
+    fn look(&mut self, asker: Asker, why: Why, out: &mut Outbox<Effect>) {
         let Some(fetch) = self.fetches.get(&asker).filter(|fetch| fetch.reads.is_empty()) else {
             return;
         };
@@ -142,19 +141,18 @@ impl Broker {
         if beyond.is_empty() {
             self.finish_fetch(asker, out);
         } else {
-            self.read_beyond(cx, asker, beyond, out);
+            self.read_beyond(asker, beyond, out);
         }
     }
 
     fn read_beyond(
         &mut self,
-        cx: &Cx,
         asker: Asker,
         beyond: Vec<(usize, StreamId, Extent)>,
         out: &mut Outbox<Effect>,
     ) {
         for (index, stream, extent) in beyond {
-            let read = self.reads.start(cx, ReadFor::Fetch(asker), stream, extent, &self.image, out);
+            let read = self.reads.start(ReadFor::Fetch(asker), stream, extent, &self.image, out);
             let fetch = self.fetches.get_mut(&asker).expect("the caller holds it");
             fetch.reads.insert(read, index);
         }

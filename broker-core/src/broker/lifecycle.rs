@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::asks::Purpose;
 use super::{Broker, Phase};
-use crate::ids::{BrokerEpoch, Lsn, MetaOffset, NodeId};
+use crate::ids::{BrokerEpoch, MetaOffset, NodeId};
 use crate::metadata::Image;
 use crate::metadata::record::{Record, decode_batch};
 use crate::mutants::Mutant;
@@ -259,7 +259,7 @@ impl Broker {
         let Ok(records) = records else { return self.halt(HaltReason::Unapplicable, out) };
         // Partitions of a topic that goes are found before it is gone.
         let before = self.partitions_removed(&records);
-        if self.image.apply(&records).is_err() {
+        if self.image.apply_under(cx.mutants, &records).is_err() {
             return self.halt(HaltReason::Unapplicable, out);
         }
         let records = Arc::new(records);
@@ -302,6 +302,7 @@ impl Broker {
             | Record::BrokerChange { .. }
             | Record::Topic { .. }
             | Record::Config { .. }
+            | Record::AdminDone { .. }
             | Record::PrepareObject { .. }
             | Record::DestroyObject { .. } => {}
         }
@@ -318,11 +319,10 @@ impl Broker {
         if self.phase != Phase::Registered(epoch) || known < epoch {
             return;
         }
-        let mut start = Lsn(0);
-        for (_, wal) in self.image.wals.range((node, BrokerEpoch(0))..(node, epoch)) {
-            let Some(sealed) = wal.sealed else { return };
-            start = start.max(sealed);
+        if self.image.unsealed_wals_of(node).next() != Some(epoch) {
+            return;
         }
+        let start = self.image.wal_start(node, epoch).expect("the earlier ones are sealed");
         self.phase = Phase::Running(epoch);
         self.upload.open(self.boot.incarnation, epoch, start);
         self.wal.open(cx, self.boot.incarnation, epoch, start, out);
@@ -346,11 +346,10 @@ impl Broker {
             pending || !recovery.is_done()
         });
         while self.recoveries.len() < RECOVERIES_MAX {
-            let wals = self.image.wals.iter();
-            let next = wals
-                .filter(|(_, wal)| wal.recoverer == mine && wal.sealed.is_none())
-                .map(|(&id, _)| id)
-                .find(|(of, _)| !self.recoveries.contains_key(of));
+            let next = {
+                let mut assigned = self.image.recoveries_of(self.config.node, epoch);
+                assigned.find(|(of, _)| !self.recoveries.contains_key(of))
+            };
             let Some((of, of_epoch)) = next else { return };
             let (node, limits) = (self.config.node, self.config.limits);
             let recovery = Recovery::new(node, epoch, of, of_epoch, limits);

@@ -129,7 +129,7 @@ impl Broker {
         }
         match request {
             Request::Produce(request) => self.produce(cx, asker, request, out),
-            Request::Fetch(request) => self.fetch(cx, asker, request, out),
+            Request::Fetch(request) => self.fetch(asker, request, out),
             Request::ListOffsets { partitions } => self.list_offsets(cx, asker, partitions, out),
             Request::Metadata { topics } => self.metadata(asker, topics, out),
             Request::OffsetForLeaderEpoch { partitions } => {
@@ -195,7 +195,7 @@ impl Broker {
                 });
             }
             Flow::Read => {
-                if let Some(read) = self.reads.obj_done(cx, tok, result, &self.image, out) {
+                if let Some(read) = self.reads.obj_done(tok, result, &self.image, out) {
                     self.read_done(cx, read, out);
                 }
             }
@@ -207,13 +207,11 @@ impl Broker {
     fn timer(&mut self, cx: &Cx, key: TimerKey, out: &mut Outbox<Effect>) {
         match key {
             TimerKey::Observe => {
-                let mut events = Vec::new();
-                self.observer.timer(cx, out, &mut events);
-                self.follow(cx, events, out);
+                self.observer.timer(cx, out);
             }
             TimerKey::Heartbeat => self.heartbeat_due(out),
             TimerKey::Ask(id) => {
-                if let Some(Purpose::Admin(asker)) = self.asks.timer(id, out) {
+                if let Some(Purpose::Admin(asker)) = self.asks.timer(cx, id, out) {
                     self.admin_timed_out(asker, out);
                 }
             }
@@ -257,7 +255,7 @@ impl Broker {
             match event {
                 WalEvent::Opened => self.wal_opened(cx, out),
                 WalEvent::Stored { lsn, record } => self.stored(cx, lsn, &record, out),
-                WalEvent::Confirmed { lsn, record } => self.confirmed(cx, lsn, record, out),
+                WalEvent::Confirmed { lsn, record } => self.confirmed(cx, lsn, &record, out),
                 WalEvent::Room => self.let_in(cx, out),
                 WalEvent::Failed { lsn: _, record } => self.failed(&record, out),
                 WalEvent::Fenced => self.fenced(cx, HaltReason::WalFenced, out),

@@ -90,12 +90,7 @@ impl Broker {
 
     /// Compares all partitions that are to be led here with the image.
     pub(super) fn reconcile_all(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
-        let node = Some(self.config.node);
-        let partitions = self.image.partitions.iter();
-        let wanted: Vec<TopicPartition> = partitions
-            .filter(|(_, known)| known.replica == node)
-            .map(|(&partition, _)| partition)
-            .collect();
+        let wanted: Vec<TopicPartition> = self.image.partitions_of(self.config.node).collect();
         for partition in wanted {
             self.reconcile(cx, partition, out);
         }

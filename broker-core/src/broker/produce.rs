@@ -7,6 +7,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::{Broker, Phase};
 use crate::batch;
@@ -26,6 +27,12 @@ pub(super) struct Produce {
     parts: Vec<(TopicPartition, Option<Result<Produced, ErrorCode>>)>,
     /// Parts without a result.
     open: usize,
+}
+
+impl fmt::Display for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {:?}", self.record.base, self.partition)
+    }
 }
 
 /// A batch that waits for room.

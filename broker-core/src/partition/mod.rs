@@ -161,6 +161,17 @@ impl Partition {
         batch.waiter
     }
 
+    /// The batch at `base` is given up, although it may still become durable: only a planted bug
+    /// does that. Returns its waiter.
+    pub fn revoke(&mut self, base: Offset) -> Option<(Asker, usize)> {
+        let at = self.unconfirmed.partition_point(|batch| batch.base < base);
+        let batch = self.unconfirmed.remove(at)?;
+        if batch.end == self.log_end {
+            self.log_end = base;
+        }
+        batch.waiter
+    }
+
     /// Where a fetch reads.
     ///
     /// # Errors

@@ -183,8 +183,8 @@ impl Upload {
         if self.block.load.is_empty() {
             return;
         }
-        let Block { load, bytes, upto } =
-            core::mem::replace(&mut self.block, Block { upto: self.block.upto, ..Block::default() });
+        let next = Block { upto: self.block.upto, ..Block::default() };
+        let Block { load, bytes, upto } = core::mem::replace(&mut self.block, next);
         out.disarm(TimerKey::UploadSeal);
         out.probe(Probe::UploadSealed { upto });
         let id = self.seqs.take();
