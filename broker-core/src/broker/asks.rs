@@ -32,7 +32,7 @@ const CLIENT_WAIT_MAX: Dur = Dur::secs(30);
 
 /// What a request is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// Join the cluster.
     Register,
     /// Stay alive.
@@ -55,7 +55,7 @@ pub enum Purpose {
 /// the lifecycle, a few per partition, the upload's and recoveries' own bounds, and the requests
 /// that clients may have open.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Asks {
+pub(super) struct Asks {
     incarnation_id: IncarnationId,
     controllers: Vec<NodeId>,
     /// Who was the active controller when we last heard.
@@ -78,19 +78,19 @@ struct Ask {
 impl Asks {
     /// Nothing asked yet. Panics if there is no controller to ask.
     #[must_use]
-    pub fn new(controllers: Vec<NodeId>) -> Self {
+    pub(super) fn new(controllers: Vec<NodeId>) -> Self {
         let preferred = *controllers.first().expect("a broker knows at least one controller");
         let incarnation_id = IncarnationId(0);
         Self { incarnation_id, controllers, preferred, next: 0, waiting: BTreeMap::new() }
     }
 
     /// A new process begins.
-    pub fn boot(&mut self, incarnation_id: IncarnationId) {
+    pub(super) fn boot(&mut self, incarnation_id: IncarnationId) {
         self.incarnation_id = incarnation_id;
     }
 
     /// Asks; returns the request's number.
-    pub fn ask(
+    pub(super) fn ask(
         &mut self,
         purpose: Purpose,
         request: ControllerRequest,
@@ -107,7 +107,7 @@ impl Asks {
 
     /// The time for an answer is over: asks the next controller. Returns the purpose if nobody
     /// will wait for the answer any longer.
-    pub fn timer(&mut self, cx: &Cx, id: u64, out: &mut Outbox<Effect>) -> Option<Purpose> {
+    pub(super) fn timer(&mut self, cx: &Cx, id: u64, out: &mut Outbox<Effect>) -> Option<Purpose> {
         let ask = self.waiting.get_mut(&id)?;
         if !asks_again(cx, &ask.request) {
             return None;
@@ -129,7 +129,7 @@ impl Asks {
     }
 
     /// An answer came. Returns it if it is definite and awaited.
-    pub fn answered(
+    pub(super) fn answered(
         &mut self,
         from: NodeId,
         id: u64,
@@ -165,21 +165,21 @@ impl Asks {
     }
 
     /// The quorum has a new leader: ask it first.
-    pub fn prefer(&mut self, leader: NodeId) {
+    pub(super) fn prefer(&mut self, leader: NodeId) {
         if self.controllers.contains(&leader) {
             self.preferred = leader;
         }
     }
 
     /// Stops asking this; its answer will be ignored.
-    pub fn forget(&mut self, id: u64, out: &mut Outbox<Effect>) {
+    pub(super) fn forget(&mut self, id: u64, out: &mut Outbox<Effect>) {
         if self.waiting.remove(&id).is_some() {
             out.disarm(TimerKey::Ask(id));
         }
     }
 
     /// Stops asking on behalf of a connection.
-    pub fn gone(&mut self, of: impl Fn(Asker) -> bool, out: &mut Outbox<Effect>) {
+    pub(super) fn gone(&mut self, of: impl Fn(Asker) -> bool, out: &mut Outbox<Effect>) {
         self.waiting.retain(|&id, ask| {
             let gone = matches!(ask.purpose, Purpose::Admin(asker) if of(asker));
             if gone {
@@ -190,7 +190,7 @@ impl Asks {
     }
 
     /// Who waits for what, in the order of asking.
-    pub fn waiting(&self) -> impl Iterator<Item = (Purpose, NodeId)> + '_ {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Purpose, NodeId)> + '_ {
         self.waiting.values().map(|ask| (ask.purpose, ask.target))
     }
 

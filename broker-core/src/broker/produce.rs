@@ -221,9 +221,10 @@ impl Broker {
         waiter: Option<(Asker, usize)>,
         out: &mut Outbox<Effect>,
     ) -> Result<(), ErrorCode> {
-        let not_led = self.not_led(partition);
         let limits = self.config.limits;
-        let open = self.partitions.get_mut(&partition).ok_or(not_led)?;
+        let Some(open) = self.partitions.get_mut(&partition) else {
+            return Err(self.not_led(partition));
+        };
         let topic = self.image.topics.get(&partition.topic).ok_or(ErrorCode::UnknownTopicId)?;
         let rules = AppendRules::new(&topic.configs, limits.batch_bytes_max);
         let (admitted, offsets) = rules.admit(cx, produced)?;
