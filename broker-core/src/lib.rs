@@ -13,6 +13,7 @@ pub mod broker;
 pub mod cache;
 pub mod config;
 pub mod connection;
+pub mod controller;
 mod cursor;
 pub mod format;
 pub mod ids;

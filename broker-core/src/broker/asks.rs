@@ -189,6 +189,11 @@ impl Asks {
         });
     }
 
+    /// Whether an answer for this is still awaited.
+    pub(super) fn is_waiting(&self, purpose: Purpose) -> bool {
+        self.waiting.values().any(|ask| ask.purpose == purpose)
+    }
+
     /// Who waits for what, in the order of asking.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (Purpose, NodeId)> + '_ {
         self.waiting.values().map(|ask| (ask.purpose, ask.target))

@@ -263,7 +263,7 @@ impl Broker {
             return self.halt(HaltReason::Unapplicable, out);
         }
         let records = Arc::new(records);
-        let image = offset.0.is_multiple_of(16).then(|| self.image.digest());
+        let image = self.image.checkpoint();
         out.probe(Probe::MetaApplied { offset, records: Arc::clone(&records), image });
         for partition in before {
             self.reconcile(cx, partition, out);

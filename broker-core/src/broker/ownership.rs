@@ -58,7 +58,7 @@ impl Broker {
             let state = self.image.streams.get(&held);
             let owned = state.is_some_and(|state| self.owns(state, epoch, held_epoch));
             if owned && wanted == Some(held_epoch) {
-                return;
+                return self.publish(partition, held_epoch, out);
             }
             self.give_up(cx, partition, out);
         }
@@ -329,11 +329,12 @@ impl Broker {
     ) {
         let Some(epoch) = self.running() else { return };
         let published = self.image.partitions.get(&partition).and_then(|known| known.leader);
-        if published == Some(self.config.node) {
+        let purpose = Purpose::Assume(partition, leader_epoch);
+        if published == Some(self.config.node) || self.asks.is_waiting(purpose) {
             return;
         }
         let request = ControllerRequest::AssumeLeadership { epoch, partition, leader_epoch };
-        self.asks.ask(Purpose::Assume(partition, leader_epoch), request, out);
+        self.asks.ask(purpose, request, out);
     }
 
     /// The image gives the partition to someone else, or to nobody.

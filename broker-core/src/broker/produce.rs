@@ -164,22 +164,17 @@ impl Broker {
     }
 
     /// Answers those whose batches were not confirmed when their partition was given up. As in
-    /// Kafka's `DelayedProduce` that is an ambiguous error: a batch that the WAL has taken may
-    /// still become durable, and then it stays.
+    /// Kafka's `DelayedProduce` the code proves nothing: a batch that the WAL has taken may still
+    /// become durable, and then it stays.
     pub(super) fn refuse_unconfirmed(
         &mut self,
         partition: TopicPartition,
         unconfirmed: VecDeque<Unconfirmed>,
         out: &mut Outbox<Effect>,
     ) {
-        for batch in unconfirmed {
-            let code = match batch.in_wal {
-                true => ErrorCode::RequestTimedOut,
-                false => self.not_led(partition),
-            };
-            if let Some(waiter) = batch.waiter {
-                self.settle(waiter, Err(code), out);
-            }
+        let code = self.not_led(partition);
+        for waiter in unconfirmed.into_iter().filter_map(|batch| batch.waiter) {
+            self.settle(waiter, Err(code), out);
         }
     }
 

@@ -27,7 +27,7 @@ impl Image {
     /// # Errors
     /// If a record contradicts the image; the image is then not to be used any more.
     pub fn apply(&mut self, records: &[Record]) -> Result<(), Unapplicable> {
-        self.apply_under(Mutants::default(), records)
+        self.apply_under(Mutants::NONE, records)
     }
 
     /// As [`Image::apply`], with the planted bugs of the image.

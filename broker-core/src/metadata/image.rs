@@ -63,6 +63,9 @@ pub(super) struct Index {
     pub(super) grown: u64,
 }
 
+/// Every how many entries the probe `meta.applied` carries the image's digest.
+pub const DIGEST_EVERY: u64 = 16;
+
 /// An admin request that changed something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AdminDone {
@@ -212,6 +215,13 @@ impl Image {
         }
         (self.objects.len(), self.index.grown).hash(&mut digest);
         digest.finish()
+    }
+
+    /// The digest, if the last entry applied is one after which all nodes compare theirs.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<u64> {
+        let last = self.end.0.checked_sub(1)?;
+        last.is_multiple_of(DIGEST_EVERY).then(|| self.digest())
     }
 
     /// Whether a broker may lead: registered, unfenced, not on its way out (invariant C3).
