@@ -271,7 +271,7 @@ pub enum Direction {
 }
 
 /// What a device keeps of its unsynced writes when the node dies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     /// Nothing.
@@ -287,7 +287,7 @@ pub enum Keep {
 }
 
 /// What becomes of an operation whose answer is lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It is done at once.

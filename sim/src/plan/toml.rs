@@ -1,0 +1,1 @@
+//! Placeholder: plans as TOML.
