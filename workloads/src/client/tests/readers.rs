@@ -47,11 +47,12 @@ fn fetch_of(sent: &Sent) -> FetchPartition {
 
 /// The reading session of the newest fetch.
 fn reader_of(rig: &Rig) -> u32 {
-    let readers = rig.invokes().into_iter().filter_map(|call| match call {
+    let newest_first = rig.invokes().into_iter().rev();
+    let mut readers = newest_first.filter_map(|call| match call {
         Call::Fetch { reader, .. } => Some(*reader),
         _ => None,
     });
-    readers.last().expect("a fetch")
+    readers.next().expect("a fetch")
 }
 
 /// A tail reader that has read offsets 0 to 2 in epoch 4, with its next fetch in flight.
