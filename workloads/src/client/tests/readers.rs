@@ -250,3 +250,22 @@ fn catch_up_of_an_empty_partition_ends_with_one_fetch() {
     rig.answer(&fetch, fetched(Ok(data(0, vec![]))));
     rig.assert_finished();
 }
+
+#[test]
+fn catch_up_that_starts_anew_takes_the_high_watermark_anew() {
+    let mut rig = Rig::new();
+    rig.op(1, Op::CatchUp { topic: "t".to_string(), partition: 0 });
+    rig.metadata(&[(Some(B1), 4)]);
+    let list = rig.take();
+    rig.answer(&list, listed(0, 4));
+    let fetch = rig.take();
+    rig.answer(&fetch, fetched(Ok(data(50, vec![records(50, 2, 0, 4)]))));
+    let fetch = rig.take();
+    rig.answer(&fetch, fetched(Err(ErrorCode::OffsetOutOfRange)));
+    rig.fire(ClientTimer::Session(1));
+    let list = rig.take();
+    rig.answer(&list, listed(0, 4));
+    let fetch = rig.take();
+    rig.answer(&fetch, fetched(Ok(data(1, vec![records(50, 1, 0, 4)]))));
+    rig.assert_finished();
+}
