@@ -136,7 +136,8 @@ proptest! {
             }
         }
         prop_assert_eq!(acks_seen, BTreeSet::from([-1, 0, 1]));
-        prop_assert!(broken > 0 && tails >= 3 && others.len() == 3, "{} {} {:?}", broken, tails, others);
+        prop_assert!(broken > 0 && tails >= 3, "{broken} damaged, {tails} tails");
+        prop_assert!(others.len() == 3, "{others:?}");
     }
 
     #[test]
