@@ -1,8 +1,8 @@
 //! Several producers, tail and catch-up readers, and questions about offsets and epochs, on a few
 //! partitions that stay.
 //!
-//! Tempts the broker to acknowledge what it may lose, to show what is not durable, to give an offset
-//! twice, and to accept what is damaged or too large.
+//! Tempts the broker to acknowledge what it may lose, to show what is not durable, to give an
+//! offset twice, and to accept what is damaged or too large.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use crate::{Draw, Op, PlannedOp, Shape, Workload};
 /// The workload.
 pub const WORKLOAD: Workload = Workload {
     name: "append-read",
-    what: "appends with all acks, tail and catch-up reads, offset queries, damaged and large batches",
+    what: "appends with all acks, tail and catch-up reads, queries, damaged and large batches",
     plan,
 };
 

@@ -34,7 +34,8 @@ impl<'a> Schedule<'a> {
         Self { shape: *shape, draw, ops: Vec::new() }
     }
 
-    /// The operations, ascending in time; those of one moment in the order in which they were added.
+    /// The operations, ascending in time; those of one moment in the order in which they were
+    /// added.
     pub(crate) fn finish(mut self) -> Vec<PlannedOp> {
         self.ops.sort_by_key(|op| op.at);
         self.ops

@@ -24,9 +24,14 @@ impl Draw for Dice {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (1u16..=64, 1u8..=3, 1u16..=9, 1u64..=600).prop_map(|(clients, zones, brokers, seconds)| {
-        Shape { clients, zones, brokers, length: Dur::secs(seconds) }
-    })
+    (1u16..=64, 1u8..=3, 1u16..=9, prop_oneof![1u64..=20, 20u64..=600]).prop_map(
+        |(clients, zones, brokers, seconds)| Shape {
+            clients,
+            zones,
+            brokers,
+            length: Dur::secs(seconds),
+        },
+    )
 }
 
 fn topic_of(op: &Op) -> &str {
@@ -131,7 +136,8 @@ proptest! {
             }
         }
         prop_assert_eq!(acks_seen, BTreeSet::from([-1, 0, 1]));
-        prop_assert!(broken > 0 && tails >= 3 && others.len() == 3, "{} {} {:?}", broken, tails, others);
+        prop_assert!(broken > 0 && tails >= 3, "{broken} damaged, {tails} tails");
+        prop_assert!(others.len() == 3, "{others:?}");
     }
 
     #[test]
@@ -168,5 +174,24 @@ proptest! {
                 .collect();
             prop_assert!(all.iter().all(|pair| pairs.contains(pair)), "{pairs:?}");
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn schedule_client_of_a_zone_stands_in_it(shape in shapes(), seed: u64, zone: u8) {
+        let zone = zone % shape.zones;
+        let mut dice = Dice(seed);
+        let mut schedule = crate::schedule::Schedule::new(&shape, &mut dice);
+        let mut seen = BTreeSet::new();
+        for _ in 0..200 {
+            let client = schedule.client_of(zone);
+            prop_assert!(client < shape.clients);
+            if u16::from(zone) < shape.clients {
+                prop_assert_eq!(client % u16::from(shape.zones), u16::from(zone));
+            }
+            seen.insert(client);
+        }
+        prop_assert!(seen.len() > 1 || shape.clients < 2 * u16::from(shape.zones), "{seen:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! Clients in every zone write to every partition at a steady pace, before, during and after the
 //! middle of the run, where a profile takes a zone away.
 //!
-//! Tempts the broker to lose what a dead zone acknowledged, to let a zombie acknowledge more, and to
-//! leave partitions without a leader.
+//! Tempts the broker to lose what a dead zone acknowledged, to let a zombie acknowledge more, and
+//! to leave partitions without a leader.
 
 use alloc::string::String;
 use alloc::vec::Vec;

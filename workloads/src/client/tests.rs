@@ -6,7 +6,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use broker_core::ids::PartitionIndex;
-use broker_core::mutants::Mutants;
 use broker_core::protocol::{
     MetadataResponse, PartitionMetadata, ProduceRequest, ProduceResult, Produced, TopicMetadata,
 };
@@ -94,7 +93,7 @@ impl Rig {
             mono: Mono(0),
             wall: Wall(9_000_000),
             entropy: self.entropy,
-            mutants: Mutants::default(),
+            mutants: Default::default(),
         };
         let mut out = Outbox::default();
         self.client.step(&cx, input, &mut out);

@@ -58,7 +58,7 @@ fn answer_to(req: &Request, how: u8) -> Response {
             };
             let names = topics.iter().flatten();
             Response::Metadata(MetadataResponse {
-                brokers: if how % 11 == 0 { vec![] } else { vec![B0, B1] },
+                brokers: if how.is_multiple_of(11) { vec![] } else { vec![B0, B1] },
                 topics: names
                     .map(|name| TopicMetadata { name: name.clone(), result: result() })
                     .collect(),
@@ -77,20 +77,25 @@ fn answer_to(req: &Request, how: u8) -> Response {
             let fetched = Fetched {
                 high_watermark: Offset(n),
                 log_start_offset: Offset(0),
-                diverging: (how % 10 == 0).then_some((epoch, Offset(n / 2))),
-                batches: vec![],
+                diverging: how.is_multiple_of(10).then_some((epoch, Offset(n / 2))),
+                batches: if sound {
+                    vec![some_records(request.partitions[0].fetch_offset)]
+                } else {
+                    vec![]
+                },
             };
             let result = if sound { Ok(fetched) } else { Err(code) };
             Response::Fetch(vec![FetchResult { partition, result }])
         }
         Request::ListOffsets { partitions } => {
             let found = ListedOffset { offset: Offset(n), timestamp: None, leader_epoch: epoch };
-            let result = if sound { Ok((how % 10 != 0).then_some(found)) } else { Err(code) };
+            let result =
+                if sound { Ok((!how.is_multiple_of(10)).then_some(found)) } else { Err(code) };
             let partition = partitions[0].partition;
             Response::ListOffsets(vec![ListOffsetsResult { partition, result }])
         }
         Request::OffsetForLeaderEpoch { partitions } => {
-            let found = (how % 10 != 0).then_some((epoch, Offset(n)));
+            let found = (!how.is_multiple_of(10)).then_some((epoch, Offset(n)));
             let result = if sound { Ok(found) } else { Err(code) };
             let partition = partitions[0].partition;
             Response::OffsetForLeaderEpoch(vec![EpochResult { partition, result }])
@@ -102,6 +107,11 @@ fn answer_to(req: &Request, how: u8) -> Response {
         }),
         Request::DescribeConfigs { .. } => Response::DescribeConfigs(Err(code)),
     }
+}
+
+fn some_records(at: Offset) -> bytes::Bytes {
+    let plain = super::super::values::encode(7, 5, 8, Wall(0));
+    broker_core::batch::stamp(plain, at, LeaderEpoch(1))
 }
 
 /// The choice for [`answer_to`] that makes it answer well.

@@ -47,11 +47,12 @@ fn fetch_of(sent: &Sent) -> FetchPartition {
 
 /// The reading session of the newest fetch.
 fn reader_of(rig: &Rig) -> u32 {
-    let readers = rig.invokes().into_iter().filter_map(|call| match call {
+    let newest_first = rig.invokes().into_iter().rev();
+    let mut readers = newest_first.filter_map(|call| match call {
         Call::Fetch { reader, .. } => Some(*reader),
         _ => None,
     });
-    readers.last().expect("a fetch")
+    readers.next().expect("a fetch")
 }
 
 /// A tail reader that has read offsets 0 to 2 in epoch 4, with its next fetch in flight.
@@ -247,5 +248,24 @@ fn catch_up_of_an_empty_partition_ends_with_one_fetch() {
     rig.answer(&list, listed(0, 4));
     let fetch = rig.take();
     rig.answer(&fetch, fetched(Ok(data(0, vec![]))));
+    rig.assert_finished();
+}
+
+#[test]
+fn catch_up_that_starts_anew_takes_the_high_watermark_anew() {
+    let mut rig = Rig::new();
+    rig.op(1, Op::CatchUp { topic: "t".to_string(), partition: 0 });
+    rig.metadata(&[(Some(B1), 4)]);
+    let list = rig.take();
+    rig.answer(&list, listed(0, 4));
+    let fetch = rig.take();
+    rig.answer(&fetch, fetched(Ok(data(50, vec![records(50, 2, 0, 4)]))));
+    let fetch = rig.take();
+    rig.answer(&fetch, fetched(Err(ErrorCode::OffsetOutOfRange)));
+    rig.fire(ClientTimer::Session(1));
+    let list = rig.take();
+    rig.answer(&list, listed(0, 4));
+    let fetch = rig.take();
+    rig.answer(&fetch, fetched(Ok(data(1, vec![records(50, 1, 0, 4)]))));
     rig.assert_finished();
 }

@@ -221,3 +221,34 @@ fn metadata_is_left_alone_when_nobody_needs_it() {
     rig.metadata(&[(Some(B1), 4)]);
     rig.take();
 }
+
+#[test]
+fn refused_again_and_again_waits_longer_each_time() {
+    let (mut rig, mut sent) = pipelined(1);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        rig.answer(&sent[0], refused(ErrorCode::ThrottlingQuotaExceeded));
+        waits.push(rig.armed[&ClientTimer::Session(0)]);
+        rig.fire(ClientTimer::Session(0));
+        sent = vec![rig.take()];
+    }
+    // Doubling outweighs the jitter of 20 % to both sides.
+    assert!(waits[..4].is_sorted() && waits[4] >= Dur::ms(800), "{waits:?}");
+    assert!(waits[0] <= Dur::ms(120), "{waits:?}");
+}
+
+#[test]
+fn metadata_that_does_not_help_is_asked_for_less_and_less() {
+    let mut rig = Rig::new();
+    rig.op(0, produce(-1, false));
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        rig.metadata(&[(None, 4)]);
+        pauses.push(rig.armed[&ClientTimer::Metadata]);
+        rig.rested();
+    }
+    assert!(pauses[0] <= Dur::ms(120) && pauses[5] >= Dur::ms(800), "{pauses:?}");
+    // Whom it helped does not make others wait.
+    rig.metadata(&[(Some(B0), 4)]);
+    assert!(rig.armed[&ClientTimer::Metadata] <= Dur::ms(120), "{:?}", rig.armed);
+}
