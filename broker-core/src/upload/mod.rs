@@ -174,17 +174,12 @@ impl Upload {
     }
 
     /// Seals the block being filled, if it holds anything: a stream is being closed, or all is.
-    pub fn seal_now(
-        &mut self,
-        cx: &Cx,
-        out: &mut Outbox<Effect>,
-        events: &mut Vec<UploadEvent>,
-    ) {
+    pub fn seal_now(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<UploadEvent>) {
         if self.block.load.is_empty() {
             return;
         }
-        let Block { load, bytes, upto } =
-            core::mem::replace(&mut self.block, Block { upto: self.block.upto, ..Block::default() });
+        let next = Block { upto: self.block.upto, ..Block::default() };
+        let Block { load, bytes, upto } = core::mem::replace(&mut self.block, next);
         out.disarm(TimerKey::UploadSeal);
         out.probe(Probe::UploadSealed { upto });
         let id = self.seqs.take();
@@ -331,12 +326,7 @@ impl Upload {
         }
     }
 
-    fn commit_front(
-        &mut self,
-        cx: &Cx,
-        out: &mut Outbox<Effect>,
-        events: &mut Vec<UploadEvent>,
-    ) {
+    fn commit_front(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<UploadEvent>) {
         let Some(front) = self.queue.front_mut() else { return };
         if matches!(front.shipment.step(), Step::Stored { .. }) {
             let id = self.next_ask;
