@@ -282,9 +282,7 @@ pub fn decode_block(entry: &BlockEntry, block: &Bytes) -> Result<Vec<BlockRecord
 ///
 /// # Errors
 /// If any part of it is torn or damaged.
-pub fn decode_object(
-    object: &Bytes,
-) -> Result<Vec<(BlockEntry, Vec<BlockRecord>)>, FormatError> {
+pub fn decode_object(object: &Bytes) -> Result<Vec<(BlockEntry, Vec<BlockRecord>)>, FormatError> {
     decode_header(object)?;
     let footer_pos = object.len().checked_sub(FOOTER_BYTES).ok_or(FormatError::Short)?;
     let footer = decode_footer(&object[footer_pos..])?;

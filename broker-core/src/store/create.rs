@@ -114,11 +114,6 @@ impl CreateOnly {
         }
     }
 
-    /// The timer that drives it.
-    pub(crate) fn timer_key(&self) -> TimerKey {
-        self.timer
-    }
-
     /// Size of the object in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.body.len() as u64

@@ -174,12 +174,7 @@ impl Upload {
     }
 
     /// Seals the block being filled, if it holds anything: a stream is being closed, or all is.
-    pub fn seal_now(
-        &mut self,
-        cx: &Cx,
-        out: &mut Outbox<Effect>,
-        events: &mut Vec<UploadEvent>,
-    ) {
+    pub fn seal_now(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<UploadEvent>) {
         if self.block.load.is_empty() {
             return;
         }
@@ -331,12 +326,7 @@ impl Upload {
         }
     }
 
-    fn commit_front(
-        &mut self,
-        cx: &Cx,
-        out: &mut Outbox<Effect>,
-        events: &mut Vec<UploadEvent>,
-    ) {
+    fn commit_front(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<UploadEvent>) {
         let Some(front) = self.queue.front_mut() else { return };
         if matches!(front.shipment.step(), Step::Stored { .. }) {
             let id = self.next_ask;

@@ -41,14 +41,8 @@ pub(crate) struct Cleanup {
 
 impl Cleanup {
     /// Begins for the WAL that starts at `start`, and looks for leftovers of older epochs.
-    pub(crate) fn start(
-        node: NodeId,
-        epoch: BrokerEpoch,
-        start: Lsn,
-        io: &mut Io<'_>,
-    ) -> Self {
-        let mut this =
-            Self { node, epoch, trim: start, trim_durable: start, ..Self::default() };
+    pub(crate) fn start(node: NodeId, epoch: BrokerEpoch, start: Lsn, io: &mut Io<'_>) -> Self {
+        let mut this = Self { node, epoch, trim: start, trim_durable: start, ..Self::default() };
         this.sweep_page(None, io);
         this
     }

@@ -16,6 +16,7 @@ mod schedule_tests;
 mod tests;
 mod window;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -89,7 +90,7 @@ pub struct Wal {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Closed,
-    Claiming(Claim),
+    Claiming(Box<Claim>),
     /// Open under the claim with this number.
     Open(u64),
     Fenced,
@@ -146,7 +147,7 @@ impl Wal {
         let (of, claimant) = (self.node, self.node);
         let terms = Terms { of, claimant, epoch, flow: Flow::Claim, timer: TimerKey::Claim };
         let mut io = Io { cx, seqs: &mut self.seqs, out };
-        self.phase = Phase::Claiming(Claim::start(terms, &mut io));
+        self.phase = Phase::Claiming(Box::new(Claim::start(terms, &mut io)));
         self.cleanup = Cleanup::start(self.node, epoch, start, &mut io);
     }
 
@@ -166,8 +167,7 @@ impl Wal {
         }
         let unconfirmed = self.window.unconfirmed_bytes();
         // A record larger than the limit goes alone rather than never.
-        if unconfirmed > 0 && unconfirmed + record.bytes() > self.limits.wal_unconfirmed_bytes_max
-        {
+        if unconfirmed > 0 && unconfirmed + record.bytes() > self.limits.wal_unconfirmed_bytes_max {
             if !self.refused {
                 self.refused = true;
                 out.probe(Probe::WalBackPressure { on: true });

@@ -155,12 +155,7 @@ impl Window {
     }
 
     /// Handles the answer to an operation of a put.
-    pub(crate) fn obj_done(
-        &mut self,
-        seq: u64,
-        result: &ObjResult,
-        io: &mut Io<'_>,
-    ) -> PutOutcome {
+    pub(crate) fn obj_done(&mut self, seq: u64, result: &ObjResult, io: &mut Io<'_>) -> PutOutcome {
         let waits = |slot: &Slot| slot.put.as_ref().is_some_and(|put| put.waits_for(seq));
         let Some(at) = self.slots.iter().position(waits) else { return PutOutcome::Pending };
         if io.cx.mutants.on(Mutant::WalUnknownIsFailure) && *result == ObjResult::Unknown {
