@@ -413,7 +413,7 @@ pub enum QuorumTimer {
     Election,
     /// Follower: no successful fetch for the fetch timeout.
     FetchTimeout,
-    /// Follower: fetch now.
+    /// Follower: fetch now, or again. Leader: answer the fetches that wait.
     Fetch,
     /// Leader: send BeginQuorumEpoch again.
     Begin,
