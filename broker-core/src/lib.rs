@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod batch;
 pub mod config;
 pub mod format;
 pub mod ids;
