@@ -18,7 +18,7 @@ use workloads::Op;
 pub const PLAN_VERSION: u32 = 1;
 
 /// A run.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Plan {
     /// Format version.
     pub version: u32,
@@ -48,7 +48,7 @@ pub struct Plan {
 
 /// The nodes. Zones are numbered from 0; controller `i`, broker `i`, client `i` stand in zone
 /// `i % zones`. Names in plans: `controller-0`, `broker-0`, `client-0`, `store`, `zone-0`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
     /// 1 to 3.
@@ -62,7 +62,7 @@ pub struct Topology {
 }
 
 /// Scaled-down limits: see `broker_core::config::BrokerLimits`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "named as in BrokerLimits, which documents them")]
 pub struct Limits {
@@ -82,7 +82,7 @@ pub struct Limits {
 }
 
 /// An operation.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct OpAt {
     /// Simulated time since the start.
     #[serde(rename = "at", with = "micros")]
@@ -95,7 +95,7 @@ pub struct OpAt {
 }
 
 /// A fault: when, what, for how long.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Fault {
     /// When it begins.
     #[serde(flatten)]
@@ -110,7 +110,7 @@ pub struct Fault {
 }
 
 /// The anchor of a fault, in time or in events.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(untagged)]
 pub enum When {
     /// At this simulated time.
@@ -127,7 +127,7 @@ pub enum When {
 }
 
 /// An event that a fault waits for.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
     /// Name of the probe.
@@ -143,7 +143,7 @@ pub struct Anchor {
 }
 
 /// What can go wrong. A node named `self` is the one on which the anchor's probe was seen.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum What {
     /// All nodes of a zone go down and are cut off at once; they boot again at the end. The zone's
@@ -298,7 +298,7 @@ impl What {
 }
 
 /// Direction of a cut.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// Nothing comes in.

@@ -9,7 +9,7 @@ use super::Plan;
 pub const RESEEDS: u64 = 16;
 
 /// A plan that is kept for ever.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredSeed {
     /// The plan, without the mutant in [`Found::mutant`].
     pub plan: Plan,

@@ -17,7 +17,7 @@ use crate::registry;
 
 mod write;
 
-pub use write::{write, write_stored};
+pub use write::{describe_fault, describe_op, write, write_stored};
 
 /// A file that is no plan: one sentence.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,7 +37,7 @@ impl fmt::Display for BadFile {
 }
 
 /// What a file held.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Document {
     /// A plan.
     Plan(Plan),

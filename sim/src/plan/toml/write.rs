@@ -79,20 +79,48 @@ fn write_op(out: &mut String, op: &OpAt) {
     section(out, &table, row.keys);
 }
 
-/// A fault or operation without its time, on one line, for people.
+/// A fault on one line, for people.
 #[must_use]
-pub(super) fn describe(table: &Table, tag: &str, kinds: &'static [Kind]) -> String {
+pub fn describe_fault(fault: &Fault) -> String {
+    let when = match &fault.when {
+        When::At { at_us } => format!("at {}", micros::format(*at_us)),
+        When::On { on } => {
+            let node = on.node.as_ref().map_or_else(String::new, |node| format!(" on {node}"));
+            let after = match on.after_us {
+                0 => String::new(),
+                us => format!(" + {}", micros::format(us)),
+            };
+            format!("at {} number {}{node}{after}", on.probe, on.nth)
+        }
+    };
+    let lasting = match fault.lasting_us {
+        0 => String::new(),
+        us => format!(" for {}", micros::format(us)),
+    };
+    let what = describe(&table_of(&fault.what), "fault", schema::FAULTS);
+    format!("{when}: {what}{lasting}")
+}
+
+/// An operation on one line, for people.
+#[must_use]
+pub fn describe_op(op: &OpAt) -> String {
+    let what = describe(&table_of(&op.op), "op", schema::OPS);
+    format!("at {}: client-{} {what}", micros::format(op.at_us), op.client)
+}
+
+fn describe(table: &Table, tag: &str, kinds: &'static [Kind]) -> String {
     let row = kind_of(table, tag, kinds);
     let mut out = row.name.to_owned();
     for key in row.keys {
         if let Some(value) = table.get(key.name) {
-            let _ = write!(out, " {}={}", key.name, inline(value, key.of));
+            let value = value.as_str().map_or_else(|| inline(value, key.of), str::to_owned);
+            let _ = write!(out, " {}={value}", key.name);
         }
     }
     out
 }
 
-pub(super) fn table_of<T: Serialize>(value: &T) -> Table {
+fn table_of<T: Serialize>(value: &T) -> Table {
     Table::try_from(value).expect("plans hold nothing that TOML can not")
 }
 
