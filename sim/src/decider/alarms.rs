@@ -79,7 +79,11 @@ impl<K: Ord + Copy> Alarms<K> {
     }
 
     /// The clock changed its pace: calls `queue` for each timer that is now due sooner.
-    pub(super) fn retime(&mut self, when: impl Fn(Mono) -> SimTime, mut queue: impl FnMut(K, SimTime)) {
+    pub(super) fn retime(
+        &mut self,
+        when: impl Fn(Mono) -> SimTime,
+        mut queue: impl FnMut(K, SimTime),
+    ) {
         for alarm in &mut self.0 {
             let at = when(alarm.due);
             if at < alarm.queued {

@@ -128,9 +128,7 @@ fn nothing(kind: &'static str) -> Words {
 pub(super) fn effect(effect: &Effect) -> TraceEffect {
     let plain = |kind, what| TraceEffect { kind, probe: None, what };
     match effect {
-        Effect::Reply { conn, corr, resp } => {
-            plain("reply", format!("{conn:?} {corr}: {resp:?}"))
-        }
+        Effect::Reply { conn, corr, resp } => plain("reply", format!("{conn:?} {corr}: {resp:?}")),
         Effect::Close(conn) => plain("close", format!("{conn:?}")),
         Effect::Send { to, msg } => plain("send", format!("to {to:?}: {msg:?}")),
         Effect::Log(tok, op) => plain("log", format!("{op:?} {tok:?}")),

@@ -16,6 +16,7 @@ use crate::world::step::{Launch, Sink, Step};
 use crate::world::weather::FaultId;
 
 /// The notes.
+#[derive(Clone)]
 pub(super) struct Ledger {
     pub draws: Draws,
     pub hash: TraceHash,
@@ -32,6 +33,7 @@ pub(super) struct Ledger {
     pub effects: Option<Vec<TraceEffect>>,
 }
 
+#[derive(Clone)]
 struct AnchorCount {
     fault: FaultId,
     on: Option<Endpoint>,

@@ -44,7 +44,7 @@ impl Clock {
     #[must_use]
     pub fn mono(&self, at: SimTime) -> Mono {
         let passed = (at.0 - self.since.0) as i64;
-        let off = passed * i64::from(self.drift_ppm) / MILLION;
+        let off = (passed * i64::from(self.drift_ppm)).div_euclid(MILLION);
         Mono(self.mono_since.0 + (passed + off) as u64)
     }
 

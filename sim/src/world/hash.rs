@@ -58,9 +58,8 @@ impl Rolling {
         last[..rest.len()].copy_from_slice(rest);
         self.left = left;
         self.right = right;
-        let [low, high] = [0, 8].map(|at| {
-            u64::from_le_bytes(last[at..at + 8].try_into().expect("8 bytes"))
-        });
+        let [low, high] =
+            [0, 8].map(|at| u64::from_le_bytes(last[at..at + 8].try_into().expect("8 bytes")));
         self.word(low);
         self.word(high);
     }

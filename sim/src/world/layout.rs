@@ -186,7 +186,9 @@ impl Layout {
         let count = self.controllers.len();
         let index = match node.0.checked_sub(FIRST_BROKER) {
             None => Some(usize::from(node.0)).filter(|at| *at < count),
-            Some(at) => Some(usize::from(at)).filter(|at| *at < self.brokers.len()).map(|at| at + count),
+            Some(at) => {
+                Some(usize::from(at)).filter(|at| *at < self.brokers.len()).map(|at| at + count)
+            }
         };
         index.map(|index| Endpoint(index as u8))
     }
@@ -366,7 +368,9 @@ impl Layout {
             What::ZoneFail { zone } | What::ZoneCut { zone, .. } => {
                 self.zone_by_name(zone, on).map(|_| ()).ok_or_else(|| unknown(zone))
             }
-            What::Crash { node: name, .. } | What::Pause { node: name } => node(name, Self::is_node),
+            What::Crash { node: name, .. } | What::Pause { node: name } => {
+                node(name, Self::is_node)
+            }
             What::ClockStep { node: name, .. } | What::ClockDrift { node: name, .. } => {
                 node(name, |layout, one| one != layout.store())
             }

@@ -260,9 +260,8 @@ mod tests {
 
     fn device() -> LogDevice {
         let mut device = LogDevice::default();
-        for (seq, op) in [append(b"aaaa"), LogOp::Sync, append(b"bbbb"), append(b"cc")]
-            .into_iter()
-            .enumerate()
+        for (seq, op) in
+            [append(b"aaaa"), LogOp::Sync, append(b"bbbb"), append(b"cc")].into_iter().enumerate()
         {
             device.submit(tok(seq as u64), op);
         }
@@ -333,7 +332,7 @@ mod tests {
         let mut device = device();
         device.set_full(true);
         assert!(device.submit(tok(7), append(b"d")));
-        assert!(device.submit(tok(8), LogOp::WriteState { bytes: Bytes::new() }));
+        assert!(!device.submit(tok(8), LogOp::WriteState { bytes: Bytes::new() }));
         assert_eq!(device.work(), Some((tok(7), LogResult::Full)));
         assert_eq!(device.work(), Some((tok(8), LogResult::Io)));
         device.set_full(false);

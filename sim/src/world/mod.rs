@@ -552,7 +552,7 @@ impl World {
 
     fn heal<S: Sink>(&mut self, at: SimTime, sink: &mut S) -> Judged {
         self.change_weather(at, sink, |scene| {
-            scene.weather.heal(&scene.layout, &scene.lasting);
+            scene.weather.heal(&scene.layout, &scene.lasting, scene.outside);
             scene.healed = true;
         })?;
         self.show(at, &Evidence::Healed, sink)
@@ -569,8 +569,10 @@ impl World {
         change(&mut self.scene);
         let after = self.scene.weather.impaired();
         let steps = [(NodeEvent::Impaired, after.without(before))];
-        for (event, whom) in steps.into_iter().chain([(NodeEvent::Restored, before.without(after))]) {
-            for who in whom.iter().filter(|who| self.scene.layout.is_node(*who)).collect::<Vec<_>>() {
+        for (event, whom) in steps.into_iter().chain([(NodeEvent::Restored, before.without(after))])
+        {
+            for who in whom.iter().filter(|who| self.scene.layout.is_node(*who)).collect::<Vec<_>>()
+            {
                 self.node_event(at, who, event, sink)?;
             }
         }

@@ -408,8 +408,7 @@ fn order(step: &Step) -> u8 {
 
 fn ops_of(layout: &Layout, client: usize) -> std::collections::VecDeque<u32> {
     let numbered = layout.ops.iter().enumerate();
-    let mut own: Vec<_> =
-        numbered.filter(|(_, op)| usize::from(op.client) == client).collect();
+    let mut own: Vec<_> = numbered.filter(|(_, op)| usize::from(op.client) == client).collect();
     own.sort_by_key(|(_, op)| op.at_us);
     own.into_iter().map(|(number, _)| number as u32).collect()
 }

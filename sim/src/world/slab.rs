@@ -109,6 +109,6 @@ mod tests {
         let old = slab.insert('a');
         assert_eq!(slab.remove(old), Some('a'));
         let new = slab.insert('b');
-        assert_eq!((slab.get(old), slab.remove(old), slab.get(new)), (None, None, Some(&'b')));
+        assert_eq!((slab.remove(old), slab.get(old), slab.get(new)), (None, None, Some(&'b')));
     }
 }

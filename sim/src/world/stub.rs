@@ -121,8 +121,7 @@ impl Broker {
             }
             Input::Client { conn, corr, .. } => {
                 self.seq += 1;
-                let tok =
-                    Tok { incarnation: self.incarnation, flow: Flow::Wal, seq: self.seq };
+                let tok = Tok { incarnation: self.incarnation, flow: Flow::Wal, seq: self.seq };
                 self.waiting.insert(self.seq, (conn, corr));
                 let node = self.config.node;
                 let key = Key(Arc::from(format!("wal/{node}/{}/{}", self.incarnation, self.seq)));

@@ -130,17 +130,21 @@ impl Weather {
         self.duplicate.retain(|rule| rule.0 != id);
     }
 
-    /// The safety phase ended: only cuts of the faults in `kept` stay, and they spare the clients,
-    /// for these must come to an end in what is left.
-    pub fn heal(&mut self, layout: &Layout, kept: &[FaultId]) {
-        let mut cuts = std::mem::take(&mut self.cuts);
-        cuts.retain(|rule| kept.contains(&rule.0));
+    /// The safety phase ended: only cuts of the faults in `lasting` stay. They now part the nodes
+    /// `outside` the core from everyone, and spare the clients of their zone: these must come to an
+    /// end with what is left.
+    pub fn heal(&mut self, layout: &Layout, lasting: &[FaultId], outside: Set) {
+        let cuts = std::mem::take(&mut self.cuts);
         let clients = layout.all_clients();
-        for (_, from, to) in &mut cuts {
-            *from = from.without(clients);
-            *to = to.without(clients);
-        }
-        *self = Self { cuts, ..Self::default() };
+        let kept = cuts.into_iter().filter(|rule| lasting.contains(&rule.0));
+        let cuts = kept.map(|(id, from, to)| {
+            let (from, to) = (from.without(clients), to.without(clients));
+            match from.without(outside).is_empty() {
+                true => (id, from, layout.everyone().without(from)),
+                false => (id, layout.everyone().without(to), to),
+            }
+        });
+        *self = Self { cuts: cuts.collect(), ..Self::default() };
     }
 
     /// Whether any rule is in force.
