@@ -107,8 +107,8 @@ impl Broker {
         record: &WalRecord,
         out: &mut Outbox<Effect>,
     ) {
-        let early = cx.mutants.on(Mutant::WalCacheOnPutOrder)
-            || cx.mutants.on(Mutant::UploadUnconfirmed);
+        let early =
+            cx.mutants.on(Mutant::WalCacheOnPutOrder) || cx.mutants.on(Mutant::UploadUnconfirmed);
         let led = self.led.get(&record.stream).copied();
         let led = led.filter(|partition| self.partitions[partition].epoch() == record.epoch);
         if led.is_some() && !cx.mutants.on(Mutant::PartitionHwIsLeo) {
@@ -143,8 +143,7 @@ impl Broker {
     pub(super) fn let_in(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
         while self.phase != Phase::Ended && self.upload.has_room() {
             let newest_first = cx.mutants.on(Mutant::PartitionQueueReordered);
-            let next =
-                if newest_first { self.queue.pop_back() } else { self.queue.pop_front() };
+            let next = if newest_first { self.queue.pop_back() } else { self.queue.pop_front() };
             let Some(Queued { partition, record }) = next else { return };
             if let Err(record) = self.to_wal(cx, partition, record, out) {
                 let queued = Queued { partition, record };

@@ -165,12 +165,7 @@ impl Broker {
         }
     }
 
-    fn found(
-        &mut self,
-        asker: Asker,
-        index: usize,
-        result: Result<Option<Found>, ErrorCode>,
-    ) {
+    fn found(&mut self, asker: Asker, index: usize, result: Result<Option<Found>, ErrorCode>) {
         let search = self.searches.get_mut(&asker).expect("the caller holds it");
         search.scans.remove(&index);
         let (partition, slot) = &mut search.parts[index];

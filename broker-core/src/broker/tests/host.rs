@@ -157,9 +157,10 @@ impl Host {
     pub(super) fn run(&mut self, us: u64) {
         let until = self.now + us;
         loop {
-            let timers = self.nodes.iter().flat_map(|(&id, node)| {
-                node.timers.iter().map(move |(&key, &at)| (at, id, key))
-            });
+            let timers = self
+                .nodes
+                .iter()
+                .flat_map(|(&id, node)| node.timers.iter().map(move |(&key, &at)| (at, id, key)));
             let timer = timers.min();
             let event = self.queue.first_key_value().map(|(&at, _)| at);
             let next = [timer.map(|(at, ..)| at), event].into_iter().flatten().min();
