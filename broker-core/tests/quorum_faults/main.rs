@@ -1,8 +1,8 @@
 //! The metadata quorum under faults: lost, late, doubled and overtaken messages, cut links, crashes
 //! that lose or tear what was not synced, failing devices, timers that fire when they like.
 //!
-//! Each seed is one run; properties R1–R6, R9 and LV2 are judged at every step by [`judge`], and the
-//! planted bugs must be found. It shares no code with the simulator of the whole broker.
+//! Each seed is one run; properties R1–R6, R9 and LV2 are judged at every step by [`judge`], and
+//! the planted bugs must be found. It shares no code with the simulator of the whole broker.
 
 mod judge;
 mod world;
