@@ -66,7 +66,7 @@ fn quorum_diverging_follower_cuts_to_what_is_common() {
 }
 
 #[test]
-#[should_panic(expected = "below the high watermark")]
+#[should_panic(expected = "below high watermark")]
 fn quorum_cut_below_the_high_watermark_is_a_bug() {
     let mut rig = Rig::follower(9, &[1, 1, 2], false);
     rig.answer_fetch(Vec::new(), 3);
