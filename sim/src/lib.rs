@@ -1,6 +1,4 @@
-//! The simulator: a [`world`] of nodes, clients and a hostile environment; a [`decider`] that runs a
-//! [`plan`] through it; what came of it ([`outcome`], [`trace`]); where plans come from
-//! ([`generate`]); and the [`commands`].
+//! The simulator: the only place that knows the core, the clients, the judges and the world.
 
 pub mod cli;
 pub mod commands;
