@@ -22,15 +22,20 @@ use crate::step::{Cond, Cx, Effect, Etag, Key, ObjOp, ObjResult, Outbox, TimerKe
 use crate::time::{Dur, Mono, Wall};
 use crate::wal::WalRecord;
 
+/// No bug is on.
+pub(crate) fn none() -> Mutants {
+    Default::default()
+}
+
 pub(crate) fn cx(mutants: Mutants) -> Cx {
     Cx { mono: Mono(0), wall: Wall(0), entropy: 7, mutants }
 }
 
 /// Runs a scenario that tells right (`true`) from wrong: it must be right, and with the bug wrong.
 pub(crate) fn flips(mutant: Mutant, scenario: impl Fn(Mutants) -> bool) {
-    assert!(scenario(Mutants::default()), "the correct core fails");
+    assert!(scenario(none()), "the correct core fails");
     #[cfg(feature = "mutants")]
-    assert!(!scenario(Mutants::default().with(mutant)), "{mutant:?} is not noticed");
+    assert!(!scenario(none().with(mutant)), "{mutant:?} is not noticed");
     #[cfg(not(feature = "mutants"))]
     let _ = mutant;
 }

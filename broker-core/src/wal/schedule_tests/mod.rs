@@ -407,7 +407,7 @@ fn run(seed: u64, mutants: Mutants) -> Result<Seen, String> {
 fn confirmed_records_survive_zombies_and_crashed_recoverers() {
     let mut all = Seen::default();
     for seed in 0..SCHEDULES {
-        match run(seed, Mutants::default()) {
+        match run(seed, none()) {
             Ok(seen) => {
                 all.confirmed += seen.confirmed;
                 all.fenced += seen.fenced;
@@ -455,7 +455,7 @@ fn schedules_find_the_planted_bugs() {
         Mutant::RecoveryHoleIgnored,
         Mutant::RecoveryWithoutClaim,
     ] {
-        let mutants = Mutants::default().with(mutant);
+        let mutants = none().with(mutant);
         if !(0..SCHEDULES).any(|seed| run(seed, mutants).is_err()) {
             missed.push(mutant);
         }

@@ -1,7 +1,5 @@
 //! The random steps of a schedule: what the processes do, and what the store does to them.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at what it is about")]
-
 use super::*;
 
 impl Run {
