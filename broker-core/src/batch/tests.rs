@@ -223,6 +223,8 @@ fn timestamp_conversion_rounds_as_asked() {
     assert_eq!(TimestampMs(i64::MAX).wall(), Wall(i64::MAX));
 }
 
+type BorrowedHeaders<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+
 type Owned = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
 
 fn owned_records() -> impl Strategy<Value = Vec<Owned>> {
@@ -232,7 +234,7 @@ fn owned_records() -> impl Strategy<Value = Vec<Owned>> {
 }
 
 fn encode(owned: &[Owned]) -> Bytes {
-    let headers: Vec<Vec<(&str, Option<&[u8]>)>> = owned
+    let headers: Vec<BorrowedHeaders<'_>> = owned
         .iter()
         .map(|(.., headers)| headers.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect())
         .collect();

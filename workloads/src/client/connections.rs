@@ -1,8 +1,8 @@
 //! A client's connections and what is in flight on them.
 //!
-//! Calls share one connection per broker and are pipelined; each reader has a connection of its own,
-//! for a fetch that waits for data holds back the answers behind it. Who sends what, and when it has
-//! waited too long, is decided in [`super`]. Source: Kafka's `NetworkClient` and
+//! Calls share one connection per broker and are pipelined; each reader has a connection of its
+//! own, for a fetch that waits for data holds back the answers behind it. Who sends what, and when
+//! it has waited too long, is decided in [`super`]. Source: Kafka's `NetworkClient` and
 //! `InFlightRequests`.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -89,7 +89,8 @@ impl Connections {
         conn
     }
 
-    /// Finds out whom an answer is for. A broker answers the requests of a connection in their order.
+    /// Finds out whom an answer is for. A broker answers the requests of a connection in their
+    /// order.
     pub(super) fn answered(&mut self, conn: ConnId, corr: u32) -> Matched {
         let Some(connection) = self.open.get_mut(&conn) else { return Matched::Stale };
         match connection.in_flight.front() {

@@ -53,8 +53,8 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         E::NotEnoughReplicas => failed(Next::Retry),
         // Turned away at the door: the queue of produces that wait for room is full.
         E::ThrottlingQuotaExceeded => failed(Next::Retry),
-        // ReplicaManager.getPartitionOrError gives these before the append; but DelayedProduce gives
-        // them for batches that wait for acks=all, too, and those may have been read.
+        // ReplicaManager.getPartitionOrError gives these before the append; but DelayedProduce
+        // gives them for batches that wait for acks=all, too, and those may have been read.
         E::UnknownTopicOrPartition | E::UnknownTopicId => match acks {
             Acks::Leader => failed(Next::Refresh),
             Acks::None | Acks::All => unknown(Next::Refresh),
@@ -85,8 +85,9 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
 pub(super) const fn of_admin(code: ErrorCode) -> Refusal {
     use ErrorCode as E;
     match code {
-        // ReplicationControlManager, ConfigurationControlManager: found while the records were made,
-        // so there are none. After an unanswered attempt this says that nothing is left to be done.
+        // ReplicationControlManager, ConfigurationControlManager: found while the records were
+        // made, so there are none. After an unanswered attempt this says that nothing is left to be
+        // done.
         E::TopicAlreadyExists
         | E::InvalidTopicException
         | E::InvalidPartitions

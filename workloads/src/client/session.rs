@@ -227,8 +227,8 @@ impl Session {
         }
     }
 
-    /// The session's timer fired: the backoff is over, or (`Err`) this connection was silent for too
-    /// long.
+    /// The session's timer fired: the backoff is over, or (`Err`) this connection was silent for
+    /// too long.
     pub(super) fn on_timer(
         &mut self,
         shared: &mut Shared,

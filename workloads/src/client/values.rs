@@ -1,7 +1,8 @@
 //! The records that clients make: each says who made it, and any change of it can be seen.
 //!
-//! A record with number `n` has key `n`, value `n` and a filler that follows from `n`, and one header
-//! `n`. Encoding and damage of whole batches, too; what goes on the wire when is the producer's part.
+//! A record with number `n` has key `n`, value `n` and a filler that follows from `n`, and one
+//! header `n`. Encoding and damage of whole batches, too; what goes on the wire when is the
+//! producer's part.
 
 use alloc::vec::Vec;
 
@@ -51,8 +52,8 @@ pub(super) fn damage(batch: &Bytes, lot: u64) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// What a fetch from `from` gave: the records, the offset to go on from, and the leader epoch of the
-/// last batch.
+/// What a fetch from `from` gave: the records, the offset to go on from, and the leader epoch of
+/// the last batch.
 pub(super) struct Read {
     pub(super) records: Vec<ReadRecord>,
     pub(super) next: Offset,
