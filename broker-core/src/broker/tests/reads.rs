@@ -271,11 +271,11 @@ fn fetch_parked_hears_when_the_partition_goes() {
     assert_eq!(results[0].result, Err(ErrorCode::NotLeaderOrFollower));
 }
 
-/// Three batches of times 10, 30, 20; the last two records of the second share the largest time.
+/// Three batches; the last two records of the second share the largest time.
 fn timed(host: &mut Host, partition: TopicPartition) {
     let leader = host.leader(partition);
-    for (time, values) in [(10, &["a", "b"][..]), (30, &["c", "d"]), (20, &["e"])] {
-        let batch = batch_at(time, values);
+    for times in [&[10, 10][..], &[25, 30, 30], &[20]] {
+        let batch = batch_of(times.iter().map(|&time| (time, "v")));
         assert!(host.try_produce(leader, partition, batch, Acks::All).is_ok());
     }
 }
@@ -283,11 +283,11 @@ fn timed(host: &mut Host, partition: TopicPartition) {
 fn check_listed(host: &mut Host, partition: TopicPartition) {
     let at = |ms: i64| OffsetSpec::At(Wall(ms * 1_000));
     assert_eq!(listed(host, partition, OffsetSpec::Earliest), Some((0, None, 0)));
-    assert_eq!(listed(host, partition, OffsetSpec::Latest), Some((5, None, 0)));
-    assert_eq!(listed(host, partition, OffsetSpec::MaxTimestamp), Some((2, Some(30), 0)));
+    assert_eq!(listed(host, partition, OffsetSpec::Latest), Some((6, None, 0)));
+    assert_eq!(listed(host, partition, OffsetSpec::MaxTimestamp), Some((3, Some(30), 0)));
     assert_eq!(listed(host, partition, at(0)), Some((0, Some(10), 0)));
-    assert_eq!(listed(host, partition, at(11)), Some((2, Some(30), 0)));
-    assert_eq!(listed(host, partition, at(30)), Some((2, Some(30), 0)));
+    assert_eq!(listed(host, partition, at(11)), Some((2, Some(25), 0)));
+    assert_eq!(listed(host, partition, at(26)), Some((3, Some(30), 0)));
     assert_eq!(listed(host, partition, at(31)), None);
 }
 
