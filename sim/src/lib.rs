@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod commands;
-pub mod execute;
 pub mod generate;
 pub mod interrupt;
 pub mod outcome;

@@ -83,7 +83,7 @@ pub fn workloads() -> Vec<Entry> {
 /// The rows of the workloads.
 #[must_use]
 pub fn workloads_of() -> &'static [workloads::Workload] {
-    crate::stub::WORKLOADS
+    workloads::ALL
 }
 
 /// The properties, which `--only` takes.
