@@ -1,0 +1,210 @@
+//! Requests to the controller: numbered, sent again unchanged until a definite answer comes.
+//!
+//! Every answer is definite except `NotController`, which says nothing about what happened to the
+//! request (it may have been in a batch that was lost with the office, or not). What an answer
+//! means is up to who asked. Source: KIP-631, KIP-590, `NodeToControllerChannelManager`.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::ids::{BrokerEpoch, IncarnationId, LeaderEpoch, NodeId, StreamId, TopicPartition};
+use crate::partition::Asker;
+use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest, PeerMsg};
+use crate::step::{Cx, Effect, Outbox, TimerKey};
+use crate::time::Dur;
+use crate::upload::asks_again;
+
+/// An unanswered request goes to the next controller after this long: well above a commit's
+/// latency over zones, well below the session's 9 s.
+const RETRY_AFTER: Dur = Dur::ms(1_000);
+
+/// A request refused with `NotController` is sent again after this long (Kafka's
+/// `retry.backoff.ms`), unless it was told of another controller to try at once.
+const BACKOFF: Dur = Dur::ms(100);
+
+/// Hints followed at once before the backoff: two controllers with old news must not send a
+/// request round in circles.
+const HINTS_MAX: u8 = 2;
+
+/// A client's request is given up, outcome unknown, after this long: Kafka's `request.timeout.ms`,
+/// for its client has given up by then, too.
+const CLIENT_WAIT_MAX: Dur = Dur::secs(30);
+
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Purpose {
+    /// Join the cluster.
+    Register,
+    /// Stay alive.
+    Heartbeat,
+    /// Open the stream of a partition.
+    Open(StreamId, LeaderEpoch),
+    /// Close a stream given up.
+    Close(StreamId, LeaderEpoch),
+    /// Publish the leadership of a partition.
+    Assume(TopicPartition, LeaderEpoch),
+    /// On behalf of the upload, by its own number.
+    Upload(u64),
+    /// On behalf of the recovery of a WAL, by its own number.
+    Recovery(NodeId, BrokerEpoch, u64),
+    /// On behalf of a client.
+    Admin(Asker),
+}
+
+/// The requests that wait for a definite answer. Their number is bounded by who asks: one each of
+/// the lifecycle, a few per partition, the upload's and recoveries' own bounds, and the requests
+/// that clients may have open.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Asks {
+    incarnation_id: IncarnationId,
+    controllers: Vec<NodeId>,
+    /// Who was the active controller when we last heard.
+    preferred: NodeId,
+    next: u64,
+    waiting: BTreeMap<u64, Ask>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Ask {
+    purpose: Purpose,
+    request: ControllerRequest,
+    target: NodeId,
+    hints: u8,
+    /// What its timer was last armed with, and the sum of all that it has waited.
+    pause: Dur,
+    waited: Dur,
+}
+
+impl Asks {
+    /// Nothing asked yet. Panics if there is no controller to ask.
+    #[must_use]
+    pub(super) fn new(controllers: Vec<NodeId>) -> Self {
+        let preferred = *controllers.first().expect("a broker knows at least one controller");
+        let incarnation_id = IncarnationId(0);
+        Self { incarnation_id, controllers, preferred, next: 0, waiting: BTreeMap::new() }
+    }
+
+    /// A new process begins.
+    pub(super) fn boot(&mut self, incarnation_id: IncarnationId) {
+        self.incarnation_id = incarnation_id;
+    }
+
+    /// Asks; returns the request's number.
+    pub(super) fn ask(
+        &mut self,
+        purpose: Purpose,
+        request: ControllerRequest,
+        out: &mut Outbox<Effect>,
+    ) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let target = self.preferred;
+        let (pause, waited) = (RETRY_AFTER, Dur(0));
+        self.waiting.insert(id, Ask { purpose, request, target, hints: 0, pause, waited });
+        self.send(id, out);
+        id
+    }
+
+    /// The time for an answer is over: asks the next controller. Returns the purpose if nobody
+    /// will wait for the answer any longer.
+    pub(super) fn timer(&mut self, cx: &Cx, id: u64, out: &mut Outbox<Effect>) -> Option<Purpose> {
+        let ask = self.waiting.get_mut(&id)?;
+        if !asks_again(cx, &ask.request) {
+            return None;
+        }
+        ask.waited = Dur(ask.waited.0 + ask.pause.0);
+        if matches!(ask.purpose, Purpose::Admin(_)) && ask.waited >= CLIENT_WAIT_MAX {
+            return self.waiting.remove(&id).map(|ask| ask.purpose);
+        }
+        let at = self.controllers.iter().position(|&node| node == ask.target);
+        let next = at.map_or(0, |at| (at + 1) % self.controllers.len());
+        // Others may have found the active controller meanwhile; else it is the next one's turn.
+        if ask.target == self.preferred {
+            self.preferred = self.controllers[next];
+        }
+        ask.target = self.preferred;
+        ask.hints = 0;
+        self.send(id, out);
+        None
+    }
+
+    /// An answer came. Returns it if it is definite and awaited.
+    pub(super) fn answered(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        incarnation_id: IncarnationId,
+        result: Result<ControllerAnswer, ControllerError>,
+        out: &mut Outbox<Effect>,
+    ) -> Option<(Purpose, Result<ControllerAnswer, ControllerError>)> {
+        if incarnation_id != self.incarnation_id {
+            return None;
+        }
+        let ask = self.waiting.get_mut(&id)?;
+        if let Err(ControllerError::NotController { leader }) = result {
+            if from != ask.target {
+                return None;
+            }
+            match leader.filter(|leader| self.controllers.contains(leader) && *leader != from) {
+                Some(leader) if ask.hints < HINTS_MAX => {
+                    ask.hints += 1;
+                    ask.target = leader;
+                    self.preferred = leader;
+                    self.send(id, out);
+                }
+                Some(_) | None => {
+                    ask.pause = BACKOFF;
+                    out.arm(TimerKey::Ask(id), BACKOFF);
+                }
+            }
+            return None;
+        }
+        self.preferred = from;
+        out.disarm(TimerKey::Ask(id));
+        self.waiting.remove(&id).map(|ask| (ask.purpose, result))
+    }
+
+    /// The quorum has a new leader: ask it first.
+    pub(super) fn prefer(&mut self, leader: NodeId) {
+        if self.controllers.contains(&leader) {
+            self.preferred = leader;
+        }
+    }
+
+    /// Stops asking this; its answer will be ignored.
+    pub(super) fn forget(&mut self, id: u64, out: &mut Outbox<Effect>) {
+        if self.waiting.remove(&id).is_some() {
+            out.disarm(TimerKey::Ask(id));
+        }
+    }
+
+    /// Stops asking on behalf of a connection.
+    pub(super) fn gone(&mut self, of: impl Fn(Asker) -> bool, out: &mut Outbox<Effect>) {
+        self.waiting.retain(|&id, ask| {
+            let gone = matches!(ask.purpose, Purpose::Admin(asker) if of(asker));
+            if gone {
+                out.disarm(TimerKey::Ask(id));
+            }
+            !gone
+        });
+    }
+
+    /// Whether an answer for this is still awaited.
+    pub(super) fn is_waiting(&self, purpose: Purpose) -> bool {
+        self.waiting.values().any(|ask| ask.purpose == purpose)
+    }
+
+    /// Who waits for what, in the order of asking.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Purpose, NodeId)> + '_ {
+        self.waiting.values().map(|ask| (ask.purpose, ask.target))
+    }
+
+    fn send(&mut self, id: u64, out: &mut Outbox<Effect>) {
+        let ask = self.waiting.get_mut(&id).expect("only waiting requests are sent");
+        ask.pause = RETRY_AFTER;
+        let (incarnation_id, request) = (self.incarnation_id, ask.request.clone());
+        let msg = PeerMsg::Ask { id, incarnation_id, request };
+        out.push(Effect::Send { to: ask.target, msg });
+        out.arm(TimerKey::Ask(id), RETRY_AFTER);
+    }
+}

@@ -1,0 +1,36 @@
+//! R6 VoteOnce: a voter votes for one candidate per epoch, also across restarts. Source: Raft
+//! figure 2 (votedFor is persistent state).
+
+use alloc::collections::BTreeMap;
+
+use broker_core::ids::{NodeId, QuorumEpoch};
+
+use crate::{Check, require};
+
+/// Who voted for whom.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct VoteOnce(BTreeMap<(NodeId, QuorumEpoch), NodeId>);
+
+impl VoteOnce {
+    /// `node` gives its vote.
+    pub(crate) fn voted(
+        &mut self,
+        node: NodeId,
+        epoch: QuorumEpoch,
+        candidate: NodeId,
+    ) -> Check {
+        let known = *self.0.entry((node, epoch)).or_insert(candidate);
+        require!(
+            known == candidate,
+            R6,
+            "controller",
+            "node {node} votes in epoch {epoch} for node {candidate} and for node {known}"
+        );
+        Ok(())
+    }
+
+    /// Whether `node` had voted in an earlier epoch.
+    pub(crate) fn voted_before(&self, node: NodeId, epoch: QuorumEpoch) -> bool {
+        self.0.range((node, QuorumEpoch(0))..(node, epoch)).next().is_some()
+    }
+}
