@@ -4,8 +4,15 @@
 use alloc::vec::Vec;
 
 use broker_core::batch;
-use broker_core::ids::{BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, QuorumEpoch};
+use broker_core::format::FormatError;
+use broker_core::ids::{
+    BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, QuorumEpoch, StreamId,
+};
+use broker_core::object::{BlockRecord, decode_object};
+use broker_core::quorum::format::{ElectionState, decode_state};
 use broker_core::step::Key;
+use broker_core::wal::WalRecord;
+use broker_core::wal::record::{decode_wal_header, decode_wal_object};
 use bytes::Bytes;
 
 /// What a key names.
@@ -59,6 +66,49 @@ pub(crate) struct Ballot {
     pub(crate) voted: Option<NodeId>,
 }
 
+/// Reads a voter's state file.
+pub(crate) fn ballot(state: &[u8]) -> Option<Ballot> {
+    let ElectionState { epoch, voted, .. } = decode_state(state).ok()?;
+    Some(Ballot { epoch, voted })
+}
+
+/// The trim position that a WAL object's header carries.
+pub(crate) fn trim_of(object: &[u8]) -> Option<Lsn> {
+    decode_wal_header(object).ok().map(|header| header.trim)
+}
+
+/// A batch in a WAL or data object, as its container names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Contained {
+    pub(crate) stream: StreamId,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+    pub(crate) batch: Bytes,
+}
+
+/// The batches of a WAL object, in lsn order.
+pub(crate) fn wal_batches(object: &Bytes) -> Option<Vec<Contained>> {
+    let (_, records) = decode_wal_object(object).ok()?;
+    let contained = |record: WalRecord| {
+        let WalRecord { stream, epoch, base, end, batch } = record;
+        Contained { stream, epoch, base, end, batch }
+    };
+    Some(records.into_iter().map(contained).collect())
+}
+
+/// The batches of a data object, in the order of its index.
+pub(crate) fn data_batches(object: &Bytes) -> Result<Vec<Contained>, FormatError> {
+    let mut all = Vec::new();
+    for (entry, records) in decode_object(object)? {
+        for BlockRecord { base, end, batch } in records {
+            let (stream, epoch) = (entry.stream, entry.epoch);
+            all.push(Contained { stream, epoch, base, end, batch });
+        }
+    }
+    Ok(all)
+}
+
 /// A record as the final log holds it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Stored {
@@ -69,19 +119,28 @@ pub(crate) struct Stored {
     pub(crate) intact: bool,
 }
 
-/// The records of one stored batch. A damaged batch gives one damaged record per offset it claims.
-pub(crate) fn records(bytes: &Bytes) -> Option<(Offset, Offset, Option<LeaderEpoch>, Vec<Stored>)> {
+/// A stored batch: its own offsets and epoch, and its records. Nothing if it can not be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Batch {
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+    pub(crate) epoch: Option<LeaderEpoch>,
+    pub(crate) records: Vec<Stored>,
+}
+
+/// Reads a stored batch.
+pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
     let header = batch::Header::parse(bytes).ok()?;
     let epoch = header.leader_epoch.unwrap_or_default();
-    let (base, end) = (header.base_offset, header.end_offset());
-    let sound = batch::verify(bytes).is_ok();
-    let mut stored = Vec::new();
+    let intact = batch::verify(bytes).is_ok();
+    let mut records = Vec::new();
     for record in batch::records(bytes) {
         let record = record.ok()?;
         let value = record.value.and_then(|value| value.first_chunk::<8>());
         let value = value.map(|value| u64::from_be_bytes(*value));
         let timestamp_us = record.timestamp.wall().0;
-        stored.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact: sound });
+        records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact });
     }
-    Some((base, end, header.leader_epoch, stored))
+    let (base, end) = (header.base_offset, header.end_offset());
+    Some(Batch { base, end, epoch: header.leader_epoch, records })
 }

@@ -144,7 +144,7 @@ impl Ledger {
                     (broker.fenced, broker.leaving) = (*fenced, *in_controlled_shutdown);
                 }
             }
-            Record::Topic { .. } | Record::Config { .. } => {}
+            Record::Topic { .. } | Record::Config { .. } | Record::AdminDone { .. } => {}
             Record::RemoveTopic { topic } => self.remove_topic(*topic),
             Record::Partition { partition, stream, replica } => {
                 self.add_partition(*partition, *stream, *replica);

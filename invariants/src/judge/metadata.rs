@@ -96,6 +96,7 @@ impl Judge {
             | Record::Topic { .. }
             | Record::RemoveTopic { .. }
             | Record::Config { .. }
+            | Record::AdminDone { .. }
             | Record::Partition { .. }
             | Record::CloseStream { .. } => {}
         }

@@ -19,8 +19,9 @@ use broker_core::probe::Probe;
 
 use crate::Violation;
 use crate::facts::Facts;
-use crate::history::SimTime;
+use crate::history::{HistoryEvent, SimTime};
 use crate::marks::{Mark, Marks};
+use crate::judge::final_log::FinalLog;
 use crate::properties::backs_off::BacksOff;
 use crate::properties::log_matching::LogMatching;
 use crate::properties::quorum_leads::QuorumLeads;
@@ -136,6 +137,24 @@ impl Judge {
     #[must_use]
     pub fn unsettled(&self, view: &dyn View) -> Vec<String> {
         self.owed(view).into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// For [`crate::judge_history`]: an event, without a view.
+    pub(crate) fn history_event(&mut self, event: &HistoryEvent) -> Check {
+        self.facts.at = event.at;
+        self.facts.pos += 1;
+        self.history(event)
+    }
+
+    /// For [`crate::judge_history`]: the end. Gives the number of partitions, and what was reached.
+    pub(crate) fn finish_history(
+        &mut self,
+    ) -> Result<(u64, BTreeMap<&'static str, u64>), Violation> {
+        let seen = self.facts.clients.seen.iter();
+        let logs = (0..).zip(seen.map(FinalLog::seen)).collect();
+        self.judge_by(&logs)?;
+        self.marks.publish();
+        Ok((self.facts.clients.seen.len() as u64, self.marks.published().clone()))
     }
 
     fn probe(&mut self, node: NodeId, probe: &Probe, view: &dyn View) -> Check {

@@ -27,20 +27,20 @@ impl Judge {
                     ask!(self, LV10, self.backs_off.put(self.facts.at, node, key, throttled));
                 }
                 if matches!(result, ObjResult::Done { .. }) {
-                    self.put(node, tok, key);
+                    self.put(node, tok, key, late);
                 }
                 Ok(())
             }
             ObjOp::Delete { key } if matches!(result, ObjResult::Done { .. }) => self.deleted(key),
             ObjOp::List { prefix, after } if matches!(result, ObjResult::Keys { .. }) => {
-                self.listed(node, tok, prefix, after.is_some());
+                self.list(node, tok, prefix, after.is_some());
                 Ok(())
             }
             ObjOp::Get { .. } | ObjOp::Delete { .. } | ObjOp::List { .. } => Ok(()),
         }
     }
 
-    fn put(&mut self, node: NodeId, tok: Tok, key: &Key) {
+    fn put(&mut self, node: NodeId, tok: Tok, key: &Key, late: bool) {
         let pos = self.facts.pos;
         match named(key) {
             Some(Named::Wal { node: of, epoch, start, end }) => {
@@ -55,7 +55,10 @@ impl Judge {
             Some(Named::Claim { of, number }) => {
                 let claim = Claim { number, by: node, incarnation: tok.incarnation };
                 self.facts.wals.claims.entry(of).or_default().insert(number, claim);
-                self.facts.wals.takeover(node, of, tok.incarnation).claimed = Some(pos);
+                // Landed behind its answer, it comes behind the list that followed the answer.
+                if !late {
+                    self.facts.wals.takeover(node, of, tok.incarnation).claimed = Some(pos);
+                }
             }
             Some(Named::Data(object)) => {
                 self.facts.wals.data.insert(object);
@@ -99,7 +102,7 @@ impl Judge {
         Ok(())
     }
 
-    fn listed(&mut self, node: NodeId, tok: Tok, prefix: &Key, further: bool) {
+    fn list(&mut self, node: NodeId, tok: Tok, prefix: &Key, further: bool) {
         let pos = self.facts.pos;
         let Some((claims, of)) = listed(prefix) else { return };
         let current = self.facts.nodes.get(node).is_none_or(|known| {

@@ -30,6 +30,7 @@ pub(crate) fn applies(record: &Record, batch: &[Record], ledger: &Ledger) -> Che
         | Record::Topic { .. }
         | Record::RemoveTopic { .. }
         | Record::Config { .. }
+        | Record::AdminDone { .. }
         | Record::Partition { .. }
         | Record::PartitionChange { .. }
         | Record::DestroyObject { .. } => Ok(()),
