@@ -68,3 +68,49 @@ impl ReadersProgress {
         owed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{B, Case};
+
+    #[test]
+    fn fetches_without_an_answer_break() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs);
+        assert!(case.owes("LV1"));
+        case.finish();
+        assert!(case.breaks("LV1"));
+    }
+
+    #[test]
+    fn fetch_that_is_answered_after_one_that_was_not_holds() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs).reads(0, 0, 0, &[]);
+        assert!(!case.owes("LV1"));
+        case.finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn fetch_open_for_long_is_owed() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        case.fetch(2, 0, 0);
+        assert!(!case.wait_ms(1_900).owes("LV1"));
+        assert!(case.wait_ms(200).owes("LV1"));
+    }
+
+    #[test]
+    fn client_that_may_be_cut_off_holds() {
+        let mut case = Case::cluster("LV1");
+        case.fake.outside.insert(B);
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs).finish();
+        assert!(case.holds());
+    }
+}
