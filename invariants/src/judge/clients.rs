@@ -70,12 +70,13 @@ impl Judge {
         if with_answer {
             self.readers.answered(client);
         }
-        if let OpenCall::Fetch { reader, .. } = open.what {
+        if let OpenCall::Fetch { reader, ref read, .. } = open.what {
             self.marks.evaluated(crate::table::Code::LV1);
             if with_answer {
                 self.readers.fetched(client, reader);
             } else {
-                self.readers.hung(client, reader);
+                let partition = self.facts.clients.seen[read.partition as usize].partition;
+                self.readers.hung(client, reader, partition);
             }
         }
     }
