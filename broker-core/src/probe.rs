@@ -342,6 +342,21 @@ probes! {
         /// Exclusive end.
         end: Offset,
     };
+    /// A record of the run does not continue its stream; it is left out.
+    RecoveryGap = "recovery.gap" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+        /// Its place in the WAL.
+        lsn: Lsn,
+        /// Its stream.
+        stream: StreamId,
+        /// Where the next record should start.
+        expected: Offset,
+        /// Where it starts.
+        base: Offset,
+    };
     /// The WAL is recovered and sealed.
     RecoverySealed = "recovery.sealed" {
         /// Whose WAL.

@@ -144,6 +144,7 @@ impl Controller {
                 | TimerKey::Upload(_)
                 | TimerKey::Recovery(_)
                 | TimerKey::Open(..)
+                | TimerKey::ProduceWait(..)
                 | TimerKey::FetchWait(..)
                 | TimerKey::Read(_),
             ) => {}
