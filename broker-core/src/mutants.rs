@@ -190,6 +190,9 @@ pub struct Mutants;
 
 #[cfg(feature = "mutants")]
 impl Mutants {
+    /// None.
+    pub const NONE: Self = Self(0);
+
     /// With `mutant` on, too.
     #[must_use]
     pub fn with(self, mutant: Mutant) -> Self {
@@ -205,6 +208,9 @@ impl Mutants {
 
 #[cfg(not(feature = "mutants"))]
 impl Mutants {
+    /// None, the only value.
+    pub const NONE: Self = Self;
+
     /// Always no.
     #[must_use]
     pub const fn on(self, _mutant: Mutant) -> bool {

@@ -1,5 +1,7 @@
 //! The metadata log's records and the image that results from applying them in order.
 
+mod apply;
+pub mod digest;
 pub mod image;
 pub mod record;
 

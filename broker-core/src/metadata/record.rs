@@ -6,8 +6,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::format::{self, FormatError};
 use crate::ids::{
     BrokerEpoch, IncarnationId, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, PartitionEpoch,
     StreamId, TopicId, TopicPartition, ZoneId,
@@ -153,6 +155,14 @@ pub enum Record {
         /// Exclusive end; the node's next epoch starts its WAL here.
         end: Lsn,
     },
+    /// An admin request that changed something was carried out by this batch: a retry of it, even
+    /// to the next controller, gets the same answer.
+    AdminDone {
+        /// The request's nonce.
+        nonce: u64,
+        /// The topic created, if it was a creation.
+        created: Option<TopicId>,
+    },
 }
 
 /// A part of a stream inside an object.
@@ -176,3 +186,29 @@ pub enum ObjectKind {
     /// Data of one stream.
     Stream,
 }
+
+/// `MBAT`: a batch of metadata records.
+const MAGIC: u32 = 0x4D42_4154;
+
+/// The newest layout of a batch that this build reads, and the one it writes.
+const VERSION: u8 = 1;
+
+/// The bytes of one batch, as an entry of the metadata log holds them.
+#[must_use]
+pub fn encode_batch(records: &[Record]) -> Bytes {
+    let body = postcard::to_allocvec(records).expect("records have known lengths");
+    Bytes::from(format::seal(MAGIC, VERSION, &body))
+}
+
+/// The records of one batch.
+///
+/// # Errors
+/// If `bytes` is not exactly one whole, undamaged batch of a known version.
+pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Record>, FormatError> {
+    let (_, body, behind) = format::open(MAGIC, VERSION, bytes)?;
+    let (records, rest) = postcard::take_from_bytes(body).map_err(|_| FormatError::Body)?;
+    if rest.is_empty() && behind.is_empty() { Ok(records) } else { Err(FormatError::Body) }
+}
+
+#[cfg(test)]
+mod tests;

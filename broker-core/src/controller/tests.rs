@@ -1,0 +1,9 @@
+//! Tests of the controller, one file per area, on a small rig of controllers with real voters.
+
+mod brokers;
+mod objects;
+mod office;
+mod rig;
+mod streams;
+mod topics;
+mod wals;
