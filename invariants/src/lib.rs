@@ -1,9 +1,91 @@
 //! What must hold. Judges two kinds of evidence kept apart: what clients saw ([`history`]) and what
 //! an all-seeing observer sees ([`view`]).
+//!
+//! [`PROPERTIES`] is the table of contents: one row and one file in `properties` per property. The
+//! [`Judge`] takes evidence one piece at a time, keeps facts, and asks each property that has
+//! something to say. Who asks (`workloads`) shares no code with who judges.
 
 #![no_std]
 
 extern crate alloc;
 
+mod bytes;
+mod facts;
 pub mod history;
+mod judge;
+mod marks;
+mod offline;
+mod properties;
+mod table;
+#[cfg(test)]
+mod testing;
 pub mod view;
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use broker_core::ids::TopicPartition;
+
+pub use judge::Judge;
+pub use marks::{SOMETIMES, SometimesRow};
+pub use offline::{Summary, judge_history};
+pub use table::{EVALUATED, PROPERTIES, PropertyRow};
+
+use table::Code;
+
+/// A property that does not hold.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Violation {
+    /// Its code in [`PROPERTIES`].
+    pub property: &'static str,
+    /// Where, in words that are the same over seeds: failures are grouped by it.
+    pub place: String,
+    /// What happened, with the numbers.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.property, self.place, self.message)
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// What a property says about a piece of evidence.
+pub(crate) type Check = Result<(), Violation>;
+
+impl Violation {
+    pub(crate) fn of(code: Code, place: impl Into<Place>, message: String) -> Self {
+        Self { property: code.name(), place: place.into().0, message }
+    }
+}
+
+/// Where something happened, without anything that differs between seeds.
+pub(crate) struct Place(String);
+
+impl From<&'static str> for Place {
+    fn from(place: &'static str) -> Self {
+        Self(place.to_string())
+    }
+}
+
+impl From<TopicPartition> for Place {
+    fn from(partition: TopicPartition) -> Self {
+        Self(alloc::format!("partition-{}", partition.index))
+    }
+}
+
+/// Ends a check with a violation unless the condition holds.
+macro_rules! require {
+    ($condition:expr, $code:ident, $place:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::Violation::of(
+                $crate::table::Code::$code,
+                $place,
+                alloc::format!($($message)+),
+            ));
+        }
+    };
+}
+pub(crate) use require;

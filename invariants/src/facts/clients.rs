@@ -1,0 +1,370 @@
+//! What the clients saw, by partition and offset, and which calls are open.
+//!
+//! Offsets are visible and values unique, so a dense vector per partition binds each offset to the
+//! first value seen there, and no search is ever needed (Jepsen's kafka workload infers the same).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
+use broker_core::protocol::{Acks, OffsetSpec};
+
+use crate::history::{Call, SimTime};
+
+/// Offsets above this are beyond any run; a broken broker must not make the judge eat all memory.
+pub(crate) const OFFSET_MAX: u64 = 1 << 26;
+
+const NO_VALUE: u64 = u64::MAX;
+const NO_EPOCH: u32 = u32::MAX;
+const ACKED: u8 = 1;
+const READ: u8 = 2;
+
+/// What is known of one offset.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Slot {
+    value: u64,
+    /// Timestamp of the record, known once it was read.
+    pub(crate) timestamp_us: i64,
+    epoch: u32,
+    flags: u8,
+}
+
+impl Slot {
+    const EMPTY: Self = Self { value: NO_VALUE, timestamp_us: 0, epoch: NO_EPOCH, flags: 0 };
+
+    pub(crate) fn value(self) -> Option<u64> {
+        (self.value != NO_VALUE).then_some(self.value)
+    }
+
+    /// Leader epoch of the record, known once it was read, or acknowledged under a probe.
+    pub(crate) fn epoch(self) -> Option<LeaderEpoch> {
+        (self.epoch != NO_EPOCH).then_some(LeaderEpoch(self.epoch))
+    }
+
+    pub(crate) fn was_read(self) -> bool {
+        self.flags & READ != 0
+    }
+}
+
+/// How an observation fits what was seen at that offset before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bound {
+    /// Nothing was.
+    New,
+    /// The same value.
+    Same {
+        /// Read before, too.
+        read: bool,
+    },
+    /// Another value.
+    Conflict {
+        /// That one.
+        was: u64,
+        /// A reader had seen it (else it was acknowledged only).
+        read: bool,
+    },
+}
+
+/// Lower bounds of what an answer may show.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Floor {
+    /// Of the high watermark.
+    pub(crate) end: Offset,
+    /// Of the log start offset.
+    pub(crate) log_start: Offset,
+    /// The epoch under which `end` was seen.
+    pub(crate) end_epoch: LeaderEpoch,
+}
+
+/// Floors by leader epoch. A leader of epoch e owes what was seen under epochs up to e: a zombie
+/// that still serves its epoch may know nothing of later ones.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Horizon(Vec<(LeaderEpoch, Floor)>);
+
+impl Horizon {
+    /// `end` and `log_start` were seen under `epoch`.
+    pub(crate) fn raise(&mut self, epoch: LeaderEpoch, end: Offset, log_start: Offset) {
+        let at = self.0.partition_point(|(known, _)| *known < epoch);
+        if self.0.get(at).is_none_or(|(known, _)| *known != epoch) {
+            let below = at.checked_sub(1).map_or_else(Floor::default, |i| self.0[i].1);
+            self.0.insert(at, (epoch, below));
+        }
+        for (_, floor) in &mut self.0[at..] {
+            if end > floor.end {
+                (floor.end, floor.end_epoch) = (end, epoch);
+            }
+            floor.log_start = floor.log_start.max(log_start);
+        }
+    }
+
+    /// What an answer under `epoch` owes.
+    pub(crate) fn at(&self, epoch: LeaderEpoch) -> Floor {
+        let at = self.0.partition_point(|(known, _)| *known <= epoch);
+        at.checked_sub(1).map_or_else(Floor::default, |i| self.0[i].1)
+    }
+}
+
+/// One partition as clients saw it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Seen {
+    pub(crate) partition: TopicPartition,
+    pub(crate) slots: Vec<Slot>,
+    /// End of the newest batch acknowledged to a client with acks=all.
+    pub(crate) acked_end: Offset,
+    /// What was acknowledged, read or shown, by leader epoch.
+    pub(crate) horizon: Horizon,
+    /// The largest high watermark or latest offset that any client was shown.
+    pub(crate) shown_end: Offset,
+    /// Timestamp lookups and epoch ends to be judged by the final log.
+    pub(crate) lookups: Vec<Lookup>,
+}
+
+/// An answer that only the final log can judge in full.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Lookup {
+    pub(crate) asked: Asked,
+    /// End of what was visible when the call began.
+    pub(crate) floor: Offset,
+    pub(crate) answer: Option<(Offset, i64)>,
+}
+
+/// What a lookup asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Asked {
+    /// First record at or after this time, µs.
+    At(i64),
+    /// The largest timestamp.
+    Max,
+    /// The end of this epoch; `past`: the leader's own epoch was later.
+    EpochEnd { epoch: LeaderEpoch, past: bool },
+}
+
+/// Outcome of a produce.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Outcome {
+    /// Not yet known.
+    Open,
+    Ok,
+    Failed,
+    Unknown,
+}
+
+/// A produce. Each retry is one of its own, with values of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Send {
+    pub(crate) partition: u32,
+    pub(crate) count: u32,
+    pub(crate) acks: Acks,
+    pub(crate) damaged: bool,
+    pub(crate) outcome: Outcome,
+    /// Its first offset, once acknowledged or seen.
+    pub(crate) base: Option<Offset>,
+    /// Some record of it was read.
+    pub(crate) read: bool,
+    /// What had been acknowledged in the partition before it began: it must come behind.
+    pub(crate) after: Offset,
+}
+
+/// A call that has not ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Open {
+    pub(crate) since: SimTime,
+    pub(crate) what: OpenCall,
+}
+
+/// What it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum OpenCall {
+    Produce { first_value: u64 },
+    Fetch { read: Query, offset: Offset, reader: u32 },
+    List { read: Query, spec: OffsetSpec },
+    EpochEnd { read: Query, epoch: LeaderEpoch },
+    Admin,
+}
+
+/// What every read owes, taken when it begins.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Query {
+    pub(crate) partition: u32,
+    /// The epoch the client named: a leader of any other refuses.
+    pub(crate) epoch: Option<LeaderEpoch>,
+    owed: Owed,
+}
+
+/// What had been seen when the call began: by anyone, and by this client.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Owed {
+    /// Under epochs up to the one the client named.
+    Under(Floor, Floor),
+    /// The client named none: the answer must tell.
+    ByEpoch(Horizon, Horizon),
+}
+
+impl Query {
+    /// What an answer under `epoch` owes: by what anyone saw, and by what this client saw.
+    pub(crate) fn owed(&self, epoch: LeaderEpoch) -> (Floor, Floor) {
+        match &self.owed {
+            Owed::Under(all, own) => (*all, *own),
+            Owed::ByEpoch(all, own) => (all.at(epoch), own.at(epoch)),
+        }
+    }
+}
+
+/// All clients.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Clients {
+    index: BTreeMap<TopicPartition, u32>,
+    pub(crate) seen: Vec<Seen>,
+    /// By first value.
+    pub(crate) sends: BTreeMap<u64, Send>,
+    pub(crate) open: BTreeMap<(u16, u32), Open>,
+    own: BTreeMap<(u16, u32), Horizon>,
+}
+
+impl Clients {
+    /// A partition's place in `seen`.
+    pub(crate) fn partition(&mut self, partition: TopicPartition) -> u32 {
+        if let Some(found) = self.index.get(&partition) {
+            return *found;
+        }
+        let place = u32::try_from(self.seen.len()).expect("fewer than 2^32 partitions");
+        self.index.insert(partition, place);
+        self.seen.push(Seen {
+            partition,
+            slots: Vec::new(),
+            acked_end: Offset(0),
+            horizon: Horizon::default(),
+            shown_end: Offset(0),
+            lookups: Vec::new(),
+        });
+        place
+    }
+
+    pub(crate) fn invoke(&mut self, at: SimTime, client: u16, call: u32, what: &Call) {
+        let what = match what {
+            Call::Produce { partition, acks, first_value, count, damaged } => {
+                let place = self.partition(*partition);
+                let after = self.seen[place as usize].acked_end;
+                let send = Send {
+                    partition: place,
+                    count: *count,
+                    acks: *acks,
+                    damaged: *damaged,
+                    outcome: Outcome::Open,
+                    base: None,
+                    read: false,
+                    after,
+                };
+                self.sends.insert(*first_value, send);
+                OpenCall::Produce { first_value: *first_value }
+            }
+            Call::Fetch { partition, offset, reader, leader_epoch } => OpenCall::Fetch {
+                read: self.query(client, *partition, *leader_epoch),
+                offset: *offset,
+                reader: *reader,
+            },
+            Call::ListOffsets { partition, spec, leader_epoch } => {
+                OpenCall::List { read: self.query(client, *partition, *leader_epoch), spec: *spec }
+            }
+            Call::EpochEnd { partition, epoch, leader_epoch } => OpenCall::EpochEnd {
+                read: self.query(client, *partition, *leader_epoch),
+                epoch: *epoch,
+            },
+            Call::Admin { .. } => OpenCall::Admin,
+        };
+        self.open.insert((client, call), Open { since: at, what });
+    }
+
+    fn query(&mut self, client: u16, of: TopicPartition, epoch: Option<LeaderEpoch>) -> Query {
+        let partition = self.partition(of);
+        let all = &self.seen[partition as usize].horizon;
+        let own = self.own.get(&(client, partition));
+        let owed = match epoch {
+            Some(epoch) => {
+                Owed::Under(all.at(epoch), own.map_or_else(Floor::default, |own| own.at(epoch)))
+            }
+            None => Owed::ByEpoch(all.clone(), own.cloned().unwrap_or_default()),
+        };
+        Query { partition, epoch, owed }
+    }
+
+    /// The produce that sent this value, and the value's place in it.
+    pub(crate) fn sent(&mut self, value: u64) -> Option<(&mut Send, u64)> {
+        let (first, send) = self.sends.range_mut(..=value).next_back()?;
+        let place = value - first;
+        (place < u64::from(send.count)).then_some((send, place))
+    }
+
+    /// `client` was shown this under `epoch`.
+    pub(crate) fn shown(
+        &mut self,
+        client: u16,
+        partition: u32,
+        epoch: LeaderEpoch,
+        end: Offset,
+        log_start: Offset,
+    ) {
+        self.seen[partition as usize].horizon.raise(epoch, end, log_start);
+        self.own.entry((client, partition)).or_default().raise(epoch, end, log_start);
+    }
+}
+
+impl Seen {
+    fn slot(&mut self, offset: Offset) -> Option<&mut Slot> {
+        if offset.0 > OFFSET_MAX {
+            return None;
+        }
+        let place = usize::try_from(offset.0).expect("OFFSET_MAX fits");
+        if place >= self.slots.len() {
+            self.slots.resize(place + 1, Slot::EMPTY);
+        }
+        Some(&mut self.slots[place])
+    }
+
+    /// What is known of an offset.
+    pub(crate) fn known(&self, offset: Offset) -> Slot {
+        let place = usize::try_from(offset.0).unwrap_or(usize::MAX);
+        self.slots.get(place).copied().unwrap_or(Slot::EMPTY)
+    }
+
+    /// An acknowledgement binds `offset` to `value`.
+    pub(crate) fn acked(&mut self, offset: Offset, value: u64) -> Bound {
+        self.bind(offset, value, ACKED)
+    }
+
+    /// A read does.
+    pub(crate) fn read(&mut self, offset: Offset, value: u64) -> Bound {
+        self.bind(offset, value, READ)
+    }
+
+    /// A record was read: its epoch and timestamp.
+    pub(crate) fn stamp(&mut self, offset: Offset, epoch: LeaderEpoch, timestamp_us: i64) {
+        if let Some(slot) = self.slot(offset) {
+            (slot.epoch, slot.timestamp_us) = (epoch.0, timestamp_us);
+        }
+    }
+
+    /// A leader of `epoch` is about to acknowledge the batch at `base`. With acks=1 that may be lost
+    /// and the place given away under a later epoch, so the latest one counts.
+    pub(crate) fn acks_under(&mut self, base: Offset, epoch: LeaderEpoch) {
+        if let Some(slot) = self.slot(base)
+            && !slot.was_read()
+        {
+            slot.epoch = if slot.epoch == NO_EPOCH { epoch.0 } else { slot.epoch.max(epoch.0) };
+        }
+    }
+
+    fn bind(&mut self, offset: Offset, value: u64, flag: u8) -> Bound {
+        let Some(slot) = self.slot(offset) else { return Bound::New };
+        let read = slot.was_read();
+        if slot.value == NO_VALUE {
+            (slot.value, slot.flags) = (value, flag);
+            return Bound::New;
+        }
+        if slot.value != value {
+            return Bound::Conflict { was: slot.value, read };
+        }
+        slot.flags |= flag;
+        Bound::Same { read }
+    }
+}

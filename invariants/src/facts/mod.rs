@@ -1,0 +1,28 @@
+//! What the evidence adds up to so far. Facts judge nothing: they keep what several properties ask
+//! for, in shapes that answer each question in constant or logarithmic time.
+
+pub(crate) mod clients;
+pub(crate) mod ledger;
+pub(crate) mod nodes;
+pub(crate) mod raft;
+pub(crate) mod served;
+pub(crate) mod wals;
+
+use crate::history::SimTime;
+
+/// Everything known.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Facts {
+    /// Simulated time of the newest evidence.
+    pub(crate) at: SimTime,
+    /// Its number: evidence is totally ordered.
+    pub(crate) pos: u64,
+    /// When the safety phase ended.
+    pub(crate) healed: Option<SimTime>,
+    pub(crate) clients: clients::Clients,
+    pub(crate) ledger: ledger::Ledger,
+    pub(crate) nodes: nodes::Nodes,
+    pub(crate) raft: raft::Raft,
+    pub(crate) served: served::Served,
+    pub(crate) wals: wals::Wals,
+}

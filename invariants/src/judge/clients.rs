@@ -1,0 +1,318 @@
+//! What clients saw: binds values to offsets and asks the properties of histories.
+
+use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
+use broker_core::protocol::{Acks, ErrorCode, OffsetSpec};
+use broker_core::time::Wall;
+
+use super::{Judge, ask};
+use crate::Check;
+use crate::facts::clients::{Asked, Bound, Lookup, Open, OpenCall, Outcome, Query};
+use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
+use crate::marks::Mark;
+use crate::properties::epoch_end::Answered;
+use crate::properties::{
+    acked_durable, epoch_chain, epoch_end, list_offsets, monotone, no_phantom, offset_dense,
+    offset_unique, read_stable, watermark_order,
+};
+
+/// The answer to a fetch.
+struct Fetched<'a> {
+    client: u16,
+    query: &'a Query,
+    offset: Offset,
+    high_watermark: Offset,
+    log_start: Offset,
+    records: &'a [ReadRecord],
+}
+
+impl Judge {
+    pub(super) fn history(&mut self, event: &HistoryEvent) -> Check {
+        let key = (event.client, event.call);
+        match &event.kind {
+            EventKind::Invoke(call) => {
+                self.facts.clients.invoke(event.at, event.client, event.call, call);
+                Ok(())
+            }
+            EventKind::Ok(answer) => match self.facts.clients.open.remove(&key) {
+                Some(open) => {
+                    self.ended(event.client, &open, true);
+                    self.answered(event.client, &open, answer)
+                }
+                None => Ok(()),
+            },
+            EventKind::Fail(code) => match self.facts.clients.open.remove(&key) {
+                Some(open) => {
+                    self.ended(event.client, &open, true);
+                    self.refused(&open, *code)
+                }
+                None => Ok(()),
+            },
+            EventKind::Unknown => {
+                if let Some(open) = self.facts.clients.open.remove(&key) {
+                    self.ended(event.client, &open, false);
+                    if let OpenCall::Produce { first_value } = open.what
+                        && let Some(send) = self.facts.clients.sends.get_mut(&first_value)
+                    {
+                        send.outcome = Outcome::Unknown;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// For LV1: calls of the healthy core that ended, with or without an answer.
+    fn ended(&mut self, client: u16, open: &Open, with_answer: bool) {
+        let healthy = self.facts.healed.is_some_and(|healed| open.since >= healed);
+        if !healthy {
+            return;
+        }
+        if with_answer {
+            self.readers.answered(client);
+        }
+        if let OpenCall::Fetch { reader, ref read, .. } = open.what {
+            self.marks.evaluated(crate::table::Code::LV1);
+            if with_answer {
+                self.readers.fetched(client, reader);
+            } else {
+                let partition = self.facts.clients.seen[read.partition as usize].partition;
+                self.readers.hung(client, reader, partition);
+            }
+        }
+    }
+
+    fn answered(&mut self, client: u16, open: &Open, answer: &Answer) -> Check {
+        match (&open.what, answer) {
+            (OpenCall::Produce { first_value }, Answer::Produced { base }) => {
+                self.produced(*first_value, *base)
+            }
+            (
+                OpenCall::Fetch { read, offset, .. },
+                Answer::Fetched { high_watermark, log_start, records },
+            ) => {
+                let (high_watermark, log_start) = (*high_watermark, *log_start);
+                let (query, offset) = (read, *offset);
+                self.fetched(&Fetched { client, query, offset, high_watermark, log_start, records })
+            }
+            (OpenCall::List { read, spec }, Answer::Listed(found)) => {
+                self.listed(client, read, *spec, *found)
+            }
+            (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
+                self.epoch_ended(read, *epoch, *found)
+            }
+            (OpenCall::Produce { first_value }, _) => {
+                // With acks=0 there is no offset to be told.
+                if let Some(send) = self.facts.clients.sends.get_mut(first_value) {
+                    send.outcome = Outcome::Unknown;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn produced(&mut self, first_value: u64, base: Offset) -> Check {
+        let clients = &mut self.facts.clients;
+        let Some(send) = clients.sends.get_mut(&first_value) else { return Ok(()) };
+        send.outcome = Outcome::Ok;
+        let before = *send;
+        let seen = &mut clients.seen[before.partition as usize];
+        let partition = seen.partition;
+        if before.damaged {
+            ask!(self, L9, no_phantom::accepted(partition, first_value, &before));
+        }
+        // With acks=1 the answer comes before the batch is durable: it may yet be lost.
+        if before.acks != Acks::All {
+            return Ok(());
+        }
+        send.base.get_or_insert(base);
+        ask!(self, L1, offset_unique::placed(partition, first_value, &before, base));
+        ask!(self, L2, offset_dense::behind(partition, base, before.after));
+        self.marks.hit_if(before.after > Offset(0), Mark::AppendAfterAck);
+        let epoch = seen.known(base).epoch();
+        for i in 0..u64::from(before.count) {
+            let (offset, value) = (base.plus(i), first_value + i);
+            let bound = seen.acked(offset, value);
+            ask!(self, L1, offset_unique::bound(partition, offset, value, bound));
+            if matches!(bound, Bound::Same { read: true } | Bound::Conflict { read: true, .. }) {
+                ask!(self, L4, read_stable::bound(partition, offset, value, bound));
+            }
+        }
+        let end = base.plus(u64::from(before.count));
+        seen.acked_end = seen.acked_end.max(end);
+        if let Some(epoch) = epoch {
+            seen.horizon.raise(epoch, end, Offset(0));
+        }
+        Ok(())
+    }
+
+    fn fetched(&mut self, fetched: &Fetched<'_>) -> Check {
+        let Fetched { client, query, offset, high_watermark, log_start, records } = *fetched;
+        let place = query.partition as usize;
+        let partition = self.facts.clients.seen[place].partition;
+        ask!(self, L5, watermark_order::shown(partition, log_start, high_watermark));
+        if let Some(epoch) = query.epoch {
+            let (all, own) = query.owed(epoch);
+            let (end, start) = (Some(high_watermark), Some(log_start));
+            ask!(self, L6, {
+                monotone::answered(partition, epoch, end, start, own)?;
+                monotone::answered(partition, epoch, end, None, all)
+            });
+            self.facts.clients.shown(client, query.partition, epoch, high_watermark, log_start);
+        }
+        let seen = &mut self.facts.clients.seen[place];
+        seen.shown_end = seen.shown_end.max(high_watermark);
+        let mut expected = offset;
+        let mut before = offset.0.checked_sub(1).and_then(|before| {
+            let slot = seen.known(Offset(before));
+            slot.epoch().filter(|_| slot.was_read())
+        });
+        for record in records.iter().filter(|record| record.offset >= offset) {
+            ask!(self, L2, offset_dense::read_next(partition, expected, record.offset));
+            ask!(self, L5, watermark_order::read(partition, record.offset, high_watermark));
+            if let Some(before) = before {
+                let epoch = record.leader_epoch;
+                ask!(self, L8, epoch_chain::neighbours(partition, record.offset, before, epoch));
+            }
+            self.read(partition, query, record)?;
+            expected = record.offset.next();
+            before = Some(record.leader_epoch);
+        }
+        let at_end = self.facts.healed.is_some() && expected >= high_watermark;
+        self.marks.hit_if(at_end && high_watermark > Offset(0), Mark::ReadToTheEnd);
+        Ok(())
+    }
+
+    /// One record of a fetch.
+    fn read(&mut self, partition: TopicPartition, query: &Query, record: &ReadRecord) -> Check {
+        let ReadRecord { offset, value, timestamp, leader_epoch, intact } = *record;
+        let seen = &mut self.facts.clients.seen[query.partition as usize];
+        let slot = seen.known(offset);
+        if slot.was_read() && slot.value() == value && intact {
+            self.marks.hit(Mark::ReadAgain);
+            self.marks.hit_if(query.epoch > slot.epoch(), Mark::ReadAfterFailover);
+            ask!(self, L4, Ok(()));
+            let was = slot.epoch().unwrap_or(leader_epoch);
+            ask!(self, L8, epoch_chain::same(partition, offset, was, leader_epoch));
+            return Ok(());
+        }
+        if let Some(value) = value {
+            let bound = seen.read(offset, value);
+            ask!(self, L1, offset_unique::bound(partition, offset, value, bound));
+            if matches!(bound, Bound::Same { read: true } | Bound::Conflict { read: true, .. }) {
+                ask!(self, L4, read_stable::bound(partition, offset, value, bound));
+            }
+            seen.stamp(offset, leader_epoch, timestamp.0);
+        }
+        let here = query.partition;
+        let mut sent = value.and_then(|value| self.facts.clients.sent(value));
+        let known = sent.as_ref().map(|(send, _)| **send);
+        ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known.as_ref()));
+        let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
+        self.marks.hit_if(send.outcome == Outcome::Unknown, Mark::UnknownSeen);
+        ask!(self, L3, acked_durable::visible(partition, offset, value, send));
+        let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { return Ok(()) };
+        ask!(self, L1, offset_unique::placed(partition, value, send, base));
+        ask!(self, L2, offset_dense::behind(partition, base, send.after));
+        send.base.get_or_insert(base);
+        send.read = true;
+        Ok(())
+    }
+
+    fn listed(
+        &mut self,
+        client: u16,
+        query: &Query,
+        spec: OffsetSpec,
+        found: Option<(Offset, Option<Wall>, LeaderEpoch)>,
+    ) -> Check {
+        let seen = &mut self.facts.clients.seen[query.partition as usize];
+        let partition = seen.partition;
+        let answered = found.map(|found| (found.0, found.1.unwrap_or(Wall(0)).0));
+        let Some(epoch) = query.epoch.or(found.map(|found| found.2)) else { return Ok(()) };
+        let (all, own) = query.owed(epoch);
+        let offset = found.map(|found| found.0);
+        let asked = match spec {
+            OffsetSpec::Latest => {
+                ask!(self, Q1, list_offsets::latest(partition, epoch, offset, all));
+                ask!(self, L6, monotone::answered(partition, epoch, offset, None, own));
+                self.marks.hit_if(
+                    epoch > all.end_epoch && all.end > Offset(0),
+                    Mark::ListedAfterFailover,
+                );
+                let end = offset.unwrap_or_default();
+                seen.shown_end = seen.shown_end.max(end);
+                self.facts.clients.shown(client, query.partition, epoch, end, Offset(0));
+                return Ok(());
+            }
+            OffsetSpec::Earliest => {
+                ask!(self, L6, monotone::answered(partition, epoch, None, offset, own));
+                let start = offset.unwrap_or_default();
+                self.facts.clients.shown(client, query.partition, epoch, Offset(0), start);
+                return Ok(());
+            }
+            OffsetSpec::At(from) => {
+                if let Some((offset, time)) = answered {
+                    ask!(self, Q1, list_offsets::found(partition, from.0, offset, time));
+                }
+                Asked::At(from.0)
+            }
+            OffsetSpec::MaxTimestamp => Asked::Max,
+        };
+        self.marks.hit_if(answered.is_some(), Mark::TimestampFound);
+        self.marks.hit_if(answered.is_none() && all.end > Offset(0), Mark::TimestampNotFound);
+        seen.lookups.push(Lookup { asked, floor: all.end, answer: answered });
+        Ok(())
+    }
+
+    fn epoch_ended(
+        &mut self,
+        query: &Query,
+        asked: LeaderEpoch,
+        found: Option<(LeaderEpoch, Offset)>,
+    ) -> Check {
+        let seen = &mut self.facts.clients.seen[query.partition as usize];
+        let partition = seen.partition;
+        let Some(leader) = query.epoch else { return Ok(()) };
+        let answer = Answered { asked, leader, found };
+        ask!(self, Q2, epoch_end::answered(partition, answer, query.owed(leader).0));
+        let past = asked < leader;
+        self.marks.hit_if(past, Mark::PastEpochEnd);
+        if past && let Some(stream) = self.facts.ledger.stream_of(partition) {
+            ask!(self, Q2, epoch_end::past(partition, answer, stream));
+        }
+        if let Some((_, end)) = found
+            && asked <= leader
+        {
+            let asked = Asked::EpochEnd { epoch: asked, past };
+            seen.lookups.push(Lookup { asked, floor: end, answer: None });
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, open: &Open, code: ErrorCode) -> Check {
+        match &open.what {
+            OpenCall::Produce { first_value } => {
+                let clients = &mut self.facts.clients;
+                let Some(send) = clients.sends.get_mut(first_value) else { return Ok(()) };
+                send.outcome = Outcome::Failed;
+                let partition = clients.seen[send.partition as usize].partition;
+                self.marks.hit(Mark::DefiniteFailure);
+                self.marks.hit_if(send.damaged, Mark::DamagedRefused);
+                ask!(self, L3, acked_durable::refused(partition, *first_value, send));
+            }
+            OpenCall::Fetch { read, offset, .. } if code == ErrorCode::OffsetOutOfRange => {
+                let partition = self.facts.clients.seen[read.partition as usize].partition;
+                if let Some(epoch) = read.epoch {
+                    let owed = read.owed(epoch).0;
+                    ask!(self, L4, read_stable::out_of_range(partition, *offset, owed));
+                }
+            }
+            OpenCall::Fetch { .. }
+            | OpenCall::List { .. }
+            | OpenCall::EpochEnd { .. }
+            | OpenCall::Admin => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The end of a run: what is owed, and the checks that need the whole of it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Judge, ask};
+use crate::bytes::{Named, named, trim_of};
+use crate::facts::Facts;
+use crate::history::SimTime;
+use crate::marks::Mark;
+use crate::properties::{backlog_drains, failover_done, image_equiv, orphan_bound, range_contig};
+use crate::table::Code;
+use crate::view::View;
+use crate::{Check, Violation};
+
+impl Judge {
+    /// The run is over: judges what is owed, and reads back the final log.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn finish(&mut self, at: SimTime, view: &dyn View) -> Result<(), Violation> {
+        self.facts.at = at;
+        self.settle_committed();
+        let outcome = self.finished(view);
+        self.marks.publish();
+        outcome
+    }
+
+    fn finished(&mut self, view: &dyn View) -> Check {
+        // Safety first: what is stuck may be stuck because of it.
+        ask!(self, O1, range_contig::tiled(&self.facts.ledger));
+        self.read_back(view)?;
+        self.images(view)?;
+        if self.facts.healed.is_none() {
+            return Ok(());
+        }
+        for code in [Code::LV2, Code::LV7, Code::LV8, Code::LV1, Code::O6] {
+            if self.set.has(code) {
+                self.marks.evaluated(code);
+            }
+        }
+        let confirmed = self.facts.wals.wals.values().any(|wal| !wal.confirmed.is_empty());
+        let backlog = backlog_drains::owed(&self.facts, view);
+        self.marks.hit_if(confirmed && backlog.is_empty(), Mark::BacklogDrained);
+        match self.owed(view).into_iter().next() {
+            Some((Code::O6, line)) => orphan_bound::left(line),
+            Some((code, line)) => Err(Violation::of(code, "system", stuck(line, view))),
+            None => Ok(()),
+        }
+    }
+
+    /// What is owed in the liveness phase, by property, the most telling first.
+    pub(super) fn owed(&self, view: &dyn View) -> Vec<(Code, String)> {
+        if self.facts.healed.is_none() {
+            return Vec::new();
+        }
+        let facts = &self.facts;
+        let mut all = Vec::new();
+        let mut add = |code: Code, owed: &dyn Fn() -> Vec<String>| {
+            if self.set.has(code) {
+                all.extend(owed().into_iter().map(|line| (code, line)));
+            }
+        };
+        add(Code::LV2, &|| self.quorum_leads.owed(facts, view));
+        add(Code::LV7, &|| failover_done::owed(facts, view));
+        add(Code::LV8, &|| backlog_drains::owed(facts, view));
+        add(Code::LV1, &|| self.readers.owed(facts, view));
+        add(Code::O6, &|| orphans(facts, view));
+        all
+    }
+
+    /// Moves each WAL's mark of what is committed, so that nothing is asked twice.
+    pub(super) fn settle_committed(&mut self) {
+        let ledger = &self.facts.ledger;
+        for wal in self.facts.wals.wals.values_mut() {
+            while let Some(record) = wal.confirmed.get(wal.committed_below) {
+                let done = record.is_none_or(|record| {
+                    ledger.covers(record.stream, record.epoch, record.base, record.end)
+                });
+                if !done {
+                    break;
+                }
+                wal.committed_below += 1;
+            }
+        }
+    }
+
+    fn images(&mut self, view: &dyn View) -> Check {
+        let nodes = view.controllers().iter().chain(view.brokers());
+        let images: Vec<_> = nodes.filter_map(|node| Some((*node, view.image(*node)?))).collect();
+        for (nth, (node, image)) in images.iter().enumerate() {
+            if image.end == self.facts.ledger.end {
+                ask!(self, M1, image_equiv::by_the_log(*node, image, &self.facts.ledger));
+            }
+            let other = images[..nth].iter().find(|(_, other)| other.end == image.end);
+            if let Some((first, other)) = other {
+                self.marks.hit(Mark::ImagesCompared);
+                ask!(self, M1, image_equiv::images((*first, other), (*node, image)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// WAL objects that should be gone.
+fn orphans(facts: &Facts, view: &dyn View) -> Vec<String> {
+    let mut owed = Vec::new();
+    for (id, wal) in &facts.wals.wals {
+        if !failover_done::serves(*id, facts, view) {
+            continue;
+        }
+        let prefix = alloc::format!("wal/{}/{:020}/", id.0, id.1.0);
+        let keys = view.keys(&prefix);
+        let trim = keys.last().and_then(|key| view.object(key)).and_then(|body| trim_of(&body));
+        let Some(trim) = trim else { continue };
+        for key in &keys {
+            let Some(Named::Wal { start, end, .. }) = named(key) else { continue };
+            let object = wal.objects.get(&(start, end)).copied().unwrap_or_default();
+            owed.extend(orphan_bound::owed(*id, (start, end), trim, &object));
+        }
+    }
+    owed
+}
+
+fn stuck(line: String, view: &dyn View) -> String {
+    let blocked = view.blocked();
+    if blocked.is_empty() { line } else { alloc::format!("{line}; waits: {}", blocked.join("; ")) }
+}

@@ -1,0 +1,297 @@
+//! The final log of every partition: the committed objects that the newest metadata names, then what
+//! is confirmed and still only in the WAL. It resolves every unknown outcome. For a history of
+//! another broker, where nothing but the history is known, it is what the readers saw.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use broker_core::ids::{BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, StreamId};
+
+use super::{Judge, ask};
+use crate::bytes::{Contained, Stored, batch, data_batches, wal_batches};
+use crate::facts::clients::{Asked, Outcome, Seen};
+use crate::facts::wals::WalFacts;
+use crate::marks::Mark;
+use crate::properties::coverage::{self, Block};
+use crate::properties::{
+    acked_durable, epoch_chain, epoch_end, list_offsets, no_dangling, no_phantom, offset_dense,
+    offset_unique, read_stable, trim_after_commit,
+};
+use crate::table::Code;
+use crate::view::View;
+use crate::{Check, Violation};
+
+/// One partition's final log: offset → record, dense from offset 0 unless it is only what was seen.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct FinalLog {
+    records: BTreeMap<Offset, Stored>,
+    end: Offset,
+    /// Not only what was seen.
+    whole: bool,
+}
+
+impl FinalLog {
+    fn value(&self, offset: Offset) -> Option<u64> {
+        self.records.get(&offset)?.value
+    }
+
+    fn epoch(&self, offset: Offset) -> Option<LeaderEpoch> {
+        Some(self.records.get(&offset)?.epoch)
+    }
+
+    /// What clients read of a partition.
+    pub(crate) fn seen(seen: &Seen) -> Self {
+        let mut log = Self::default();
+        for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
+            let Some((epoch, value)) = slot.epoch().zip(slot.value()) else { continue };
+            if slot.was_read() {
+                let timestamp_us = slot.timestamp_us;
+                let (value, intact) = (Some(value), true);
+                let stored = Stored { offset, epoch, value, timestamp_us, intact };
+                log.records.insert(offset, stored);
+                log.end = offset.next();
+            }
+        }
+        log
+    }
+}
+
+/// Streams and logs by the partition's place.
+type Logs = BTreeMap<u32, (StreamId, FinalLog)>;
+
+/// Data objects, read once each.
+type Objects = BTreeMap<ObjectId, Vec<Contained>>;
+
+impl Judge {
+    /// Reads every partition back and judges what clients saw by it.
+    pub(super) fn read_back(&mut self, view: &dyn View) -> Check {
+        let objects = self.read_objects(view)?;
+        let tails = self.read_tails(view)?;
+        let mut logs = Logs::new();
+        for (place, seen) in (0u32..).zip(&self.facts.clients.seen) {
+            // A deleted topic's records are gone by right.
+            if let Some(known) = self.facts.ledger.partitions.get(&seen.partition) {
+                logs.insert(place, (known.stream, FinalLog::default()));
+            }
+        }
+        for (stream, log) in logs.values_mut() {
+            *log = self.assemble(*stream, &objects, &tails)?;
+        }
+        self.judge_by(&logs.into_iter().map(|(place, (_, log))| (place, log)).collect())
+    }
+
+    fn read_objects(&mut self, view: &dyn View) -> Result<Objects, Violation> {
+        let mut objects = Objects::new();
+        for (object, state) in &self.facts.ledger.objects {
+            if *state != crate::facts::ledger::Object::Committed {
+                continue;
+            }
+            let key = alloc::format!("obj/{:020}", object.0);
+            let body = view.object(&broker_core::step::Key(key.into()));
+            ask!(self, O7, no_dangling::committed(*object, body.is_some()));
+            let Some(body) = body else { continue };
+            match data_batches(&body) {
+                Ok(batches) => {
+                    objects.insert(*object, batches);
+                }
+                Err(error) => {
+                    let why = alloc::format!("{error:?}");
+                    ask!(self, O2, Err(coverage::unreadable(*object, &why)));
+                }
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Confirmed records that are not committed, by stream, from the WAL objects that hold them.
+    fn read_tails(
+        &mut self,
+        view: &dyn View,
+    ) -> Result<BTreeMap<StreamId, Vec<Contained>>, Violation> {
+        let mut tails: BTreeMap<StreamId, Vec<Contained>> = BTreeMap::new();
+        for ((node, epoch), wal) in &self.facts.wals.wals {
+            let mut open: Option<((Lsn, Lsn), Option<Vec<Contained>>)> = None;
+            for (lsn, record) in wal.records(wal.committed_below, Lsn(u64::MAX)) {
+                let ledger = &self.facts.ledger;
+                if ledger.covers(record.stream, record.epoch, record.base, record.end) {
+                    continue;
+                }
+                let key = object_key(wal, lsn);
+                if open.as_ref().map(|open| open.0) != key {
+                    open = key.map(|key| (key, wal_object(view, (*node, *epoch), key)));
+                }
+                let held = open.as_ref().and_then(|(key, held)| {
+                    let nth = usize::try_from(lsn.0 - key.0.0).ok()?;
+                    held.as_ref()?.get(nth)
+                });
+                let there = held.is_some();
+                ask!(self, W2, trim_after_commit::still_there(*node, lsn, &record, there));
+                if let Some(held) = held {
+                    self.marks.hit(Mark::TailReadBack);
+                    tails.entry(record.stream).or_default().push(held.clone());
+                }
+            }
+        }
+        for tail in tails.values_mut() {
+            tail.sort_by_key(|held| (held.base, held.epoch));
+        }
+        Ok(tails)
+    }
+
+    fn assemble(
+        &mut self,
+        id: StreamId,
+        objects: &Objects,
+        tails: &BTreeMap<StreamId, Vec<Contained>>,
+    ) -> Result<FinalLog, Violation> {
+        let mut log = FinalLog { whole: true, ..FinalLog::default() };
+        let Some(stream) = self.facts.ledger.streams.get(&id) else { return Ok(log) };
+        for piece in &stream.pieces {
+            let Some(batches) = objects.get(&piece.object) else { continue };
+            let mut at = piece.start;
+            let within = |held: &&Contained| {
+                held.stream == id && piece.start <= held.base && held.base < piece.end
+            };
+            for held in batches.iter().filter(within) {
+                let Contained { stream: of, epoch, base, end, .. } = *held;
+                let block = Block { object: piece.object, stream: of, epoch, base, end };
+                ask!(self, O2, coverage::block(block, at, stream));
+                let read = batch(&held.batch);
+                ask!(self, O2, {
+                    let said = read.as_ref().map(|read| (read.base, read.end));
+                    let named = read.as_ref().and_then(|read| read.epoch);
+                    coverage::stamped(block, said.unwrap_or_default(), named)
+                });
+                at = end;
+                self.marks.hit(Mark::ObjectReadBack);
+                for record in read.into_iter().flat_map(|read| read.records) {
+                    log.records.insert(record.offset, record);
+                }
+            }
+            ask!(self, O2, coverage::piece_ends(piece.object, id, at, piece.end));
+            log.end = piece.end;
+        }
+        for held in tails.get(&id).map_or(&[][..], Vec::as_slice) {
+            ask!(
+                self,
+                L2,
+                offset_dense::final_next(stream.partition, log.end, (held.base, held.epoch))
+            );
+            for record in batch(&held.batch).into_iter().flat_map(|read| read.records) {
+                log.records.insert(record.offset, record);
+            }
+            log.end = held.end;
+        }
+        Ok(log)
+    }
+
+    /// Judges what clients saw by the final logs, by their partitions' places.
+    pub(crate) fn judge_by(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
+        for (place, log) in logs {
+            self.contents(*place, log)?;
+        }
+        self.sends(logs)?;
+        for (place, log) in logs {
+            let seen = &self.facts.clients.seen[*place as usize];
+            let partition = seen.partition;
+            if log.whole {
+                for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
+                    let Some(value) = slot.value().filter(|_| slot.was_read()) else { continue };
+                    ask!(self, L4, read_stable::kept(partition, offset, value, log.value(offset)));
+                }
+                ask!(self, Q1, list_offsets::shown(partition, seen.shown_end, log.end));
+            }
+            self.lookups(*place, log)?;
+        }
+        Ok(())
+    }
+
+    /// Every record of the log: sent, sound, once, in order.
+    fn contents(&mut self, here: u32, log: &FinalLog) -> Check {
+        let partition = self.facts.clients.seen[here as usize].partition;
+        let mut before: Option<LeaderEpoch> = None;
+        for (offset, stored) in &log.records {
+            if let Some(before) = before {
+                ask!(self, L8, epoch_chain::neighbours(partition, *offset, before, stored.epoch));
+            }
+            before = Some(stored.epoch);
+            let mut sent = stored.value.and_then(|value| self.facts.clients.sent(value));
+            let known = sent.as_ref().map(|(send, _)| **send);
+            let content = (stored.value, stored.intact);
+            ask!(self, L9, no_phantom::found(partition, here, *offset, content, known.as_ref()));
+            let Some(((send, nth), value)) = sent.as_mut().zip(stored.value) else { continue };
+            ask!(self, L3, acked_durable::visible(partition, *offset, value, send));
+            let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { continue };
+            ask!(self, L1, offset_unique::placed(partition, value, send, base));
+            ask!(self, L2, offset_dense::behind(partition, base, send.after));
+            send.base.get_or_insert(base);
+        }
+        Ok(())
+    }
+
+    /// Every produce: still there if it was acknowledged.
+    fn sends(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
+        for (first, send) in &self.facts.clients.sends {
+            let Some(log) = logs.get(&send.partition) else { continue };
+            let partition = self.facts.clients.seen[send.partition as usize].partition;
+            if send.outcome == Outcome::Unknown {
+                let seen = send.base.is_some();
+                self.marks.hit(if seen { Mark::UnknownSeen } else { Mark::UnknownLost });
+            }
+            let Some(base) = send.base.filter(|_| log.whole) else { continue };
+            for nth in 0..u64::from(send.count) {
+                let (offset, value) = (base.plus(nth), first + nth);
+                let found = log.value(offset);
+                ask!(self, L3, acked_durable::kept(partition, (offset, value), send, found));
+            }
+        }
+        Ok(())
+    }
+
+    fn lookups(&mut self, place: u32, log: &FinalLog) -> Check {
+        if !self.set.has(Code::Q1) && !self.set.has(Code::Q2) {
+            return Ok(());
+        }
+        let seen = &self.facts.clients.seen[place as usize];
+        let partition = seen.partition;
+        // Largest timestamp up to each record.
+        let mut largest: Vec<(Offset, i64)> = Vec::new();
+        for (offset, stored) in &log.records {
+            let before = largest.last().map_or(i64::MIN, |last| last.1);
+            largest.push((*offset, before.max(stored.timestamp_us)));
+        }
+        let at = |offset: Offset| log.records.get(&offset).map(|stored| stored.timestamp_us);
+        let largest_before = |offset: Offset| {
+            let behind = largest.partition_point(|(at, _)| *at < offset);
+            behind.checked_sub(1).map(|last| largest[last].1)
+        };
+        for lookup in &seen.lookups {
+            match lookup.asked {
+                Asked::At(_) | Asked::Max => {
+                    ask!(self, Q1, list_offsets::lookup(partition, lookup, at, largest_before));
+                }
+                Asked::EpochEnd { epoch, past } => {
+                    let end = lookup.floor;
+                    let before = end.0.checked_sub(1).and_then(|last| log.epoch(Offset(last)));
+                    let behind = log.epoch(end);
+                    let asked = (epoch, past);
+                    ask!(self, Q2, epoch_end::final_log(partition, asked, end, before, behind));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn object_key(wal: &WalFacts, lsn: Lsn) -> Option<(Lsn, Lsn)> {
+    wal.object_at(lsn).map(|found| found.0)
+}
+
+fn wal_object(
+    view: &dyn View,
+    (node, epoch): (NodeId, BrokerEpoch),
+    (start, end): (Lsn, Lsn),
+) -> Option<Vec<Contained>> {
+    let key = alloc::format!("wal/{node}/{:020}/{:020}-{:020}", epoch.0, start.0, end.0);
+    wal_batches(&view.object(&broker_core::step::Key(key.into()))?)
+}

@@ -1,0 +1,251 @@
+//! The judge: takes evidence piece by piece, brings the facts up to date, and asks the properties
+//! that the piece concerns. Which piece concerns which property is all that is decided here; the
+//! rules are in [`crate::properties`].
+
+mod brokers;
+mod clients;
+mod ending;
+mod final_log;
+mod metadata;
+mod quorum;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use broker_core::ids::NodeId;
+use broker_core::probe::Probe;
+
+use crate::Check;
+use crate::Violation;
+use crate::facts::Facts;
+use crate::history::{HistoryEvent, SimTime};
+use crate::judge::final_log::FinalLog;
+use crate::marks::{Mark, Marks};
+use crate::properties::backs_off::BacksOff;
+use crate::properties::log_matching::LogMatching;
+use crate::properties::quorum_leads::QuorumLeads;
+use crate::properties::readers_progress::ReadersProgress;
+use crate::properties::state_machine_safety::StateMachineSafety;
+use crate::properties::vote_once::VoteOnce;
+use crate::table::{Code, Set};
+use crate::view::{Evidence, NodeEvent, View};
+
+/// Asks a property, if it is judged, and counts that it was.
+macro_rules! ask {
+    ($judge:expr, $code:ident, $check:expr) => {
+        if $judge.set.has($crate::table::Code::$code) {
+            $judge.marks.evaluated($crate::table::Code::$code);
+            $check?;
+        }
+    };
+}
+use ask;
+
+/// Judges one run. Its state is bounded by what the run stores, not by how long it lasts.
+#[derive(Clone, Hash, Debug)]
+pub struct Judge {
+    set: Set,
+    facts: Facts,
+    marks: Marks,
+    log_matching: LogMatching,
+    state_machine: StateMachineSafety,
+    votes: VoteOnce,
+    /// First digest of the image at each metadata offset, where one was given.
+    digests: Vec<Option<u64>>,
+    backs_off: BacksOff,
+    readers: ReadersProgress,
+    quorum_leads: QuorumLeads,
+}
+
+impl Judge {
+    /// A judge of all properties, or of the one with this code only.
+    #[must_use]
+    pub fn new(only: Option<&str>) -> Self {
+        Self {
+            set: Set::of(only),
+            facts: Facts::default(),
+            marks: Marks::default(),
+            log_matching: LogMatching::default(),
+            state_machine: StateMachineSafety::default(),
+            votes: VoteOnce::default(),
+            digests: Vec::new(),
+            backs_off: BacksOff::default(),
+            readers: ReadersProgress::default(),
+            quorum_leads: QuorumLeads::default(),
+        }
+    }
+
+    /// Takes one piece of evidence.
+    ///
+    /// # Errors
+    /// The first property that does not hold. The judge is not to be asked any more then.
+    pub fn observe(
+        &mut self,
+        at: SimTime,
+        evidence: &Evidence<'_>,
+        view: &dyn View,
+    ) -> Result<(), Violation> {
+        self.facts.at = at;
+        self.facts.pos += 1;
+        let outcome = match *evidence {
+            Evidence::Probe { node, probe } => self.probe(node, probe, view),
+            Evidence::Store { node, tok, op, result, late } => {
+                self.store(node, tok, op, result, late)
+            }
+            Evidence::Node { node, event } => {
+                self.node(at, node, event);
+                Ok(())
+            }
+            Evidence::History(event) => self.history(event),
+            Evidence::Healed => {
+                self.facts.healed = Some(at);
+                let work = !crate::properties::failover_done::owed(&self.facts, view).is_empty();
+                self.marks.hit_if(work, Mark::HealedWithWork);
+                Ok(())
+            }
+        };
+        if outcome.is_err() {
+            self.marks.publish();
+        }
+        outcome
+    }
+
+    /// To be called every 100 ms of simulated time: what must happen in time.
+    ///
+    /// # Errors
+    /// As [`Judge::observe`].
+    pub fn tick(&mut self, at: SimTime, view: &dyn View) -> Result<(), Violation> {
+        self.facts.at = at;
+        self.settle_committed();
+        if self.set.has(Code::LV2) {
+            self.marks.evaluated(Code::LV2);
+            self.quorum_leads.tick(&self.facts, view, &mut self.marks)?;
+        }
+        Ok(())
+    }
+
+    /// What was reached, with counts: the `sometimes` marks, and `evaluated:` and a property's code
+    /// for each time its antecedent was true. As of the last violation, or of [`Judge::finish`].
+    #[must_use]
+    pub fn reached(&self) -> &BTreeMap<&'static str, u64> {
+        self.marks.published()
+    }
+
+    /// What is still owed in the liveness phase, one line each; empty: the run may end.
+    #[must_use]
+    pub fn unsettled(&self, view: &dyn View) -> Vec<String> {
+        self.owed(view).into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// For [`crate::judge_history`]: an event, without a view.
+    pub(crate) fn history_event(&mut self, event: &HistoryEvent) -> Check {
+        self.facts.at = event.at;
+        self.facts.pos += 1;
+        self.history(event)
+    }
+
+    /// For [`crate::judge_history`]: the end. Gives the number of partitions, and what was reached.
+    pub(crate) fn finish_history(
+        &mut self,
+    ) -> Result<(u64, BTreeMap<&'static str, u64>), Violation> {
+        let seen = self.facts.clients.seen.iter();
+        let logs = (0..).zip(seen.map(FinalLog::seen)).collect();
+        self.judge_by(&logs)?;
+        self.marks.publish();
+        Ok((self.facts.clients.seen.len() as u64, self.marks.published().clone()))
+    }
+
+    fn probe(&mut self, node: NodeId, probe: &Probe, view: &dyn View) -> Check {
+        match probe {
+            Probe::QuorumLoaded { .. }
+            | Probe::QuorumRole { .. }
+            | Probe::QuorumVoted { .. }
+            | Probe::QuorumBecameLeader { .. }
+            | Probe::QuorumResigned { .. }
+            | Probe::QuorumAppended { .. }
+            | Probe::QuorumTruncated { .. }
+            | Probe::QuorumFlushed { .. }
+            | Probe::QuorumFetchSent { .. }
+            | Probe::QuorumFetchServed { .. }
+            | Probe::QuorumHighWatermark { .. }
+            | Probe::QuorumCommitted { .. } => self.quorum(node, probe, view),
+            Probe::MetaApplied { offset, records, image } => {
+                self.applied(node, *offset, records, *image)
+            }
+            Probe::PartitionOpened { .. }
+            | Probe::PartitionAppended { .. }
+            | Probe::PartitionOffsets { .. }
+            | Probe::PartitionAcked { .. }
+            | Probe::PartitionEpochs { .. } => self.partition(node, probe),
+            Probe::WalPutDone { .. }
+            | Probe::WalVerifySent { .. }
+            | Probe::WalConfirmed { .. }
+            | Probe::WalRecordConfirmed { .. }
+            | Probe::WalTrimmed { .. }
+            | Probe::WalDeleteSent { .. }
+            | Probe::ClaimTaken { .. } => self.wal(node, probe),
+            Probe::RecoveryStarted { .. }
+            | Probe::RecoveryListed { .. }
+            | Probe::RecoveryTook { .. } => self.recovery(node, probe),
+            other => {
+                self.noted(node, other);
+                Ok(())
+            }
+        }
+    }
+
+    /// Probes that are states and marks, not matters of judgement.
+    fn noted(&mut self, node: NodeId, probe: &Probe) {
+        match probe {
+            Probe::BrokerRegistered { epoch } => self.facts.nodes.of(node).epoch = Some(*epoch),
+            Probe::BrokerFenced { .. } => {
+                self.facts.nodes.of(node).fenced = true;
+                self.marks.hit(Mark::BrokerFenced);
+            }
+            Probe::WalFenced {} => {
+                self.facts.nodes.of(node).fenced = true;
+                self.marks.hit(Mark::VerifyLostToClaim);
+            }
+            Probe::WalBackPressure { on } => {
+                self.facts.nodes.of(node).back_pressure = *on;
+                self.marks.hit_if(*on, Mark::BackPressure);
+            }
+            Probe::WalOwnWriteSeen { .. }
+            | Probe::ClaimOwnSeen { .. }
+            | Probe::UploadOwnWriteSeen { .. } => self.marks.hit(Mark::OwnWriteRefused),
+            Probe::ControllerReverted { entries } => {
+                self.marks.hit_if(*entries > 0, Mark::SpeculativeReverted);
+            }
+            Probe::ControllerCommitRedundant { .. } => self.marks.hit(Mark::CommitFoundApplied),
+            Probe::ControllerFenced { .. } => self.marks.hit(Mark::ControllerFenced),
+            Probe::ControllerPrepareExpired { .. } => self.marks.hit(Mark::PreparedExpired),
+            Probe::ReadFromObject { .. } => self.marks.hit(Mark::CatchUpRead),
+            Probe::FetchWoken {} => self.marks.hit(Mark::DelayedFetchWoken),
+            _ => {}
+        }
+    }
+
+    fn node(&mut self, at: SimTime, node: NodeId, event: NodeEvent) {
+        match event {
+            NodeEvent::Booted(_) | NodeEvent::Crashed { .. } => {
+                self.quorum_leads.left(node);
+                self.facts.wals.verifies.retain(|(of, _), _| *of != node);
+                let replica = self.facts.raft.replicas.get_mut(&node);
+                if let Some(replica) = replica {
+                    replica.leads = None;
+                    replica.high_watermark = broker_core::ids::MetaOffset(0);
+                }
+            }
+            NodeEvent::Paused | NodeEvent::Resumed | NodeEvent::Impaired | NodeEvent::Restored => {}
+        }
+        if let NodeEvent::Crashed { unsynced_lost } = event {
+            let controller = self.facts.raft.get(node).is_some();
+            self.marks.hit_if(unsynced_lost > 0 && controller, Mark::UnflushedTailLost);
+        }
+        self.facts.nodes.event(at, node, event);
+    }
+}

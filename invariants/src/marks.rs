@@ -1,0 +1,179 @@
+//! Counters that prove a run reached something: `sometimes` marks, and how often each property was
+//! evaluated with its antecedent true. A property that was never evaluated proves nothing.
+
+use alloc::collections::BTreeMap;
+
+use crate::table::{Code, EVALUATED, PROPERTIES};
+
+/// An interesting state that runs should reach now and then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SometimesRow {
+    /// Stable name.
+    pub id: &'static str,
+    /// What was reached.
+    pub what: &'static str,
+}
+
+macro_rules! sometimes {
+    ($($variant:ident = $id:literal, $what:literal;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Mark { $($variant,)* }
+
+        /// Every `sometimes` mark.
+        pub const SOMETIMES: &[SometimesRow] = &[$(SometimesRow { id: $id, what: $what }),*];
+    };
+}
+
+sometimes! {
+    ZombiePutAfterList = "zombie-put-after-list",
+        "a WAL object landed after the successor had listed that WAL";
+    OwnWriteRefused = "own-write-refused",
+        "a create-only put was refused because an earlier attempt of its own had been applied";
+    RecoveryOfRecovery = "recovery-of-recovery",
+        "a recovery was given to another broker after it had begun";
+    DivergingTruncation = "diverging-truncation",
+        "a controller cut entries that its leader does not have";
+    UnflushedTailLost = "unflushed-tail-lost",
+        "a controller died with entries appended and not yet durable";
+    CommitFoundApplied = "commit-found-applied",
+        "a retried commit was found already applied";
+    FailoverServed = "failover-served",
+        "a partition acknowledged under another broker than before";
+    BackPressure = "back-pressure",
+        "appends had to wait for room in the WAL";
+    CatchUpRead = "catch-up-read",
+        "a read was answered from a committed object";
+    DelayedFetchWoken = "delayed-fetch-woken",
+        "a waiting fetch was answered because data came";
+    PreparedExpired = "prepared-expired",
+        "a prepared object expired before its commit";
+    SpeculativeReverted = "speculative-reverted",
+        "a controller threw away changes that were not committed";
+    CheckQuorumResigned = "check-quorum-resigned",
+        "a leader resigned because no majority fetched any more";
+    UnknownSeen = "unknown-seen",
+        "a produce with an unknown outcome turned out to be in the log";
+    UnknownLost = "unknown-lost",
+        "a produce with an unknown outcome turned out not to be in the log";
+    DefiniteFailure = "definite-failure",
+        "a produce definitely failed";
+    DamagedRefused = "damaged-refused",
+        "a damaged batch was refused";
+    ReadAgain = "read-again",
+        "an offset was read a second time";
+    ReadAfterFailover = "read-after-failover",
+        "an offset read under one leader epoch was read again under another";
+    AppendAfterAck = "append-after-ack",
+        "a produce began after an earlier one of the same partition had been acknowledged";
+    ListedAfterFailover = "listed-after-failover",
+        "an end offset was listed under a later leader epoch than the data it must cover";
+    TimestampFound = "timestamp-found",
+        "a timestamp lookup found a record";
+    TimestampNotFound = "timestamp-not-found",
+        "a timestamp lookup found nothing in a partition that holds records";
+    PastEpochEnd = "past-epoch-end",
+        "the end of an epoch before the leader's was asked for";
+    EpochWithoutRecords = "epoch-without-records",
+        "a leader epoch began that holds no record";
+    EpochMoved = "epoch-moved",
+        "records of two leader epochs were confirmed in one stream";
+    VerifiedInFlight = "verified-in-flight",
+        "an ownership check was confirmed while later puts were in flight";
+    VerifyLostToClaim = "verify-lost-to-claim",
+        "a broker found a later claim on its WAL";
+    LateConfirm = "late-confirm",
+        "a confirmation reached its broker after the successor had listed the WAL";
+    WalTrimmed = "wal-trimmed",
+        "a WAL object was deleted behind its commit";
+    WalRedeleted = "wal-redeleted",
+        "a late put was removed by the second deletion";
+    WalSealed = "wal-sealed",
+        "a dead broker's WAL with confirmed records was sealed";
+    RecoveryHole = "recovery-hole",
+        "recovery dropped objects behind a hole";
+    RecoverySkippedSealed = "recovery-skipped-sealed",
+        "recovery left out objects of a sealed epoch";
+    ObjectReadBack = "object-read-back",
+        "a committed object's blocks were compared with what was acknowledged";
+    TailReadBack = "tail-read-back",
+        "confirmed records not yet uploaded were read back from the WAL";
+    CommitForDead = "commit-for-dead",
+        "a recoverer committed data of a dead broker's WAL";
+    ControllerFenced = "controller-fenced",
+        "the controller refused a stale epoch or owner";
+    ObjectDestroyed = "object-destroyed",
+        "an object was marked for deletion";
+    ImagesCompared = "images-compared",
+        "two nodes' images at one offset were compared";
+    SecondLeader = "second-leader",
+        "the quorum elected a second leader";
+    VotedAgain = "voted-again",
+        "a controller voted, died, and voted again";
+    HighWatermarkWaited = "high-watermark-waited",
+        "a new leader's high watermark rose over entries of earlier epochs";
+    TornTailCut = "torn-tail-cut",
+        "a controller cut a torn tail at boot";
+    BrokerFenced = "broker-fenced",
+        "a broker learned that it is fenced";
+    LeaderMoved = "leader-moved",
+        "a partition was given to another broker";
+    StuckLeaderWatched = "stuck-leader-watched",
+        "a leader ran for a fetch timeout without a majority of fetches";
+    ThrottledPut = "throttled-put",
+        "a put was refused with SlowDown";
+    BacklogDrained = "backlog-drained",
+        "everything confirmed was committed before the run ended";
+    HealedWithWork = "healed-with-work",
+        "the safety phase ended with partitions or WALs that needed failover";
+    ReadToTheEnd = "read-to-the-end",
+        "a reader in the healthy core reached the end of its partition";
+}
+
+const MARKS: usize = SOMETIMES.len();
+const CODES: usize = PROPERTIES.len();
+
+/// The counters of one run.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Marks {
+    marks: [u64; MARKS],
+    evaluated: [u64; CODES],
+    published: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { marks: [0; MARKS], evaluated: [0; CODES], published: BTreeMap::new() }
+    }
+}
+
+impl Marks {
+    pub(crate) fn hit(&mut self, mark: Mark) {
+        self.marks[mark as usize] += 1;
+    }
+
+    pub(crate) fn hit_if(&mut self, condition: bool, mark: Mark) {
+        self.marks[mark as usize] += u64::from(condition);
+    }
+
+    pub(crate) fn evaluated(&mut self, code: Code) {
+        self.evaluated[code as usize] += 1;
+    }
+
+    /// Brings the map that is shown outside up to date; too slow for every event.
+    pub(crate) fn publish(&mut self) {
+        for (row, count) in SOMETIMES.iter().zip(self.marks) {
+            if count > 0 {
+                self.published.insert(row.id, count);
+            }
+        }
+        for (name, count) in EVALUATED.iter().zip(self.evaluated) {
+            if count > 0 {
+                self.published.insert(name, count);
+            }
+        }
+    }
+
+    pub(crate) fn published(&self) -> &BTreeMap<&'static str, u64> {
+        &self.published
+    }
+}

@@ -1,0 +1,115 @@
+//! L3 AckedDurable: a record acknowledged with acks=all is in the final log at its offset, unless
+//! its topic was deleted; one that definitely failed is never seen. Unknown outcomes are resolved
+//! by the final log: there once, or never. Source: Kafka's producer contract; Jepsen's kafka
+//! workload (lost-write, G1a).
+
+use broker_core::ids::{Offset, TopicPartition};
+use broker_core::protocol::Acks;
+
+use crate::facts::clients::{Outcome, Send};
+use crate::{Check, require};
+
+/// A record of `send` is seen at `offset`.
+pub(crate) fn visible(
+    partition: TopicPartition,
+    offset: Offset,
+    value: u64,
+    send: &Send,
+) -> Check {
+    require!(
+        send.outcome != Outcome::Failed,
+        L3,
+        partition,
+        "value {value} is at offset {offset}, but its produce was refused"
+    );
+    Ok(())
+}
+
+/// A produce was refused.
+pub(crate) fn refused(partition: TopicPartition, first_value: u64, send: &Send) -> Check {
+    require!(
+        !send.read,
+        L3,
+        partition,
+        "the produce of value {first_value} was refused, but it had been read already"
+    );
+    Ok(())
+}
+
+/// The final log holds `found` at `offset`, where `send` put `value`.
+pub(crate) fn kept(
+    partition: TopicPartition,
+    (offset, value): (Offset, u64),
+    send: &Send,
+    found: Option<u64>,
+) -> Check {
+    if send.acks != Acks::All || send.outcome != Outcome::Ok || found == Some(value) {
+        return Ok(());
+    }
+    require!(
+        false,
+        L3,
+        partition,
+        "value {value} was acknowledged at offset {offset}; the final log has {found:?} there"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::metadata::record::Record;
+    use broker_core::protocol::ErrorCode;
+
+    use crate::testing::{A, A_EPOCH, Case, P};
+
+    #[test]
+    fn acknowledged_and_not_in_the_final_log_breaks() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 1, 100)]).finish();
+        assert!(case.breaks("L3"));
+    }
+
+    #[test]
+    fn acknowledged_and_committed_holds() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn acknowledged_and_only_in_the_wal_holds() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).wal_write(0, &[(0, 2, 100)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn acknowledged_with_another_value_in_the_final_log_breaks() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 101)]).finish();
+        assert!(case.breaks("L3"));
+    }
+
+    #[test]
+    fn acknowledged_in_a_deleted_topic_holds() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).meta(alloc::vec![Record::RemoveTopic { topic: P.topic }]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn refused_and_read_breaks() {
+        let mut case = Case::cluster("L3");
+        let refused = case.produce(100, 1);
+        case.fail(refused, ErrorCode::NotLeaderOrFollower).reads(0, 0, 1, &[(0, 100, 0)]);
+        assert!(case.breaks("L3"));
+    }
+
+    #[test]
+    fn unknown_and_read_holds() {
+        let mut case = Case::cluster("L3");
+        let lost = case.produce(100, 1);
+        case.unknown(lost).reads(0, 0, 1, &[(0, 100, 0)]);
+        assert!(case.holds());
+    }
+}

@@ -1,0 +1,93 @@
+//! L4 ReadStable: a record that was returned for an offset is what every later read of that offset
+//! returns, and what the final log holds. Source: KIP-101, Redpanda #3003.
+
+use broker_core::ids::{Offset, TopicPartition};
+
+use crate::facts::clients::{Bound, Floor};
+use crate::{Check, require};
+
+/// `offset` was observed to hold `value`.
+pub(crate) fn bound(partition: TopicPartition, offset: Offset, value: u64, bound: Bound) -> Check {
+    let Bound::Conflict { was, read: true } = bound else { return Ok(()) };
+    require!(
+        false,
+        L4,
+        partition,
+        "offset {offset} was read as value {was} and now holds value {value}"
+    );
+    Ok(())
+}
+
+/// A leader of the epoch the client named answered a fetch with `OffsetOutOfRange`; `floor` is what
+/// that leader owed when the fetch began. No records expire yet.
+pub(crate) fn out_of_range(partition: TopicPartition, offset: Offset, floor: Floor) -> Check {
+    let end = floor.end;
+    require!(
+        offset >= end || offset < floor.log_start,
+        L4,
+        partition,
+        "offset {offset} is out of range, though everything before {end} had been visible"
+    );
+    Ok(())
+}
+
+/// The final log holds `found` at an offset that was read as `value`.
+pub(crate) fn kept(
+    partition: TopicPartition,
+    offset: Offset,
+    value: u64,
+    found: Option<u64>,
+) -> Check {
+    require!(
+        found == Some(value),
+        L4,
+        partition,
+        "offset {offset} was read as value {value}; the final log has {found:?} there"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::protocol::ErrorCode;
+
+    use crate::testing::{A, A_EPOCH, Case};
+
+    #[test]
+    fn offset_read_with_two_values_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 0, 1, &[(0, 100, 0)]).reads(0, 1, 1, &[(0, 101, 0)]);
+        assert!(case.breaks("L4"));
+    }
+
+    #[test]
+    fn offset_read_again_holds() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 0, 2, &[(0, 100, 0)]).reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn offset_read_and_gone_from_the_final_log_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 0, 2, &[(0, 100, 0), (1, 101, 0)]);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 1, 100)]).finish();
+        assert!(case.breaks("L4"));
+    }
+
+    #[test]
+    fn offset_out_of_range_for_a_zombie_holds_for_its_successor_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
+        let zombie = case.fetch(2, 1, 0);
+        case.fail(zombie, ErrorCode::OffsetOutOfRange);
+        assert!(case.holds());
+        let successor = case.fetch(2, 1, 1);
+        case.fail(successor, ErrorCode::OffsetOutOfRange);
+        assert!(case.breaks("L4"));
+    }
+}

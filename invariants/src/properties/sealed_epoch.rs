@@ -1,0 +1,131 @@
+//! W4 SealedEpoch: a recoverer works from a list that began behind its claim, takes nothing from an
+//! object that landed behind that list, and nothing that is not in the WAL of the epoch it recovers:
+//! what a zombie put when its own epoch was sealed lies under other keys. Source: AutoMQ ObjectUtils.skipOverlapObjects, 8c333115a2.
+
+use broker_core::ids::{BrokerEpoch, Lsn, NodeId, Offset, StreamId};
+
+use crate::facts::ledger::Seal;
+use crate::facts::wals::{Takeover, WalFacts};
+use crate::{Check, require};
+
+/// A record taken into an upload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) of: NodeId,
+    pub(crate) epoch: BrokerEpoch,
+    pub(crate) lsn: Lsn,
+    pub(crate) stream: StreamId,
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+}
+
+/// A recoverer has listed a WAL.
+pub(crate) fn listed(of: NodeId, takeover: &Takeover) -> Check {
+    let Takeover { claimed, listed, .. } = *takeover;
+    require!(
+        claimed.zip(listed).is_some_and(|(claimed, (first, _))| claimed < first),
+        W4,
+        "recovery",
+        "the WAL of node {of} was listed at events {listed:?}, claimed at event {claimed:?}"
+    );
+    Ok(())
+}
+
+/// A recoverer takes a record.
+pub(crate) fn took(
+    taken: Taken,
+    wal: Option<&WalFacts>,
+    seal: Option<Seal>,
+    takeover: &Takeover,
+) -> Check {
+    let Taken { of, epoch, lsn, stream, base, end } = taken;
+    // A recoverer that does not know yet may go on; its commits are refused, which is O4's matter.
+    if seal.is_some() {
+        return Ok(());
+    }
+    let Some((wal, (key, object))) = wal.and_then(|wal| Some((wal, wal.object_at(lsn)?))) else {
+        require!(false, W4, "recovery", "node {of}, WAL {epoch}: no object holds record {lsn}");
+        return Ok(());
+    };
+    let put = object.put_first.unwrap_or(u64::MAX);
+    let listed = takeover.listed;
+    require!(
+        listed.is_some_and(|(_, last)| put < last),
+        W4,
+        "recovery",
+        "node {of}, WAL {epoch}: record {lsn} taken from {key:?}, put at event {put}, listed at \
+         {listed:?}"
+    );
+    let known = wal.record(lsn);
+    require!(
+        known.is_none_or(|known| (known.stream, known.base, known.end) == (stream, base, end)),
+        W4,
+        "recovery",
+        "node {of}, WAL {epoch}: record {lsn} was confirmed as {known:?}, taken as stream {stream} \
+         [{base}, {end})"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{BrokerEpoch, Lsn, Offset};
+    use broker_core::probe::Probe;
+    use broker_core::step::Flow;
+
+    use crate::testing::{A, A_EPOCH, B, Case, S, wal_object};
+
+    fn listed(case: &mut Case) {
+        case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let hole = false;
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+    }
+
+    fn took(case: &mut Case, lsn: u64, base: u64, end: u64) {
+        let (of, epoch, lsn, stream) = (A, A_EPOCH, Lsn(lsn), S);
+        let (base, end) = (Offset(base), Offset(end));
+        case.probe(B, &Probe::RecoveryTook { of, epoch, lsn, stream, base, end });
+    }
+
+    #[test]
+    fn object_put_behind_the_list_breaks() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        listed(&mut case);
+        case.wal_put(0, &[(0, 2, 100)]);
+        took(&mut case, 0, 0, 2);
+        assert!(case.breaks("W4"));
+    }
+
+    #[test]
+    fn object_put_before_the_list_holds() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2).wal_put(0, &[(0, 2, 100)]);
+        listed(&mut case);
+        took(&mut case, 0, 0, 2);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn list_before_the_claim_breaks() {
+        let mut case = Case::cluster("W4");
+        case.list(B, Flow::Recovery(A), 6, &alloc::format!("wal/{A}/"));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let hole = false;
+        case.claim(B, A, 2);
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+        assert!(case.breaks("W4"));
+    }
+
+    #[test]
+    fn record_from_another_epochs_wal_breaks() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        let (key, body) = wal_object(A, BrokerEpoch(99), 0, 0, &[(0, 2, 100)]);
+        case.put(A, Flow::Wal, &key, body);
+        listed(&mut case);
+        took(&mut case, 0, 0, 2);
+        assert!(case.breaks("W4"));
+    }
+}

@@ -1,0 +1,329 @@
+//! The one table of properties: code → definition → source → module → evidence that it bites.
+
+/// A property that must hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PropertyRow {
+    /// Its code, such as `L3`.
+    pub code: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What must hold.
+    pub what: &'static str,
+    /// Where the rule comes from.
+    pub source: &'static str,
+    /// Its file in `properties`.
+    pub module: &'static str,
+    /// The anomaly classes of Jepsen's Kafka workload that it covers, if any.
+    pub jepsen: Option<&'static str>,
+    /// Marks that prove runs reach what it is about.
+    pub sometimes: &'static [&'static str],
+    /// Planted bugs that it must notice.
+    pub mutants: &'static [&'static str],
+}
+
+macro_rules! properties {
+    ($($code:ident $module:ident $name:literal: $what:literal;
+        from $source:literal; jepsen $jepsen:expr;
+        sometimes [$($mark:literal),+]; mutants [$($mutant:literal),+];)*) => {
+        /// A property's place in [`PROPERTIES`].
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub(crate) enum Code { $($code,)* }
+
+        impl Code {
+            pub(crate) fn name(self) -> &'static str {
+                PROPERTIES[self as usize].code
+            }
+        }
+
+        /// Every property.
+        pub const PROPERTIES: &[PropertyRow] = &[$(PropertyRow {
+            code: stringify!($code),
+            name: $name,
+            what: $what,
+            source: $source,
+            module: stringify!($module),
+            jepsen: $jepsen,
+            sometimes: &[$($mark),+],
+            mutants: &[$($mutant),+],
+        }),*];
+
+        /// Names of the counters of evaluations with a true antecedent, in the same order.
+        pub const EVALUATED: &[&str] = &[$(concat!("evaluated:", stringify!($code))),*];
+    };
+}
+
+properties! {
+    L1 offset_unique "OffsetUnique":
+        "an offset holds at most one record for ever, and a record has at most one offset";
+        from "KIP-98 (log as a total order); Jepsen kafka workload"; jepsen Some("inconsistent-offsets, duplicate");
+        sometimes ["unknown-seen", "failover-served"];
+        mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped"];
+    L2 offset_dense "OffsetDense":
+        "offsets have no gaps or overlaps and grow in the order of appends";
+        from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset"; jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
+        sometimes ["append-after-ack", "back-pressure"];
+        mutants ["recovery-hole-ignored", "partition-queue-reordered"];
+    L3 acked_durable "AckedDurable":
+        "what was acknowledged with acks=all stays; what definitely failed never shows";
+        from "Kafka producer contract (acks=all); Jepsen kafka workload"; jepsen Some("lost-write, G1a");
+        sometimes ["failover-served", "definite-failure", "unknown-lost"];
+        mutants ["wal-confirm-max", "wal-cache-on-put-order", "wal-unknown-is-failure",
+            "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
+            "recovery-overlap-first", "recovery-first-page", "recovery-without-claim"];
+    L4 read_stable "ReadStable":
+        "a record that was read is what every later read of its offset returns";
+        from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
+        sometimes ["read-again", "read-after-failover"];
+        mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
+            "partition-hw-is-leo"];
+    L5 watermark_order "WatermarkOrder":
+        "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or committed";
+        from "Kafka LogOffsetMetadata; AutoMQ confirmOffset; Redpanda #11840"; jepsen None;
+        sometimes ["verified-in-flight"];
+        mutants ["upload-unconfirmed", "partition-hw-is-leo"];
+    L6 monotone "Monotone":
+        "high watermark and log start never go back, neither for a client nor from leader to leader";
+        from "KIP-207; Inkless 707a85ae96"; jepsen None;
+        sometimes ["failover-served"];
+        mutants ["partition-hw-stale"];
+    L7 single_writer "SingleWriter":
+        "under one stream epoch one broker acknowledges; epochs follow one another in a stream";
+        from "AutoMQ StreamControlManager.openStream"; jepsen None;
+        sometimes ["epoch-moved"];
+        mutants ["controller-open-unchecked", "wal-claim-overwrites"];
+    L8 epoch_chain "EpochChain":
+        "leader epochs grow along the log, the epoch cache follows it, no epoch in the metadata falls";
+        from "KIP-101, KIP-279, KAFKA-7415, KAFKA-15021"; jepsen None;
+        sometimes ["read-after-failover", "epoch-without-records"];
+        mutants ["controller-epoch-kept", "partition-epoch-on-append"];
+    L9 no_phantom "NoPhantom":
+        "every record read was sent, before, to that partition, and is intact";
+        from "KAFKA-18723; Jepsen kafka workload"; jepsen Some("garbage read");
+        sometimes ["damaged-refused"];
+        mutants ["wal-unknown-is-failure", "upload-wrong-index", "partition-crc-unchecked"];
+    W1 ack_after_verify "AckAfterVerify":
+        "a record is confirmed only behind durable puts and a later check that the WAL is still owned";
+        from "AutoMQ ObjectWALService, #743"; jepsen None;
+        sometimes ["verified-in-flight", "own-write-refused", "verify-lost-to-claim"];
+        mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
+            "wal-confirm-max", "wal-refused-is-done", "upload-unconfirmed",
+            "recovery-without-claim", "partition-hw-is-leo"];
+    W2 trim_after_commit "TrimAfterCommit":
+        "a WAL object goes only when all its records are in committed objects";
+        from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
+        sometimes ["wal-trimmed"];
+        mutants ["wal-cache-on-put-order", "upload-trim-before-commit"];
+    W3 recovery_complete "RecoveryComplete":
+        "a WAL is sealed, and a stream opened again, only when everything confirmed is committed";
+        from "AutoMQ WALRecovery, FailoverControlManager"; jepsen None;
+        sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm"];
+        mutants ["controller-open-unchecked", "wal-claim-overwrites", "recovery-overlap-first",
+            "recovery-seal-ignored", "recovery-first-page", "recovery-hole-ignored",
+            "recovery-without-claim"];
+    W4 sealed_epoch "SealedEpoch":
+        "WAL objects that appear behind the successor's list never contribute";
+        from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
+        sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
+        mutants ["wal-single-delete", "recovery-overlap-first", "recovery-seal-ignored",
+            "recovery-without-claim"];
+    O1 range_contig "RangeContig":
+        "the committed ranges of a stream tile it, in order of epochs, each with one owner";
+        from "AutoMQ verifyStreamContinuous"; jepsen None;
+        sometimes ["epoch-moved", "commit-for-dead"];
+        mutants ["controller-open-unchecked", "controller-end-set-back", "recovery-hole-ignored"];
+    O2 coverage "Coverage":
+        "every committed offset is in exactly one committed object, with the bytes acknowledged";
+        from "AutoMQ StreamReader.continuousCheck, #2653"; jepsen None;
+        sometimes ["object-read-back"];
+        mutants ["upload-wrong-index"];
+    O3 commit_idem "CommitIdem":
+        "a commit sent again is applied once or refused";
+        from "AutoMQ #1055, a458623abd"; jepsen None;
+        sometimes ["commit-found-applied", "prepared-expired"];
+        mutants ["controller-continuity-first", "controller-end-set-back",
+            "recovery-dedupe-skipped"];
+    O4 fenced_commit "FencedCommit":
+        "nothing is applied whose broker, stream or WAL epoch was stale at its place in the log";
+        from "AutoMQ nodeEpochCheck, KIP-631"; jepsen None;
+        sometimes ["controller-fenced", "commit-for-dead"];
+        mutants ["controller-epoch-unchecked", "controller-speculative-kept"];
+    O5 end_monotone "EndMonotone":
+        "a stream's end never goes back";
+        from "AutoMQ a458623abd"; jepsen None;
+        sometimes ["commit-found-applied"];
+        mutants ["controller-end-set-back"];
+    O6 orphan_bound "OrphanBound":
+        "no trimmed WAL object stays but one that landed behind its last deletion";
+        from "AutoMQ feaf4f0248"; jepsen None;
+        sometimes ["wal-redeleted"];
+        mutants ["wal-single-delete"];
+    O7 no_dangling "NoDangling":
+        "no committed object is missing from the store";
+        from "Inkless isSafeToDeleteFile; AutoMQ #2653"; jepsen None;
+        sometimes ["object-destroyed", "object-read-back"];
+        mutants ["upload-unknown-deletes"];
+    M1 image_equiv "ImageEquiv":
+        "two nodes at one metadata offset hold the same image, and it is what the log says";
+        from "KIP-630, KIP-631"; jepsen None;
+        sometimes ["images-compared", "speculative-reverted"];
+        mutants ["controller-speculative-kept"];
+    R1 election_safety "ElectionSafety":
+        "an epoch of the quorum has at most one leader, in one process";
+        from "Raft §5.2; KAFKA-10527"; jepsen None;
+        sometimes ["second-leader"];
+        mutants ["quorum-restart-as-leader"];
+    R2 log_matching "LogMatching":
+        "entries of one offset and epoch have one and the same log before them";
+        from "Raft §5.3; KAFKA-7164"; jepsen None;
+        sometimes ["diverging-truncation"];
+        mutants ["quorum-restart-as-leader", "quorum-truncate-skipped"];
+    R3 leader_completeness "LeaderCompleteness":
+        "what is committed is in every later leader's log; a leader commits through an entry of its own";
+        from "Raft §5.4; KAFKA-12619"; jepsen None;
+        sometimes ["second-leader", "high-watermark-waited"];
+        mutants ["quorum-hw-prior-epoch", "quorum-restart-as-leader", "quorum-fetch-unvalidated",
+            "quorum-truncate-skipped"];
+    R4 state_machine_safety "StateMachineSafety":
+        "no two nodes apply different records at an offset; nothing committed is cut";
+        from "Raft §5.4.3; KAFKA-12460"; jepsen None;
+        sometimes ["diverging-truncation", "second-leader"];
+        mutants ["quorum-restart-as-leader", "quorum-truncate-skipped",
+            "controller-speculative-kept"];
+    R5 hw_monotone "HwMonotone":
+        "a high watermark never falls and covers only what a majority would keep through a crash";
+        from "KIP-595; KAFKA-10533, KAFKA-12619"; jepsen None;
+        sometimes ["unflushed-tail-lost", "torn-tail-cut"];
+        mutants ["quorum-hw-prior-epoch", "quorum-ack-before-fsync", "quorum-fetch-unvalidated"];
+    R6 vote_once "VoteOnce":
+        "a voter votes for one candidate per epoch, also across its own restarts";
+        from "Raft figure 2 (votedFor)"; jepsen None;
+        sometimes ["voted-again"];
+        mutants ["quorum-vote-not-persisted"];
+    R9 durable_before_reply "DurableBeforeReply":
+        "votes, epochs and entries are durable before anyone hears of them";
+        from "KIP-595; KAFKA-10533"; jepsen None;
+        sometimes ["unflushed-tail-lost"];
+        mutants ["quorum-ack-before-fsync", "quorum-vote-not-persisted"];
+    C1 broker_fence "BrokerFence":
+        "a broker that knows it is fenced acknowledges nothing more, nor does the controller obey it";
+        from "KIP-631; AutoMQ 8f9a584b4f"; jepsen None;
+        sometimes ["broker-fenced"];
+        mutants ["controller-epoch-unchecked", "broker-survives-fencing"];
+    C2 one_leader "OneLeader":
+        "under one leader epoch of a partition one broker acknowledges produces";
+        from "KIP-101; KAFKA-15021"; jepsen None;
+        sometimes ["failover-served"];
+        mutants ["controller-epoch-kept"];
+    C3 leader_eligible "LeaderEligible":
+        "a leader is registered, unfenced and staying when it is chosen";
+        from "KIP-841 (KAFKA-13916)"; jepsen None;
+        sometimes ["leader-moved"];
+        mutants ["controller-target-fenced"];
+    Q1 list_offsets "ListOffsets":
+        "listed offsets agree with what was acknowledged and read before, and with the timestamps";
+        from "KIP-79, KIP-207, KIP-734; Bufstream 0.1.0 (Jepsen)"; jepsen None;
+        sometimes ["listed-after-failover", "timestamp-found", "timestamp-not-found"];
+        mutants ["partition-hw-stale", "partition-listed-zero"];
+    Q2 epoch_end "EpochEnd":
+        "OffsetForLeaderEpoch gives the largest epoch up to the one asked for and where it ended";
+        from "KIP-101, KIP-279, KIP-320; KAFKA-7415, Redpanda #5435"; jepsen None;
+        sometimes ["past-epoch-end", "epoch-without-records"];
+        mutants ["partition-epoch-on-append", "partition-epoch-end-is-leo"];
+    LV1 readers_progress "ReadersProgress":
+        "in the healthy core every fetch is answered and readers reach the high watermark";
+        from "Kafka DelayedFetch; AutoMQ f205638ccb"; jepsen Some("unseen");
+        sometimes ["delayed-fetch-woken", "read-to-the-end"];
+        mutants ["fetch-never-woken"];
+    LV2 quorum_leads "QuorumLeads":
+        "the healthy core elects a leader; a leader that lost its majority resigns";
+        from "KIP-595, KIP-996; KAFKA-15489"; jepsen None;
+        sometimes ["check-quorum-resigned", "stuck-leader-watched"];
+        mutants ["quorum-no-check-quorum"];
+    LV7 failover_done "FailoverDone":
+        "in the healthy core every partition gets a leader and every dead WAL is recovered";
+        from "KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c"; jepsen None;
+        sometimes ["healed-with-work"];
+        mutants ["controller-leaderless-kept", "controller-sessions-unseeded",
+            "recovery-dedupe-skipped", "recovery-hole-ignored"];
+    LV8 backlog_drains "BacklogDrains":
+        "in the healthy core all that is confirmed gets committed, and back-pressure ends";
+        from "AutoMQ #1055, 0e459685e3"; jepsen None;
+        sometimes ["backlog-drained", "back-pressure"];
+        mutants ["controller-continuity-first", "upload-prepare-wedges"];
+    LV10 backs_off "BacksOff":
+        "a throttled put is retried with growing pauses";
+        from "S3 error best practices (SlowDown)"; jepsen None;
+        sometimes ["throttled-put"];
+        mutants ["upload-no-backoff"];
+}
+
+const _: () = assert!(PROPERTIES.len() <= 64, "the set of properties is a u64");
+
+/// Which properties are judged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Set(u64);
+
+impl Set {
+    /// All, or the one with this code. An unknown code gives the empty set.
+    pub(crate) fn of(only: Option<&str>) -> Self {
+        let Some(only) = only else { return Self(u64::MAX) };
+        let place = PROPERTIES.iter().position(|row| row.code == only);
+        Self(place.map_or(0, |place| 1 << place))
+    }
+
+    pub(crate) fn has(self, code: Code) -> bool {
+        self.0 >> (code as u64) & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use broker_core::mutants::REGISTRY;
+
+    use super::*;
+    use crate::marks::SOMETIMES;
+
+    #[test]
+    fn table_and_registry_of_planted_bugs_promise_the_same() {
+        for property in PROPERTIES {
+            for mutant in property.mutants {
+                let row = REGISTRY.iter().find(|row| row.id == *mutant).expect(mutant);
+                assert!(row.properties.contains(&property.code), "{} of {mutant}", property.code);
+            }
+        }
+        for row in REGISTRY {
+            for code in row.properties {
+                let property = PROPERTIES.iter().find(|property| property.code == *code);
+                let mutants = property.expect(code).mutants;
+                assert!(mutants.contains(&row.id), "{} of {code}", row.id);
+            }
+        }
+    }
+
+    #[test]
+    fn table_names_only_marks_that_exist_and_every_mark() {
+        let named: BTreeSet<&str> =
+            PROPERTIES.iter().flat_map(|row| row.sometimes).copied().collect();
+        let known: BTreeSet<&str> = SOMETIMES.iter().map(|row| row.id).collect();
+        assert!(named.is_subset(&known), "{:?}", named.difference(&known));
+        // What a run must reach whatever is judged.
+        let general = ["catch-up-read", "recovery-hole", "tail-read-back"];
+        let unnamed: BTreeSet<&str> = known.difference(&named).copied().collect();
+        assert_eq!(unnamed, general.into_iter().collect());
+    }
+
+    #[test]
+    fn table_has_each_code_once() {
+        let codes: BTreeSet<&str> = PROPERTIES.iter().map(|row| row.code).collect();
+        assert_eq!(codes.len(), PROPERTIES.len());
+    }
+
+    #[test]
+    fn set_of_one_code_has_only_that() {
+        let set = Set::of(Some("L3"));
+        assert!(set.has(Code::L3) && !set.has(Code::L1));
+        assert!(!Set::of(Some("no such")).has(Code::L3));
+    }
+}
