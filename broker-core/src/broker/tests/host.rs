@@ -73,7 +73,7 @@ enum Process {
 impl Host {
     /// A controller and two brokers, all up and serving.
     pub(super) fn new(limits: BrokerLimits) -> Self {
-        Self::with(limits, Mutants::default())
+        Self::with(limits, Mutants::NONE)
     }
 
     pub(super) fn with(limits: BrokerLimits, mutants: Mutants) -> Self {

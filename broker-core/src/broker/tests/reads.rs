@@ -27,7 +27,7 @@ fn ready(limits: BrokerLimits, mutants: Mutants) -> (Host, TopicPartition, NodeI
 }
 
 fn plain() -> (Host, TopicPartition, NodeId) {
-    ready(BrokerLimits::default(), Mutants::default())
+    ready(BrokerLimits::default(), Mutants::NONE)
 }
 
 fn fetch_with(
@@ -225,7 +225,7 @@ fn fetch_of_two_partitions_shares_one_limit_and_an_error_does_not_wait() {
 
 #[test]
 fn fetch_beyond_the_cache_reads_the_object_and_keeps_its_index() {
-    let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
     for value in ["a", "b", "c"] {
         host.produce(partition, &[value]);
     }
@@ -242,7 +242,7 @@ fn fetch_beyond_the_cache_reads_the_object_and_keeps_its_index() {
 
 #[test]
 fn fetch_of_an_object_that_is_gone_is_tried_again() {
-    let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
     host.produce(partition, &["a"]);
     host.run(LONG);
     let objects: Vec<_> = host.store.iter().filter(|(key, _)| key.0.starts_with("obj/")).collect();
@@ -301,7 +301,7 @@ fn list_offsets_finds_ends_and_times_in_the_cache() {
 
 #[test]
 fn list_offsets_finds_times_in_objects() {
-    let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
     timed(&mut host, partition);
     host.run(LONG);
     check_listed(&mut host, partition);
@@ -348,7 +348,7 @@ mod mutants {
     use crate::mutants::Mutant;
 
     fn with(mutant: Mutant) -> (Host, TopicPartition, NodeId) {
-        ready(no_cache(), Mutants::default().with(mutant))
+        ready(no_cache(), Mutants::NONE.with(mutant))
     }
 
     #[test]
