@@ -133,6 +133,8 @@ impl Search<'_> {
             self.remove(|plan| &mut plan.faults);
             self.remove(|plan| &mut plan.ops);
             self.shrink_topology();
+            self.renumber_clients();
+            self.tighten_limits();
             self.simplify();
             if self.stopped || self.best == before {
                 return;
@@ -249,6 +251,38 @@ impl Search<'_> {
                 if !step(&mut candidate) || check(&candidate).is_err() || !self.accept(candidate) {
                     break;
                 }
+            }
+        }
+    }
+
+    /// Gives busy clients the lowest numbers, so that the others can go.
+    fn renumber_clients(&mut self) {
+        for from in (1..self.best.topology.clients).rev() {
+            let busy = |client: u16| self.best.ops.iter().any(|op| op.client == client);
+            let Some(to) = (0..from).find(|to| !busy(*to)) else { return };
+            if busy(from) && !self.stopped {
+                let mut candidate = self.best.clone();
+                let moved = candidate.ops.iter_mut().filter(|op| op.client == from);
+                moved.for_each(|op| op.client = to);
+                self.accept(candidate);
+            }
+        }
+    }
+
+    /// Small pages and few puts side by side reach the same places with fewer operations.
+    fn tighten_limits(&mut self) {
+        let tighter: [fn(&mut Plan); 2] = [
+            |plan| plan.limits.list_page_max = plan.limits.list_page_max.min(3),
+            |plan| {
+                let most = plan.limits.wal_puts_in_flight_max;
+                plan.limits.wal_puts_in_flight_max = most.min(2);
+            },
+        ];
+        for tighten in tighter {
+            let mut candidate = self.best.clone();
+            tighten(&mut candidate);
+            if candidate != self.best {
+                self.accept(candidate);
             }
         }
     }

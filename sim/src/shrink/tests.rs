@@ -34,6 +34,7 @@ fn shrink_leaves_only_what_the_failure_needs() {
     assert!(shrunk.plan.safety_us <= 20_000_000 + 100_000, "{}", shrunk.plan.safety_us);
     assert_eq!(shrunk.plan.topology.controllers, 1);
     assert_eq!(shrunk.plan.topology.clients, 3, "client 2 must exist");
+    assert!(shrunk.plan.ops.iter().all(|op| op.at_us % 1_000_000 == 0), "round times");
     for op in &shrunk.plan.ops {
         assert!(matches!(op.op, Op::Produce { records: 1, bytes: 8, .. }), "{op:?}");
     }
