@@ -146,12 +146,7 @@ impl Reads {
     }
 
     /// A read has rested.
-    pub fn timer(
-        &mut self,
-        seq: u64,
-        image: &Image,
-        out: &mut Outbox<Effect>,
-    ) -> Option<ReadDone> {
+    pub fn timer(&mut self, seq: u64, image: &Image, out: &mut Outbox<Effect>) -> Option<ReadDone> {
         let read = self.reads.remove(&seq)?;
         assert_eq!(read.stage, Stage::Resting, "the timer of a read that does not rest");
         let Read { id, asker, .. } = self.look_up(read, image, out)?;
@@ -199,12 +194,7 @@ impl Reads {
         None
     }
 
-    fn advance(
-        &mut self,
-        read: Read,
-        data: &Bytes,
-        out: &mut Outbox<Effect>,
-    ) -> Option<ReadDone> {
+    fn advance(&mut self, read: Read, data: &Bytes, out: &mut Outbox<Effect>) -> Option<ReadDone> {
         match read.stage {
             Stage::Resting => panic!("an answer to a read that rests: {read:?}"),
             Stage::Footer(object) => match object::decode_footer(data) {
@@ -234,13 +224,7 @@ impl Reads {
         None
     }
 
-    fn get_block(
-        &mut self,
-        read: Read,
-        object: ObjectId,
-        index: &Index,
-        out: &mut Outbox<Effect>,
-    ) {
+    fn get_block(&mut self, read: Read, object: ObjectId, index: &Index, out: &mut Outbox<Effect>) {
         match index.find(read.stream, read.extent.from) {
             Some(&entry) => {
                 let range = (entry.pos, entry.pos + u64::from(entry.len));

@@ -19,6 +19,7 @@ use std::mem;
 
 use broker_core::ids::ConnId;
 use broker_core::step::TimerKey;
+use invariants::Violation;
 use invariants::history::SimTime;
 use workloads::client::ClientTimer;
 
@@ -33,7 +34,6 @@ use crate::trace::{CHECKPOINT_STEPS, Checkpoint, TraceHash, TraceLine};
 use crate::world::layout::{BadPlan, Endpoint};
 use crate::world::slab::Handle;
 use crate::world::step::Step;
-use crate::world::stub::Violation;
 use crate::world::{World, latency};
 
 /// The liveness phase may take this long, in simulated time: many times the sum of a session
@@ -321,9 +321,8 @@ impl Run {
             if !slot.ops.is_empty() {
                 waiting.push(format!("client-{number} has {} operations to do", slot.ops.len()));
             }
-            let unfinished = slot.client.unfinished();
-            if !unfinished.is_empty() {
-                waiting.push(format!("client-{number}: {}", unfinished.join(", ")));
+            if !slot.client.is_idle() {
+                waiting.push(format!("client-{number}: {}", slot.client.blocked().join(", ")));
             }
         }
         waiting

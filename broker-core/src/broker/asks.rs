@@ -208,3 +208,106 @@ impl Asks {
         out.arm(TimerKey::Ask(id), RETRY_AFTER);
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it wants, and fails on anything else"
+)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::mutants::Mutants;
+    use crate::time::{Mono, Wall};
+
+    const ME: IncarnationId = IncarnationId(7);
+    const NOBODY: Result<ControllerAnswer, ControllerError> =
+        Err(ControllerError::NotController { leader: None });
+
+    fn cx() -> Cx {
+        Cx { mono: Mono(0), wall: Wall(0), entropy: 0, mutants: Mutants::default() }
+    }
+
+    fn asks() -> Asks {
+        let mut asks = Asks::new(vec![NodeId(1), NodeId(2), NodeId(3)]);
+        asks.boot(ME);
+        asks
+    }
+
+    fn ask(asks: &mut Asks, purpose: Purpose) -> (u64, Vec<NodeId>) {
+        let mut out = Outbox::default();
+        let request = ControllerRequest::PrepareObject { epoch: BrokerEpoch(1), request: 1 };
+        let id = asks.ask(purpose, request, &mut out);
+        (id, sent(&mut out))
+    }
+
+    fn sent(out: &mut Outbox<Effect>) -> Vec<NodeId> {
+        let to = |effect| match effect {
+            Effect::Send { to, msg: PeerMsg::Ask { .. } } => Some(to),
+            _ => None,
+        };
+        out.drain().filter_map(to).collect()
+    }
+
+    fn silence(asks: &mut Asks, id: u64) -> Vec<NodeId> {
+        let mut out = Outbox::default();
+        assert_eq!(asks.timer(&cx(), id, &mut out), None);
+        sent(&mut out)
+    }
+
+    fn refused(asks: &mut Asks, id: u64, from: u16, leader: u16) -> Vec<NodeId> {
+        let mut out = Outbox::default();
+        let result = Err(ControllerError::NotController { leader: Some(NodeId(leader)) });
+        assert_eq!(asks.answered(NodeId(from), id, ME, result, &mut out), None);
+        sent(&mut out)
+    }
+
+    #[test]
+    fn ask_unanswered_goes_round_the_controllers() {
+        let mut asks = asks();
+        let (id, to) = ask(&mut asks, Purpose::Register);
+        assert_eq!(to, [NodeId(1)]);
+        assert_eq!(silence(&mut asks, id), [NodeId(2)]);
+        assert_eq!(silence(&mut asks, id), [NodeId(3)]);
+        assert_eq!(silence(&mut asks, id), [NodeId(1)]);
+    }
+
+    #[test]
+    fn ask_refused_with_a_hint_follows_it_but_not_in_circles() {
+        let mut asks = asks();
+        let (id, _) = ask(&mut asks, Purpose::Register);
+        assert_eq!(refused(&mut asks, id, 1, 3), [NodeId(3)]);
+        assert_eq!(refused(&mut asks, id, 3, 1), [NodeId(1)]);
+        assert_eq!(refused(&mut asks, id, 1, 3), []);
+        // Others begin where the hint led to.
+        assert_eq!(ask(&mut asks, Purpose::Heartbeat).1, [NodeId(1)]);
+    }
+
+    #[test]
+    fn ask_answered_definitely_is_over() {
+        let mut asks = asks();
+        let (id, _) = ask(&mut asks, Purpose::Upload(5));
+        let mut out = Outbox::default();
+        let mut answer = |from, incarnation_id, result| {
+            asks.answered(NodeId(from), id, incarnation_id, result, &mut out)
+        };
+        let stale = Err(ControllerError::StaleBrokerEpoch);
+        assert_eq!(answer(1, IncarnationId(6), stale.clone()), None);
+        assert_eq!(answer(1, ME, NOBODY), None);
+        assert_eq!(answer(2, ME, stale.clone()), Some((Purpose::Upload(5), stale.clone())));
+        assert_eq!(answer(2, ME, stale), None);
+        assert_eq!(asks.waiting().count(), 0);
+    }
+
+    #[test]
+    fn ask_of_a_client_is_given_up_after_its_time() {
+        let mut asks = asks();
+        let purpose = Purpose::Admin((crate::ids::ConnId(1), 1));
+        let (id, _) = ask(&mut asks, purpose);
+        let mut out = Outbox::default();
+        let given_up = (1..100).find(|_| asks.timer(&cx(), id, &mut out).is_some());
+        assert_eq!(given_up, Some(30));
+        assert_eq!(asks.waiting().count(), 0);
+    }
+}

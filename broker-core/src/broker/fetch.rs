@@ -15,9 +15,7 @@ use crate::ids::{ConnId, StreamId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::{Asker, Partition, Position};
 use crate::probe::Probe;
-use crate::protocol::{
-    ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, Response,
-};
+use crate::protocol::{ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, Response};
 use crate::read::{ReadDone, ReadFor, ReadGone};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
@@ -43,12 +41,7 @@ enum Why {
 }
 
 impl Broker {
-    pub(super) fn fetch(
-        &mut self,
-        asker: Asker,
-        request: FetchRequest,
-        out: &mut Outbox<Effect>,
-    ) {
+    pub(super) fn fetch(&mut self, asker: Asker, request: FetchRequest, out: &mut Outbox<Effect>) {
         let (reads, found) = (BTreeMap::new(), BTreeMap::new());
         self.fetches.insert(asker, Fetch { request, parked: false, reads, found });
         self.look(asker, Why::Arrived, out);

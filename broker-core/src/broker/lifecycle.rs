@@ -223,12 +223,7 @@ impl Broker {
     }
 
     /// Committed entries of the metadata log change the image, and the image decides.
-    pub(super) fn follow(
-        &mut self,
-        cx: &Cx,
-        events: Vec<QuorumEvent>,
-        out: &mut Outbox<Effect>,
-    ) {
+    pub(super) fn follow(&mut self, cx: &Cx, events: Vec<QuorumEvent>, out: &mut Outbox<Effect>) {
         if let Some((leader, _)) = self.observer.leader() {
             self.asks.prefer(leader);
         }

@@ -114,13 +114,7 @@ impl Broker {
         }
     }
 
-    fn client(
-        &mut self,
-        cx: &Cx,
-        asker: Asker,
-        request: Request,
-        out: &mut Outbox<Effect>,
-    ) {
+    fn client(&mut self, cx: &Cx, asker: Asker, request: Request, out: &mut Outbox<Effect>) {
         let (conn, corr) = asker;
         let silent = matches!(&request, Request::Produce(produce) if produce.acks == Acks::None);
         if !silent && !self.connections.begin(conn, corr) {

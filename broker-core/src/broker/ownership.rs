@@ -109,11 +109,7 @@ impl Broker {
     }
 
     /// Committed data may leave the log cache, and streams given up may be closed.
-    pub(super) fn ranges_committed(
-        &mut self,
-        ranges: &[CommittedRange],
-        out: &mut Outbox<Effect>,
-    ) {
+    pub(super) fn ranges_committed(&mut self, ranges: &[CommittedRange], out: &mut Outbox<Effect>) {
         for range in ranges {
             self.cache.committed(range.stream, range.end);
             self.close_if_committed(range.stream, out);

@@ -94,7 +94,7 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         if cx.mutants.on(Mutant::WalCacheOnPutOrder) {
-            self.to_upload(cx, lsn, record, out);
+            self.pass_to_upload(cx, lsn, record, out);
         }
     }
 
@@ -107,15 +107,15 @@ impl Broker {
         record: &WalRecord,
         out: &mut Outbox<Effect>,
     ) {
-        let early = cx.mutants.on(Mutant::WalCacheOnPutOrder)
-            || cx.mutants.on(Mutant::UploadUnconfirmed);
+        let early =
+            cx.mutants.on(Mutant::WalCacheOnPutOrder) || cx.mutants.on(Mutant::UploadUnconfirmed);
         let led = self.led.get(&record.stream).copied();
         let led = led.filter(|partition| self.partitions[partition].epoch() == record.epoch);
         if led.is_some() && !cx.mutants.on(Mutant::PartitionHwIsLeo) {
-            self.to_cache(cx, record);
+            self.keep_in_cache(cx, record);
         }
         if !early {
-            self.to_upload(cx, lsn, record, out);
+            self.pass_to_upload(cx, lsn, record, out);
         }
         let Some(partition) = led else {
             return self.confirmed_after_close(cx, record.stream, record.end, out);
@@ -143,10 +143,9 @@ impl Broker {
     pub(super) fn let_in(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
         while self.phase != Phase::Ended && self.upload.has_room() {
             let newest_first = cx.mutants.on(Mutant::PartitionQueueReordered);
-            let next =
-                if newest_first { self.queue.pop_back() } else { self.queue.pop_front() };
+            let next = if newest_first { self.queue.pop_back() } else { self.queue.pop_front() };
             let Some(Queued { partition, record }) = next else { return };
-            if let Err(record) = self.to_wal(cx, partition, record, out) {
+            if let Err(record) = self.pass_to_wal(cx, partition, record, out) {
                 let queued = Queued { partition, record };
                 if newest_first {
                     self.queue.push_back(queued);
@@ -231,11 +230,11 @@ impl Broker {
         let batch = batch::stamp(admitted, base, epoch);
         let record = WalRecord { stream, epoch, base, end, batch };
         if cx.mutants.on(Mutant::PartitionHwIsLeo) {
-            self.to_cache(cx, &record);
+            self.keep_in_cache(cx, &record);
             self.wake_all(cx, partition, out);
         }
         let refused = if self.queue.is_empty() && self.upload.has_room() {
-            self.to_wal(cx, partition, record, out).err()
+            self.pass_to_wal(cx, partition, record, out).err()
         } else {
             Some(record)
         };
@@ -246,7 +245,7 @@ impl Broker {
         Ok(())
     }
 
-    fn to_wal(
+    fn pass_to_wal(
         &mut self,
         cx: &Cx,
         partition: TopicPartition,
@@ -260,7 +259,7 @@ impl Broker {
         let waiter = open.in_wal(base);
         let produced = open.produced(base);
         if let Some(record) = early {
-            self.to_upload(cx, lsn, &record, out);
+            self.pass_to_upload(cx, lsn, &record, out);
         }
         let waits = |(asker, _)| self.produces.get(&asker).map(|produce| produce.acks);
         if let Some(waiter) = waiter.filter(|&waiter| waits(waiter) == Some(Acks::Leader)) {
@@ -269,13 +268,13 @@ impl Broker {
         Ok(())
     }
 
-    fn to_upload(&mut self, cx: &Cx, lsn: Lsn, record: &WalRecord, out: &mut Outbox<Effect>) {
+    fn pass_to_upload(&mut self, cx: &Cx, lsn: Lsn, record: &WalRecord, out: &mut Outbox<Effect>) {
         let mut events = Vec::new();
         self.upload.confirmed(cx, lsn, record, out, &mut events);
         self.upload_events(cx, events, out);
     }
 
-    fn to_cache(&mut self, cx: &Cx, record: &WalRecord) {
+    fn keep_in_cache(&mut self, cx: &Cx, record: &WalRecord) {
         let WalRecord { stream, base, end, .. } = *record;
         let next = self.cache.end(stream);
         if next == Some(base) {

@@ -60,12 +60,7 @@ impl Broker {
     }
 
     /// Every config that a topic can have, with its default where it is not set.
-    pub(super) fn describe_configs(
-        &mut self,
-        asker: Asker,
-        name: &str,
-        out: &mut Outbox<Effect>,
-    ) {
+    pub(super) fn describe_configs(&mut self, asker: Asker, name: &str, out: &mut Outbox<Effect>) {
         let configs = match self.image.topic_named(name) {
             Some((_, topic)) => {
                 let batch_bytes_max = self.config.limits.batch_bytes_max.to_string();

@@ -27,10 +27,13 @@ use crate::step::{Cx, Effect, Outbox};
 /// step up nor asks the store for every batch.
 const CHUNK_BYTES: u64 = 1 << 20;
 
+/// One part of the answer.
+type Answer = Result<Option<ListedOffset>, ErrorCode>;
+
 /// A `ListOffsets` that is not answered yet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Search {
-    parts: Vec<(TopicPartition, Option<Result<Option<ListedOffset>, ErrorCode>>)>,
+    parts: Vec<(TopicPartition, Option<Answer>)>,
     /// Parts without a result, and where their search is.
     scans: BTreeMap<usize, Scan>,
 }
@@ -165,12 +168,7 @@ impl Broker {
         }
     }
 
-    fn found(
-        &mut self,
-        asker: Asker,
-        index: usize,
-        result: Result<Option<Found>, ErrorCode>,
-    ) {
+    fn found(&mut self, asker: Asker, index: usize, result: Result<Option<Found>, ErrorCode>) {
         let search = self.searches.get_mut(&asker).expect("the caller holds it");
         search.scans.remove(&index);
         let (partition, slot) = &mut search.parts[index];

@@ -158,7 +158,10 @@ impl Controller {
 
     fn quorum_event(&mut self, cx: &Cx, event: QuorumEvent, out: &mut Outbox<Effect>) {
         match event {
-            QuorumEvent::BecameLeader { epoch } => self.office = Office::Elected(epoch),
+            QuorumEvent::BecameLeader { epoch } => {
+                self.leave_office(cx, out);
+                self.office = Office::Elected(epoch);
+            }
             QuorumEvent::LostLeadership { epoch: _ } => self.leave_office(cx, out),
             QuorumEvent::Committed { offset, entry } => self.committed(cx, offset, &entry, out),
         }

@@ -4,7 +4,7 @@ use alloc::vec;
 
 use super::*;
 use crate::metadata::record::ObjectKind;
-use crate::store::fake::flips;
+use crate::store::fake::{flips, none};
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ proptest! {
     #[test]
     fn object_encoded_reads_back_by_ranges(streams in contents()) {
         let builder = builder(&streams);
-        let object = builder.encode(HEADER, Mutants::default());
+        let object = builder.encode(HEADER, none());
         prop_assert_eq!(decode_header(&object[..HEADER_BYTES]), Ok(HEADER));
         let footer = decode_footer(&object[object.len() - FOOTER_BYTES..]).expect("footer");
         let index = slice(&object, footer.index_pos, footer.index_len).expect("in the object");
@@ -53,7 +53,7 @@ proptest! {
 
     #[test]
     fn object_truncated_is_refused(streams in contents(), cut: prop::sample::Index) {
-        let object = builder(&streams).encode(HEADER, Mutants::default());
+        let object = builder(&streams).encode(HEADER, none());
         let cut = cut.index(object.len());
         prop_assert!(decode_object(&object.slice(..cut)).is_err());
     }
@@ -62,7 +62,7 @@ proptest! {
     fn object_bit_flipped_is_refused(
         streams in contents(), at: prop::sample::Index, bit in 0u8..8,
     ) {
-        let mut object = builder(&streams).encode(HEADER, Mutants::default()).to_vec();
+        let mut object = builder(&streams).encode(HEADER, none()).to_vec();
         let at = at.index(object.len());
         object[at] ^= 1 << bit;
         prop_assert!(decode_object(&object.into()).is_err());
@@ -72,20 +72,22 @@ proptest! {
     fn object_torn_over_another_is_refused_or_either(
         a in contents(), b in contents(), cut: prop::sample::Index,
     ) {
-        let a = builder(&a).encode(HEADER, Mutants::default());
-        let b = builder(&b).encode(ObjectHeader { nonce: 78, ..HEADER }, Mutants::default());
+        let a = builder(&a).encode(HEADER, none());
+        let b = builder(&b).encode(ObjectHeader { nonce: 78, ..HEADER }, none());
         let cut = cut.index(a.len().min(b.len()));
         let torn: Bytes = [&a[..cut], &b[cut..]].concat().into();
         if let Ok(blocks) = decode_object(&torn) {
-            // The parts before the cut were equal but for the nonce, which no reader of data needs.
-            prop_assert_eq!(blocks, decode_object(&b).expect("whole"));
+            // The cut went through bytes that are equal in both, or through the nonce, which no
+            // reader of data needs.
+            let whole = [&a, &b].map(|object| decode_object(object).expect("whole"));
+            prop_assert!(whole.contains(&blocks));
         }
     }
 }
 
 #[test]
 fn block_of_other_offsets_is_refused() {
-    let object = builder(&[vec![(3, 8), (2, 8)]]).encode(HEADER, Mutants::default());
+    let object = builder(&[vec![(3, 8), (2, 8)]]).encode(HEADER, none());
     let (entry, records) = decode_object(&object).expect("whole").remove(0);
     assert_eq!(records.len(), 2);
     let block = slice(&object, entry.pos, u64::from(entry.len)).expect("in the object");
@@ -97,13 +99,13 @@ fn block_of_other_offsets_is_refused() {
         assert_eq!(decode_block(&wrong, &block), Err(FormatError::Body), "{wrong:?}");
     }
     let half = block.slice(..block.len() / 2);
-    assert_eq!(decode_block(&entry, &half), Err(FormatError::Body));
+    assert_eq!(decode_block(&entry, &half), Err(FormatError::Checksum));
 }
 
 #[test]
 fn stream_larger_than_a_block_is_split_into_several() {
     let object = builder(&[vec![(1, BLOCK_BYTES_MAX / 2 + 1); 5]]);
-    let blocks = decode_object(&object.encode(HEADER, Mutants::default())).expect("whole");
+    let blocks = decode_object(&object.encode(HEADER, none())).expect("whole");
     let ranges: Vec<_> = blocks.iter().map(|(entry, _)| (entry.start.0, entry.end.0)).collect();
     assert_eq!(ranges, [(0, 2), (2, 4), (4, 5)]);
 }

@@ -232,10 +232,7 @@ impl Partition {
     }
 
     /// Gives the partition up; what is not confirmed yet, and the fetches that wait, come back.
-    pub fn close(
-        self,
-        out: &mut Outbox<Effect>,
-    ) -> (VecDeque<Unconfirmed>, BTreeSet<Asker>) {
+    pub fn close(self, out: &mut Outbox<Effect>) -> (VecDeque<Unconfirmed>, BTreeSet<Asker>) {
         out.probe(Probe::PartitionClosed { partition: self.id, epoch: self.epoch });
         (self.unconfirmed, self.fetchers)
     }

@@ -1,5 +1,7 @@
 //! One test per rule of the recovery; the mutants must flip theirs.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at what it is about")]
+
 use super::*;
 use crate::ids::{LeaderEpoch, ObjectId, Offset, StreamId};
 use crate::metadata::image::ObjectState;
@@ -170,7 +172,7 @@ impl Rig {
 
 #[test]
 fn wal_without_objects_is_sealed_where_it_started() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.recover();
     assert_eq!(rig.sealed(), Some(100));
     assert_eq!(rig.events, [RecoveryEvent::Sealed { end: Lsn(100) }]);
@@ -180,7 +182,7 @@ fn wal_without_objects_is_sealed_where_it_started() {
 
 #[test]
 fn wal_of_a_node_without_earlier_ones_starts_at_zero() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.controller.image.wals.remove(&(DEAD, OLD));
     rig.recover();
     assert_eq!(rig.sealed(), Some(0));
@@ -188,7 +190,7 @@ fn wal_of_a_node_without_earlier_ones_starts_at_zero() {
 
 #[test]
 fn run_is_committed_once_then_sealed_and_swept() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 50), (1, 50)]);
     rig.wal(EPOCH, 102, 100, &[(0, 51), (0, 52)]);
     rig.wal(EPOCH, 104, 100, &[(1, 51)]);
@@ -202,7 +204,7 @@ fn run_is_committed_once_then_sealed_and_swept() {
 
 #[test]
 fn objects_are_bounded_in_size() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.recovery.limits.upload_block_bytes_max = 16;
     for at in 0..9 {
         rig.wal(EPOCH, 100 + at, 100, &[(0, 50 + at)]);
@@ -245,7 +247,7 @@ fn list_is_read_to_its_last_page() {
 
 #[test]
 fn run_starts_at_the_newest_trim_position_and_stops_at_a_hole() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.controller.image.streams.get_mut(&StreamId(0)).expect("open").end = Offset(52);
     rig.wal(EPOCH, 100, 100, &[(0, 50)]);
     // 101 was trimmed and deleted.
@@ -273,7 +275,7 @@ fn run_behind_a_hole_at_the_trim_position_is_empty() {
 
 #[test]
 fn run_starts_inside_an_object_when_trimmed_there() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 49), (0, 50)]);
     rig.wal(EPOCH, 102, 101, &[(0, 51)]);
     rig.recover();
@@ -293,7 +295,7 @@ fn records_committed_before_are_skipped() {
 
 #[test]
 fn records_of_streams_gone_closed_or_of_other_epochs_are_skipped() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.controller.image.streams.remove(&StreamId(0));
     rig.controller.image.streams.get_mut(&StreamId(1)).expect("open").open = false;
     let moved = rig.controller.image.streams.get_mut(&StreamId(2)).expect("open");
@@ -306,7 +308,7 @@ fn records_of_streams_gone_closed_or_of_other_epochs_are_skipped() {
 
 #[test]
 fn record_that_does_not_continue_its_stream_is_left_out() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 51), (1, 50), (0, 52)]);
     rig.recover();
     assert_eq!(rig.committed(), [(1, 50)]);
@@ -342,7 +344,7 @@ fn objects_of_sealed_epochs_are_left_out_one_and_all() {
 
 #[test]
 fn objects_of_later_epochs_are_neither_read_nor_deleted() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 50)]);
     let later = rig.wal(BrokerEpoch(25), 101, 101, &[(0, 51)]);
     rig.recover();
@@ -353,7 +355,7 @@ fn objects_of_later_epochs_are_neither_read_nor_deleted() {
 #[test]
 fn every_step_is_repeated_while_the_store_does_not_answer() {
     for result in [ObjResult::Unknown, ObjResult::SlowDown] {
-        let mut rig = Rig::new(Mutants::default());
+        let mut rig = Rig::new(none());
         rig.wal(EPOCH, 100, 100, &[(0, 50)]);
         rig.wal(EPOCH, 101, 100, &[(0, 51)]);
         rig.start();
@@ -384,7 +386,7 @@ fn every_step_is_repeated_while_the_store_does_not_answer() {
 
 #[test]
 fn put_in_doubt_does_not_stop_the_gets_that_wait() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.recovery.limits.upload_block_bytes_max = 8;
     rig.wal(EPOCH, 100, 100, &[(0, 50)]);
     rig.wal(EPOCH, 101, 100, &[(0, 51)]);
@@ -405,7 +407,7 @@ fn put_in_doubt_does_not_stop_the_gets_that_wait() {
 #[test]
 fn crash_at_any_step_leaves_a_recoverable_wal() {
     for steps in 0.. {
-        let mut rig = Rig::new(Mutants::default());
+        let mut rig = Rig::new(none());
         rig.wal(EPOCH, 100, 100, &[(0, 50), (1, 50)]);
         rig.wal(EPOCH, 102, 100, &[(0, 51), (1, 51)]);
         rig.start();
@@ -432,7 +434,7 @@ fn crash_at_any_step_leaves_a_recoverable_wal() {
 
 #[test]
 fn commit_refused_because_the_image_is_behind_lists_again() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 50), (1, 50)]);
     rig.start();
     while !matches!(rig.asks.first(), Some((_, ControllerRequest::CommitObject(_)))) {
@@ -446,7 +448,7 @@ fn commit_refused_because_the_image_is_behind_lists_again() {
 
 #[test]
 fn commit_of_an_expired_object_uploads_anew() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 50)]);
     rig.start();
     while !matches!(rig.asks.first(), Some((_, ControllerRequest::CommitObject(_)))) {
@@ -459,7 +461,7 @@ fn commit_of_an_expired_object_uploads_anew() {
 
 #[test]
 fn object_trimmed_by_the_zombie_owner_after_the_list_lists_again() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     let first = rig.wal(EPOCH, 100, 100, &[(0, 49)]);
     rig.wal(EPOCH, 101, 100, &[(0, 50)]);
     rig.start();
@@ -474,7 +476,7 @@ fn object_trimmed_by_the_zombie_owner_after_the_list_lists_again() {
 
 #[test]
 fn assignment_withdrawn_abandons() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 50)]);
     rig.start();
     rig.image_changed();
@@ -489,7 +491,7 @@ fn assignment_withdrawn_abandons() {
 
 #[test]
 fn commit_refused_as_fenced_abandons() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.wal(EPOCH, 100, 100, &[(0, 50)]);
     rig.start();
     while rig.asks.is_empty() {
@@ -502,7 +504,7 @@ fn commit_refused_as_fenced_abandons() {
 
 #[test]
 fn seal_seen_in_the_log_before_its_answer_counts_once() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.start();
     while rig.asks.is_empty() {
         rig.op();
@@ -517,7 +519,7 @@ fn seal_seen_in_the_log_before_its_answer_counts_once() {
 
 #[test]
 fn earlier_wal_unsealed_is_waited_for() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.controller.image.wals.get_mut(&(DEAD, OLD)).expect("registered").sealed = None;
     rig.start();
     assert!(rig.desk.ops.is_empty());
@@ -532,10 +534,10 @@ fn earlier_wal_unsealed_is_waited_for() {
 
 #[test]
 fn recoveries_of_one_node_share_no_numbers() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.start();
     let (first, _) = rig.desk.ops[0];
-    let mut other = Rig::new(Mutants::default());
+    let mut other = Rig::new(none());
     let later = BrokerEpoch(EPOCH.0 + 1);
     other.controller.image.wals.get_mut(&(DEAD, EPOCH)).expect("registered").sealed =
         Some(Lsn(100));

@@ -1,5 +1,7 @@
 //! One test per rule of the uploads; the mutants must flip theirs.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at what it is about")]
+
 use super::*;
 use crate::ids::{Offset, StreamId};
 use crate::metadata::image::ObjectState;
@@ -153,7 +155,7 @@ fn commit_of(request: &ControllerRequest) -> &CommitRequest {
 
 #[test]
 fn block_full_is_prepared_put_committed_and_reported() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([1, 0, 1]);
     assert_eq!(rig.asks[0].1, ControllerRequest::PrepareObject { epoch: EPOCH, request: 0 });
     rig.answer();
@@ -175,7 +177,7 @@ fn block_full_is_prepared_put_committed_and_reported() {
 
 #[test]
 fn block_of_one_stream_becomes_a_stream_object() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([2, 2, 2]);
     rig.answer();
     rig.put(0);
@@ -184,7 +186,7 @@ fn block_of_one_stream_becomes_a_stream_object() {
 
 #[test]
 fn block_small_is_sealed_by_its_timer_or_on_demand() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.confirm(1);
     assert!(rig.asks.is_empty() && !rig.upload.is_idle());
     assert_eq!(rig.upload.blocked(), ["upload: 40 bytes wait to be sealed"]);
@@ -200,7 +202,7 @@ fn block_small_is_sealed_by_its_timer_or_on_demand() {
 
 #[test]
 fn commits_go_in_order_though_puts_end_out_of_order() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([1, 1, 1]);
     rig.block([1, 1, 1]);
     assert_eq!(rig.asks.len(), 1, "one prepare at a time");
@@ -217,7 +219,7 @@ fn commits_go_in_order_though_puts_end_out_of_order() {
 
 #[test]
 fn put_unanswered_is_put_again_and_found_own() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([1, 1, 1]);
     rig.answer();
     let (tok, op) = rig.desk.ops.remove(0);
@@ -244,7 +246,7 @@ fn put_throttled_backs_off() {
 
 #[test]
 fn put_over_a_foreign_object_takes_another_id() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.store.insert(&object_key(ObjectId(0)), alloc::vec![1; 80]);
     rig.block([1, 1, 1]);
     rig.answer();
@@ -258,7 +260,7 @@ fn put_over_a_foreign_object_takes_another_id() {
 
 #[test]
 fn commit_of_an_expired_object_uploads_anew() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([1, 1, 1]);
     rig.block([1, 1, 1]);
     rig.answer();
@@ -280,7 +282,7 @@ fn commit_refused_for_a_stale_node_fences_once() {
         ControllerError::StaleBrokerEpoch,
         ControllerError::OffsetNotMatched,
     ] {
-        let mut rig = Rig::new(Mutants::default());
+        let mut rig = Rig::new(none());
         rig.block([1, 1, 1]);
         rig.answer();
         rig.put(0);
@@ -312,7 +314,7 @@ fn commit_unanswered_leaves_the_object_alone() {
 
 #[test]
 fn commit_not_definite_is_asked_again_unchanged() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([1, 1, 1]);
     rig.answer();
     rig.put(0);
@@ -365,7 +367,7 @@ fn objects_read_back_what_was_confirmed() {
 
 #[test]
 fn backlog_full_says_so_and_then_has_room() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     for _ in 0..2 {
         rig.block([0, 1, 2]);
     }
@@ -380,7 +382,7 @@ fn backlog_full_says_so_and_then_has_room() {
 
 #[test]
 fn answer_nobody_waits_for_is_ignored() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.block([1, 1, 1]);
     rig.answer();
     let before = rig.upload.clone();
@@ -396,7 +398,7 @@ fn answer_nobody_waits_for_is_ignored() {
 #[test]
 #[should_panic(expected = "expected Offset(1)")]
 fn record_out_of_order_is_a_bug() {
-    let mut rig = Rig::new(Mutants::default());
+    let mut rig = Rig::new(none());
     rig.confirm(1);
     rig.next[1] = 2;
     rig.confirm(1);

@@ -64,7 +64,7 @@ fn storm() -> Vec<Fault> {
         at(4, 2, What::ZoneCut { zone: name("zone-2"), direction: Direction::Out }),
         at(6, 0, What::ClockStep { node: name("controller-1"), by_us: -5_000_000 }),
         at(6, 9, What::ClockDrift { node: name("controller-2"), ppm: 5_000 }),
-        at(7, 2, What::Cut { from: vec![name("broker-2")], to: vec![name("store")] }),
+        at(7, 2, What::Cut { from: vec![name("controller-0")], to: vec![name("zone-1")] }),
         at(9, 5, What::Lossy { drop_pm: 50, duplicate_pm: 50, hold_pm: 50, hold_us_max: 500_000 }),
         at(9, 5, What::SlowLink { from: vec![name("zone-0")], to: vec![name("zone-1")], by_us: 9 }),
         at(10, 3, What::StoreSlowDown { per_mille: 300 }),

@@ -20,7 +20,6 @@ pub mod observer;
 pub mod scene;
 pub mod slab;
 pub mod step;
-pub mod stub;
 pub mod weather;
 
 use std::mem;
@@ -29,6 +28,7 @@ use broker_core::ids::{ConnId, IncarnationId};
 use broker_core::step::{BootImage, Cx, Effect, Input, ObjResult, Outbox};
 use invariants::history::SimTime;
 use invariants::view::{Evidence, NodeEvent};
+use invariants::{Judge, Violation};
 use workloads::client::{ClientIn, ClientOut};
 
 use crate::plan::{Keep, Plan};
@@ -39,7 +39,6 @@ use crate::world::node::Node;
 use crate::world::scene::{Asked, Message, Scene, StoreAsk};
 use crate::world::slab::Handle;
 use crate::world::step::{Launch, Sink, Step};
-use crate::world::stub::{Judge, Violation};
 use crate::world::weather::FaultId;
 
 /// Everything that a run's future depends on, but for its draws.

@@ -3,15 +3,16 @@
 
 use std::collections::VecDeque;
 
+use broker_core::broker::Broker;
+use broker_core::controller::Controller;
 use broker_core::ids::Incarnation;
 use broker_core::metadata::Image;
 use broker_core::quorum::Quorum;
-use broker_core::step::{Cx, Effect, Input, Outbox, TimerKey};
-use workloads::client::ClientTimer;
+use broker_core::step::{Cx, Effect, Input, Machine, Outbox, TimerKey};
+use workloads::client::{Client, ClientTimer};
 
 use crate::world::connection::Connection;
 use crate::world::layout::{Endpoint, Layout};
-use crate::world::stub::{Broker, Client, Controller};
 
 /// A node's state machine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -48,6 +49,15 @@ impl Node {
         match self {
             Self::Controller(controller) => controller.image(),
             Self::Broker(broker) => broker.image(),
+        }
+    }
+
+    /// What its flows wait for, one line each.
+    #[must_use]
+    pub fn blocked(&self) -> Vec<String> {
+        match self {
+            Self::Controller(controller) => controller.blocked(),
+            Self::Broker(broker) => broker.blocked(),
         }
     }
 

@@ -75,6 +75,8 @@ impl View for Scene {
             if !armed.is_empty() {
                 lines.push(format!("{name} has armed {}", armed.join(", ")));
             }
+            let machine = slot.process.as_ref().map(Node::blocked).unwrap_or_default();
+            lines.extend(machine.into_iter().map(|line| format!("{name}: {line}")));
             if let Some((tok, op)) = self.device(endpoint).and_then(|device| device.head()) {
                 lines.push(format!("{name} waits for its device: {op:?} {tok:?}"));
             }
@@ -90,9 +92,8 @@ impl View for Scene {
             lines.push(format!("{name}: {:?} {stage}, {who}: {}", ask.tok, brief(&ask.op)));
         }
         for (number, slot) in self.clients.iter().enumerate() {
-            let waiting = slot.client.unfinished();
-            if !waiting.is_empty() {
-                lines.push(format!("client-{number} has not finished {}", waiting.join(", ")));
+            for line in slot.client.blocked() {
+                lines.push(format!("client-{number}: {line}"));
             }
         }
         lines.truncate(BLOCKED_LINES_MAX);

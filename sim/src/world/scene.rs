@@ -6,6 +6,7 @@ use std::sync::Arc;
 use broker_core::ids::ConnId;
 use broker_core::peer::PeerMsg;
 use broker_core::step::{ObjOp, ObjResult, Tok};
+use workloads::client::Client;
 
 use crate::plan::Plan;
 use crate::world::clock::Clock;
@@ -16,7 +17,6 @@ use crate::world::node::{Armed, ClientSlot, Slot};
 use crate::world::object_store::ObjectStore;
 use crate::world::slab::{Handle, Slab};
 use crate::world::step::Step;
-use crate::world::stub::Client;
 use crate::world::weather::{FaultId, Weather};
 
 /// Everything but the judge.

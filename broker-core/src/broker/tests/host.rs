@@ -1,6 +1,7 @@
 //! The smallest host that runs a cluster: one controller, some brokers, a store and a network that
 //! do what they are told after a fixed time.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -62,8 +63,8 @@ struct Node {
 }
 
 enum Process {
-    Controller(Controller),
-    Broker(Broker),
+    Controller(Box<Controller>),
+    Broker(Box<Broker>),
 }
 
 impl Host {
@@ -107,10 +108,10 @@ impl Host {
         let (zone, limits) = (ZoneId(0), self.limits);
         let machine = if id == CONTROLLER {
             let config = ControllerConfig { node: id, voters: vec![CONTROLLER] };
-            Process::Controller(Controller::new(config))
+            Process::Controller(Box::new(Controller::new(config)))
         } else {
             let config = BrokerConfig { node: id, zone, controllers: vec![CONTROLLER], limits };
-            Process::Broker(Broker::new(config))
+            Process::Broker(Box::new(Broker::new(config)))
         };
         let node = self.nodes.entry(id).or_insert_with(|| Node {
             machine: None,
@@ -157,9 +158,10 @@ impl Host {
     pub(super) fn run(&mut self, us: u64) {
         let until = self.now + us;
         loop {
-            let timers = self.nodes.iter().flat_map(|(&id, node)| {
-                node.timers.iter().map(move |(&key, &at)| (at, id, key))
-            });
+            let timers = self
+                .nodes
+                .iter()
+                .flat_map(|(&id, node)| node.timers.iter().map(move |(&key, &at)| (at, id, key)));
             let timer = timers.min();
             let event = self.queue.first_key_value().map(|(&at, _)| at);
             let next = [timer.map(|(at, ..)| at), event].into_iter().flatten().min();

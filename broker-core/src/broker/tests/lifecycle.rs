@@ -18,7 +18,11 @@ fn values(read: &[(u64, Vec<u8>)]) -> Vec<&str> {
     read.iter().map(|(_, value)| core::str::from_utf8(value).unwrap()).collect()
 }
 
-fn epoch_ends(host: &mut Host, partition: TopicPartition, epochs: &[u32]) -> Vec<Option<(u32, u64)>> {
+fn epoch_ends(
+    host: &mut Host,
+    partition: TopicPartition,
+    epochs: &[u32],
+) -> Vec<Option<(u32, u64)>> {
     let to = host.leader(partition);
     let question = |&epoch: &u32| EpochPartition {
         partition,
@@ -109,6 +113,48 @@ fn broker_drained_hands_over_and_stops() {
     assert_eq!(host.leader(partition), other(leaving));
     assert_eq!(values(&host.read_all(partition)), ["a"]);
     assert_eq!(host.saw(other(leaving), |p| matches!(p, Probe::RecoveryTook { .. })), 0);
+}
+
+#[test]
+fn broker_drained_with_produces_under_way_hands_over_what_the_wal_has() {
+    let limits = BrokerLimits { wal_unconfirmed_bytes_max: 150, ..BrokerLimits::default() };
+    let mut host = Host::new(limits);
+    let partition = host.create_topic(&[]);
+    let leaving = host.leader(partition);
+    let conn = host.conn();
+    for (corr, value) in ["in the wal", "in the queue"].into_iter().enumerate() {
+        let batch = host.batch(&[value]);
+        host.send(leaving, conn, corr as u32, produce(partition, batch, Acks::All));
+    }
+    host.give(leaving, Input::Drain);
+    host.run(8_000_000);
+    assert_eq!(host.halted, vec![(leaving, HaltReason::ShutDown)]);
+    for corr in 0..2 {
+        let Some(Response::Produce(results)) = host.replies.get(&(conn, corr)) else { panic!() };
+        assert_eq!(results[0].result, Err(ErrorCode::NotLeaderOrFollower));
+    }
+    assert_eq!(values(&host.read_all(partition)), ["in the wal"]);
+    assert_eq!(host.saw(other(leaving), |p| matches!(p, Probe::RecoveryTook { .. })), 0);
+    assert_eq!(host.produce(partition, &["next"]), Offset(1));
+}
+
+#[test]
+fn broker_back_before_anyone_took_over_goes_on_in_a_new_epoch() {
+    let mut host = Host::new(BrokerLimits::default());
+    let partition = host.create_topic(&[]);
+    let leader = host.leader(partition);
+    host.produce(partition, &["a"]);
+    host.kill(other(leader));
+    host.run(LONG);
+    let leader = host.leader(partition);
+    host.cut(leader, true);
+    host.run(LONG);
+    host.cut(leader, false);
+    host.run(LONG);
+    assert!(host.halted.is_empty(), "{:?}", host.halted);
+    assert_eq!(host.leader(partition), leader);
+    assert_eq!(host.produce(partition, &["b"]), Offset(1));
+    assert_eq!(values(&host.read_all(partition)), ["a", "b"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::host::*;
 use crate::config::BrokerLimits;
-use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
+use crate::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 use crate::mutants::Mutants;
 use crate::probe::Probe;
 use crate::protocol::*;
@@ -195,6 +195,35 @@ fn fetch_gives_the_first_batch_whatever_its_size_and_no_second_beyond_the_limits
 }
 
 #[test]
+fn fetch_of_two_partitions_shares_one_limit_and_an_error_does_not_wait() {
+    let (mut host, partition, leader) = plain();
+    host.produce(partition, &["a"]);
+    let size = host.batch(&["a"]).len() as u32;
+    let mut both = |bytes_max: u32, second: FetchPartition| {
+        let partitions = vec![part(partition, 0), second];
+        let (wait_max, bytes_min) = (Dur::ms(500), 10_000);
+        let request = FetchRequest { wait_max, bytes_min, bytes_max, partitions };
+        let (conn, before) = (host.conn(), host.now);
+        host.send(leader, conn, 0, Request::Fetch(request));
+        while !host.replies.contains_key(&(conn, 0)) {
+            host.run(1_000);
+        }
+        let waited = host.now - before;
+        let Some(Response::Fetch(results)) = host.replies.remove(&(conn, 0)) else { panic!() };
+        let count = |result: &FetchResult| match &result.result {
+            Ok(fetched) => Ok(fetched.batches.len()),
+            Err(code) => Err(*code),
+        };
+        (waited, results.iter().map(count).collect::<Vec<_>>())
+    };
+    assert_eq!(both(1, part(partition, 0)), (500_000, vec![Ok(1), Ok(0)]));
+    assert_eq!(both(2 * size, part(partition, 0)), (500_000, vec![Ok(1), Ok(1)]));
+    let unknown = TopicPartition { topic: TopicId(1), ..partition };
+    let refused = Err(ErrorCode::UnknownTopicId);
+    assert_eq!(both(2 * size, part(unknown, 0)), (0, vec![Ok(1), refused]));
+}
+
+#[test]
 fn fetch_beyond_the_cache_reads_the_object_and_keeps_its_index() {
     let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
     for value in ["a", "b", "c"] {
@@ -216,8 +245,7 @@ fn fetch_of_an_object_that_is_gone_is_tried_again() {
     let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
     host.produce(partition, &["a"]);
     host.run(LONG);
-    let objects: Vec<_> =
-        host.store.iter().filter(|(key, _)| key.0.starts_with("obj/")).collect();
+    let objects: Vec<_> = host.store.iter().filter(|(key, _)| key.0.starts_with("obj/")).collect();
     let (key, body) = objects.first().map(|&(k, b)| (k.clone(), b.clone())).unwrap();
     host.store.remove(&key);
     let conn = host.conn();
@@ -377,11 +405,8 @@ mod mutants {
     fn partition_epoch_end_is_leo_mutant_answers_the_logs_end() {
         let (mut host, partition, leader) = second_epoch(Mutant::PartitionEpochEndIsLeo);
         host.produce(partition, &["b"]);
-        let question = EpochPartition {
-            partition,
-            current_leader_epoch: None,
-            leader_epoch: LeaderEpoch(0),
-        };
+        let question =
+            EpochPartition { partition, current_leader_epoch: None, leader_epoch: LeaderEpoch(0) };
         let request = Request::OffsetForLeaderEpoch { partitions: vec![question] };
         let Response::OffsetForLeaderEpoch(results) = host.call(leader, request) else { panic!() };
         assert_eq!(results[0].result, Ok(Some((LeaderEpoch(0), Offset(2)))));

@@ -232,7 +232,8 @@ mod mutants {
 
     #[test]
     fn partition_queue_reordered_mutant_puts_the_newest_first() {
-        let (host, _, leader, _) = crowded(Mutants::default().with(Mutant::PartitionQueueReordered), 9);
+        let (host, _, leader, _) =
+            crowded(Mutants::default().with(Mutant::PartitionQueueReordered), 9);
         let bases: Vec<u64> = host
             .probes
             .iter()

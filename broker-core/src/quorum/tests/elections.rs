@@ -87,6 +87,11 @@ fn quorum_vote_follows_role_and_log() {
     check("follower", follower(false), (5, 4, 2, pre), no);
     check("follower that fetched", follower(true), (5, 4, 3, pre), no);
     check("follower that fetched", follower(true), (6, 4, 3, std), yes);
+    // A vote is kept when another one is found to lead, and given again to the same.
+    let mut found = voted(3);
+    found.peer(2, QuorumMsg::BeginEpoch { epoch: epoch(5) });
+    found.settle();
+    check("follower that voted for 3", found, (5, 4, 3, std), yes);
     check("leader", leader(), (5, 4, 9, std), no);
     check("leader", leader(), (5, 5, 9, pre), no);
     check("leader", leader(), (6, 5, 9, std), yes);

@@ -66,7 +66,7 @@ fn quorum_diverging_follower_cuts_to_what_is_common() {
 }
 
 #[test]
-#[should_panic(expected = "below the high watermark")]
+#[should_panic(expected = "below high watermark")]
 fn quorum_cut_below_the_high_watermark_is_a_bug() {
     let mut rig = Rig::follower(9, &[1, 1, 2], false);
     rig.answer_fetch(Vec::new(), 3);
@@ -198,6 +198,42 @@ fn quorum_waiting_fetch_is_answered_by_news_or_by_time() {
             if *leader == Some(NodeId(3)))
     };
     assert_eq!(rig.sent.iter().filter(refused).count(), 2);
+}
+
+#[test]
+fn quorum_observer_is_given_only_what_is_committed() {
+    let mut rig = Rig::leader(5, &[4, 4]);
+    assert_eq!(rig.fetch(9, 0, 0), None);
+    rig.fire(QuorumTimer::Fetch);
+    let nothing = FetchBody::Entries { entries: Vec::new(), high_watermark: at(0) };
+    assert!(
+        matches!(&rig.sent[..], [(NodeId(9), QuorumMsg::FetchReply { body, .. })]
+            if *body == nothing),
+        "{:?}",
+        rig.sent
+    );
+    rig.fetch(2, 3, 5);
+    assert_eq!(rig.fetch(9, 0, 0).map(entries), Some(3));
+}
+
+#[test]
+fn quorum_fetch_overtaken_by_a_later_one_is_dropped() {
+    for ids in [[3, 5], [5, 3]] {
+        let mut rig = Rig::leader(5, &[4]);
+        rig.fetch(2, 2, 5);
+        rig.sent.clear();
+        for id in ids {
+            let (epoch, last_fetched_epoch) = (epoch(5), epoch(5));
+            let (fetch_offset, high_watermark) = (at(2), rig.quorum.high_watermark());
+            rig.peer(
+                2,
+                QuorumMsg::Fetch { epoch, fetch_offset, last_fetched_epoch, high_watermark, id },
+            );
+        }
+        rig.fire(QuorumTimer::Fetch);
+        let last = matches!(rig.sent[..], [(_, QuorumMsg::FetchReply { id: 5, .. })]);
+        assert!(last, "{ids:?}: {:?}", rig.sent);
+    }
 }
 
 #[test]

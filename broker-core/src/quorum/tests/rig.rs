@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::ids::{Incarnation, MetaOffset, NodeId, QuorumEpoch};
-use crate::mutants::Mutants;
 use crate::peer::{FetchBody, PeerMsg, QuorumMsg};
 use crate::probe::Probe;
 use crate::quorum::format::{ElectionState, encode_frame, encode_state};
@@ -15,7 +14,7 @@ use crate::step::{Cx, Effect, LogOp, LogResult, Outbox, QuorumTimer, TimerKey, T
 use crate::time::{Dur, Mono, Wall};
 
 pub(super) fn cx() -> Cx {
-    Cx { mono: Mono(0), wall: Wall(0), entropy: 7, mutants: Mutants::default() }
+    Cx { mono: Mono(0), wall: Wall(0), entropy: 7, mutants: Default::default() }
 }
 
 pub(super) fn at(offset: u64) -> MetaOffset {
