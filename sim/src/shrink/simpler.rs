@@ -32,6 +32,42 @@ pub(super) fn faults(fault: &Fault, plan: &Plan) -> Vec<Fault> {
     out
 }
 
+/// The fault at a time instead of an event; `self` becomes the node of the event.
+pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
+    let mut what = fault.what.clone();
+    let names: Vec<&mut String> = match &mut what {
+        What::ZoneFail { zone } | What::ZoneCut { zone, .. } => vec![zone],
+        What::Crash { node, .. }
+        | What::Pause { node }
+        | What::ClockStep { node, .. }
+        | What::ClockDrift { node, .. }
+        | What::DeviceSyncFail { node }
+        | What::DeviceFull { node }
+        | What::DeviceBitRot { node }
+        | What::Drain { node } => vec![node],
+        What::Cut { from, to } | What::SlowLink { from, to, .. } => {
+            from.iter_mut().chain(to).collect()
+        }
+        What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
+            node.iter_mut().collect()
+        }
+        What::Lossy { .. } | What::StoreSlowDown { .. } | What::StoreBrownOut { .. } => Vec::new(),
+    };
+    for name in names {
+        if name == "self" {
+            node.clone_into(name);
+        }
+    }
+    Fault { when: When::At { at_us }, what, ..fault.clone() }
+}
+
+/// The smallest operation of its kind.
+pub(super) fn smallest(op: &mut OpAt) {
+    if let Op::Produce { records, bytes, .. } = &mut op.op {
+        (*records, *bytes) = (1, 8);
+    }
+}
+
 /// Simpler variants of an operation.
 pub(super) fn ops(op: &OpAt) -> Vec<OpAt> {
     let mut out: Vec<_> = rounder(op.at_us).map(|at_us| OpAt { at_us, ..op.clone() }).collect();
