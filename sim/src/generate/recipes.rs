@@ -51,12 +51,12 @@ recipes! {
         let keep = keep(stream);
         draft.crash_controller(stream, keep);
     };
-    /// A controller dies with an entry that it has not synced, and bits flip in it.
+    /// A leader dies with an entry that it has not synced, and bits flip in it.
     BIT_ROT = "bit-rot", |draft, stream| {
-        let Some(node) = draft.victim(stream) else { return };
-        let on = anchor("quorum.appended", stream.between(2, 60), Some(node.clone()));
-        let lasting = stream.steps(100 * MS, 8 * S, 100 * MS);
-        draft.at(S, 0, What::DeviceBitRot { node });
+        let Some(victim) = draft.victim(stream) else { return };
+        let on = anchor("quorum.appended", stream.between(2, 40), Some(victim.clone()));
+        let lasting = stream.steps(100 * MS, 5 * S, 100 * MS);
+        draft.at(S, 0, What::DeviceBitRot { node: victim });
         draft.on(on, lasting, What::Crash { node: me(), keep: Keep::All });
     };
     /// A node dies and does not come back.
