@@ -20,7 +20,7 @@ pub(crate) struct Node {
     paused_us: u64,
     /// Its registration, as it knows it.
     pub(crate) epoch: Option<BrokerEpoch>,
-    /// It learned that it is fenced, or that its WAL is someone else's.
+    /// It learned that its registration is refused.
     pub(crate) fenced: bool,
     /// The claim on its own WAL.
     pub(crate) claim: Option<u64>,
