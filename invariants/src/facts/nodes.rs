@@ -29,6 +29,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Its process is frozen.
+    pub(crate) fn paused(&self) -> bool {
+        self.paused_since.is_some()
+    }
+
     /// For how long its processes have run and not been paused: the clock of its timers.
     pub(crate) fn ran_us(&self, at: SimTime) -> u64 {
         let now = self.paused_since.unwrap_or(at);
