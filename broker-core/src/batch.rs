@@ -264,9 +264,9 @@ impl Header {
     }
 }
 
-/// Checks exactly one whole batch: length, version, checksum, codec, at least one record, one offset
-/// per record, and (if they are not compressed) that the records are well-formed and their offsets
-/// count up from 0. Good for batches of clients and for what comes out of a log.
+/// Checks exactly one whole batch: length, version, checksum, codec, at least one record, one
+/// offset per record, and (if they are not compressed) that the records are well-formed and their
+/// offsets count up from 0. Good for batches of clients and for what comes out of a log.
 ///
 /// # Errors
 /// The first rule that does not hold.
@@ -298,8 +298,8 @@ pub fn verify(batch: &[u8]) -> Result<Header, BatchError> {
 }
 
 /// As [`verify`], and in addition what a broker demands of a producer's batch: base offset 0
-/// (`UnifiedLog.analyzeAndValidateRecords`), no markers, sequences where there is a producer id, and
-/// a producer id where there is a transaction (`LogValidator.validateBatch`).
+/// (`UnifiedLog.analyzeAndValidateRecords`), no markers, sequences where there is a producer id,
+/// and a producer id where there is a transaction (`LogValidator.validateBatch`).
 ///
 /// # Errors
 /// The first rule that does not hold.
@@ -341,9 +341,9 @@ pub fn stamp_log_append_time(batch: Bytes, now: TimestampMs) -> Bytes {
     patched.freeze()
 }
 
-/// For topics with `message.timestamp.type=CreateTime`: puts right a largest timestamp that does not
-/// agree with the records, or a wrong timestamp type, as `LogValidator` does. An honest batch comes
-/// back untouched; a compressed one keeps its word.
+/// For topics with `message.timestamp.type=CreateTime`: puts right a largest timestamp that does
+/// not agree with the records, or a wrong timestamp type, as `LogValidator` does. An honest batch
+/// comes back untouched; a compressed one keeps its word.
 ///
 /// # Errors
 /// If the records can not be read.

@@ -9,7 +9,10 @@
 extern crate alloc;
 
 pub mod batch;
+pub mod broker;
+pub mod cache;
 pub mod config;
+pub mod connection;
 pub mod controller;
 mod cursor;
 pub mod format;
@@ -17,10 +20,12 @@ pub mod ids;
 pub mod metadata;
 pub mod mutants;
 pub mod object;
+pub mod partition;
 pub mod peer;
 pub mod probe;
 pub mod protocol;
 pub mod quorum;
+pub mod read;
 pub mod recovery;
 pub mod step;
 mod store;

@@ -91,7 +91,7 @@ pub enum QuorumMsg {
         fetch_offset: MetaOffset,
         /// Epoch of its last entry.
         last_fetched_epoch: QuorumEpoch,
-        /// The high watermark it knows (KIP-1166): a fetch that can learn nothing waits at the leader.
+        /// The high watermark it knows (KIP-1166): a fetch that can learn nothing waits.
         high_watermark: MetaOffset,
         /// Tells a late answer from the awaited one.
         id: u64,

@@ -46,8 +46,8 @@ pub enum ErrorCode {
     ThrottlingQuotaExceeded = 89,
 }
 
-/// How many replicas must have a batch before the answer. With one replica on shared storage, 1 and
-/// all both wait until the batch is durable and the writer has verified that it still owns its WAL.
+/// How many replicas must have a batch before the answer. With one replica on shared storage, all
+/// means: the batch is durable and the writer has verified that it still owns its WAL.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Acks {
     /// 0: no answer at all.

@@ -400,6 +400,8 @@ pub enum TimerKey {
     Recovery(NodeId),
     /// Retry to open this stream.
     Open(StreamId, LeaderEpoch),
+    /// A produce has waited long enough for its confirmation.
+    ProduceWait(ConnId, u32),
     /// A delayed fetch has waited long enough.
     FetchWait(ConnId, u32),
     /// Retry this read; `seq` as in its [`Tok`].

@@ -243,6 +243,11 @@ impl Case {
         ])
     }
 
+    /// The topic is deleted.
+    pub(crate) fn delete_topic(&mut self) -> &mut Self {
+        self.meta(vec![Record::RemoveTopic { topic: P.topic }])
+    }
+
     /// The WAL of A is sealed at `end`.
     pub(crate) fn seal(&mut self, end: u64) -> &mut Self {
         self.meta(vec![

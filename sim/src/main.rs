@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The command `seedbed`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    sim::cli::main()
+}

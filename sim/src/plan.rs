@@ -2,8 +2,13 @@
 //! (latencies, ties) comes from keyed streams of `background`.
 //!
 //! A plan survives changes of the code where a bare seed does not; it can be read, edited and
-//! shrunk. Reading and writing it as TOML is in [`toml`].
+//! shrunk. Reading and writing it as TOML is in [`toml`]; what a file may hold is in [`schema`];
+//! what a plan must keep to beyond that is in [`check`].
 
+pub mod check;
+pub mod micros;
+pub mod schema;
+pub mod stored;
 pub mod toml;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +18,7 @@ use workloads::Op;
 pub const PLAN_VERSION: u32 = 1;
 
 /// A run.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Plan {
     /// Format version.
     pub version: u32,
@@ -25,25 +29,26 @@ pub struct Plan {
     /// Which workload drew the operations (information only).
     pub workload: String,
     /// Planted bugs that are on: core and determinism mutants.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mutants: Vec<String>,
     /// Length of the safety phase, µs. Then the core is healed and the liveness phase begins.
+    #[serde(rename = "safety", with = "micros")]
     pub safety_us: u64,
     /// The nodes.
     pub topology: Topology,
     /// Sizes and limits of the brokers, small enough to be reached.
     pub limits: Limits,
     /// Faults.
-    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
     /// Client operations.
-    #[serde(default, rename = "op", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "op", skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<OpAt>,
 }
 
 /// The nodes. Zones are numbered from 0; controller `i`, broker `i`, client `i` stand in zone
 /// `i % zones`. Names in plans: `controller-0`, `broker-0`, `client-0`, `store`, `zone-0`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
     /// 1 to 3.
@@ -57,16 +62,18 @@ pub struct Topology {
 }
 
 /// Scaled-down limits: see `broker_core::config::BrokerLimits`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "named as in BrokerLimits, which documents them")]
 pub struct Limits {
     pub wal_bulk_bytes_max: u64,
+    #[serde(rename = "wal_bulk_interval", with = "micros")]
     pub wal_bulk_interval_us: u64,
     pub wal_puts_in_flight_max: usize,
     pub wal_unconfirmed_bytes_max: u64,
     pub upload_backlog_bytes_max: u64,
     pub upload_block_bytes_max: u64,
+    #[serde(rename = "upload_block_interval", with = "micros")]
     pub upload_block_interval_us: u64,
     pub cache_bytes_max: u64,
     pub produce_queue_max: usize,
@@ -75,9 +82,10 @@ pub struct Limits {
 }
 
 /// An operation.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct OpAt {
     /// Simulated time since the start.
+    #[serde(rename = "at", with = "micros")]
     pub at_us: u64,
     /// Client number.
     pub client: u16,
@@ -87,14 +95,14 @@ pub struct OpAt {
 }
 
 /// A fault: when, what, for how long.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Fault {
     /// When it begins.
     #[serde(flatten)]
     pub when: When,
     /// How long it lasts, µs; faults of a single moment ignore it. All end with the safety phase,
     /// but those that keep a node out of the core.
-    #[serde(default)]
+    #[serde(rename = "lasting", with = "micros")]
     pub lasting_us: u64,
     /// What happens.
     #[serde(flatten)]
@@ -102,12 +110,13 @@ pub struct Fault {
 }
 
 /// The anchor of a fault, in time or in events.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(untagged)]
 pub enum When {
     /// At this simulated time.
     At {
         /// µs since the start.
+        #[serde(rename = "at", with = "micros")]
         at_us: u64,
     },
     /// `after_us` behind the `nth` (from 1) time that `probe` is seen (on `node`, if given).
@@ -118,7 +127,7 @@ pub enum When {
 }
 
 /// An event that a fault waits for.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
     /// Name of the probe.
@@ -129,13 +138,13 @@ pub struct Anchor {
     /// Which occurrence, from 1.
     pub nth: u32,
     /// How long behind it, µs.
-    #[serde(default)]
+    #[serde(default, rename = "after", with = "micros", skip_serializing_if = "is_zero")]
     pub after_us: u64,
 }
 
 /// What can go wrong. A node named `self` is the one on which the anchor's probe was seen.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "kebab-case")]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum What {
     /// All nodes of a zone go down and are cut off at once; they boot again at the end. The zone's
     /// clients are cut off, too.
@@ -167,6 +176,7 @@ pub enum What {
         /// The node.
         node: String,
         /// Forward or back.
+        #[serde(rename = "by", with = "micros::signed")]
         by_us: i64,
     },
     /// A clock runs fast or slow.
@@ -192,6 +202,7 @@ pub enum What {
         /// Held back, per mille, by up to `hold_us_max`.
         hold_pm: u32,
         /// µs.
+        #[serde(rename = "hold_max", with = "micros")]
         hold_us_max: u64,
     },
     /// Links from these to those are slower.
@@ -201,6 +212,7 @@ pub enum What {
         /// Receivers.
         to: Vec<String>,
         /// Added to each message, µs.
+        #[serde(rename = "by", with = "micros")]
         by_us: u64,
     },
     /// The store answers `SlowDown`.
@@ -223,7 +235,7 @@ pub enum What {
         /// What becomes of the operation itself.
         fate: Fate,
         /// At most this many operations; 0: no limit.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_none")]
         times: u32,
     },
     /// Puts are delivered a second time, later (a hedged request).
@@ -234,6 +246,7 @@ pub enum What {
         /// Per mille of the puts.
         per_mille: u32,
         /// By how much later at most, µs.
+        #[serde(rename = "later_max", with = "micros")]
         later_us_max: u64,
     },
     /// A controller's device fails its next sync.
@@ -258,8 +271,34 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The kind's stable name, as in plans.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ZoneFail { .. } => "zone-fail",
+            Self::ZoneCut { .. } => "zone-cut",
+            Self::Crash { .. } => "crash",
+            Self::Pause { .. } => "pause",
+            Self::ClockStep { .. } => "clock-step",
+            Self::ClockDrift { .. } => "clock-drift",
+            Self::Cut { .. } => "cut",
+            Self::Lossy { .. } => "lossy",
+            Self::SlowLink { .. } => "slow-link",
+            Self::StoreSlowDown { .. } => "store-slow-down",
+            Self::StoreBrownOut { .. } => "store-brown-out",
+            Self::StoreLoseAnswer { .. } => "store-lose-answer",
+            Self::StoreDuplicate { .. } => "store-duplicate",
+            Self::DeviceSyncFail { .. } => "device-sync-fail",
+            Self::DeviceFull { .. } => "device-full",
+            Self::DeviceBitRot { .. } => "device-bit-rot",
+            Self::Drain { .. } => "drain",
+        }
+    }
+}
+
 /// Direction of a cut.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// Nothing comes in.
@@ -271,7 +310,7 @@ pub enum Direction {
 }
 
 /// What a device keeps of its unsynced writes when the node dies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     /// Nothing.
@@ -287,8 +326,8 @@ pub enum Keep {
 }
 
 /// What becomes of an operation whose answer is lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fate {
     /// It is done at once.
     Applied,
@@ -297,6 +336,17 @@ pub enum Fate {
     /// It is done later than its answer was given up: up to minutes.
     Late {
         /// At most, µs.
+        #[serde(rename = "by_max", with = "micros")]
         by_us_max: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(us: &u64) -> bool {
+    *us == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(times: &u32) -> bool {
+    *times == 0
 }

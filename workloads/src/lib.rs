@@ -6,8 +6,14 @@
 
 extern crate alloc;
 
+pub mod append_read;
 pub mod client;
 pub mod op;
+mod schedule;
+#[cfg(test)]
+mod tests;
+pub mod topic_churn;
+pub mod zone_outage;
 
 use alloc::vec::Vec;
 
@@ -54,4 +60,13 @@ pub struct Workload {
     pub what: &'static str,
     /// Lays out the operations of one run, ascending in time.
     pub plan: fn(&Shape, &mut dyn Draw) -> Vec<PlannedOp>,
+}
+
+/// All workloads.
+pub const ALL: &[Workload] = &[append_read::WORKLOAD, topic_churn::WORKLOAD, zone_outage::WORKLOAD];
+
+/// The workload of this name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Workload> {
+    ALL.iter().find(|workload| workload.name == name)
 }

@@ -188,7 +188,15 @@ fn batch_with_bad_record_is_refused() {
     assert_eq!(verify(&changed(67, &[0x7e])), Err(BatchError::Record));
     assert_eq!(verify(&changed(73, &[0xfe, 0xff, 0x7f])), Err(BatchError::Record));
     assert_eq!(verify(&changed(74, &[1])), Err(BatchError::Record));
-    // A varint that never ends.
+    // A varint that never ends, and one whose bits do not fit.
+    let far = |timestamp| NewRecord { timestamp, key: None, value: None, headers: &[] };
+    let far = [far(TimestampMs(0)), far(TimestampMs(i64::MAX))];
+    let mut wide = build(&far, ProducerStamp::NONE).to_vec();
+    assert_eq!(verify(&wide).unwrap().max_timestamp, TimestampMs(i64::MAX));
+    let last = wide.iter().rposition(|byte| *byte == 0xff).unwrap() + 1;
+    assert_eq!(wide[last], 1);
+    wide[last] = 3;
+    assert_eq!(verify(&resealed(wide)), Err(BatchError::Record));
     assert_eq!(verify(&changed(63, &[0xff; 11])), Err(BatchError::Record));
 }
 
@@ -215,6 +223,8 @@ fn timestamp_conversion_rounds_as_asked() {
     assert_eq!(TimestampMs(i64::MAX).wall(), Wall(i64::MAX));
 }
 
+type BorrowedHeaders<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+
 type Owned = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
 
 fn owned_records() -> impl Strategy<Value = Vec<Owned>> {
@@ -224,7 +234,7 @@ fn owned_records() -> impl Strategy<Value = Vec<Owned>> {
 }
 
 fn encode(owned: &[Owned]) -> Bytes {
-    let headers: Vec<Vec<(&str, Option<&[u8]>)>> = owned
+    let headers: Vec<BorrowedHeaders<'_>> = owned
         .iter()
         .map(|(.., headers)| headers.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect())
         .collect();

@@ -127,7 +127,7 @@ impl Active {
         brokers.filter(|&&other| other != node && self.image.can_lead(other)).all(has_applied)
     }
 
-    /// A session ended: one broker is fenced, its partitions moved and its WAL given to a recoverer,
+    /// A session ended: one broker is fenced, its partitions move and its WAL gets a recoverer, all
     /// in one batch, decided on the state at this moment (KAFKA-13173).
     pub(super) fn expire(&self, cx: &Cx, node: NodeId) -> Vec<Record> {
         let Some(broker) = self.image.brokers.get(&node) else { return Vec::new() };

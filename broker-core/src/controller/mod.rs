@@ -144,6 +144,7 @@ impl Controller {
                 | TimerKey::Upload(_)
                 | TimerKey::Recovery(_)
                 | TimerKey::Open(..)
+                | TimerKey::ProduceWait(..)
                 | TimerKey::FetchWait(..)
                 | TimerKey::Read(_),
             ) => {}
@@ -157,7 +158,10 @@ impl Controller {
 
     fn quorum_event(&mut self, cx: &Cx, event: QuorumEvent, out: &mut Outbox<Effect>) {
         match event {
-            QuorumEvent::BecameLeader { epoch } => self.office = Office::Elected(epoch),
+            QuorumEvent::BecameLeader { epoch } => {
+                self.leave_office(cx, out);
+                self.office = Office::Elected(epoch);
+            }
             QuorumEvent::LostLeadership { epoch: _ } => self.leave_office(cx, out),
             QuorumEvent::Committed { offset, entry } => self.committed(cx, offset, &entry, out),
         }

@@ -1,4 +1,4 @@
-//! Streams and leaderships: who may write to a stream, and who is published as a partition's leader.
+//! Streams and leaderships: who may write to a stream, and who is published as leader.
 //!
 //! A stream opens only when all that was ever acknowledged in it is committed (invariants L7, W3).
 //! Source: AutoMQ's `StreamControlManager`.

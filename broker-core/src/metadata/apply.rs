@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, ObjectId, Offset, StreamId, TopicId};
+use crate::ids::{BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, StreamId, TopicId};
 use crate::ids::{PartitionEpoch, TopicPartition};
 use crate::metadata::digest::digest_of;
 use crate::metadata::image::{
@@ -49,16 +49,7 @@ impl Image {
 
     fn apply_record(&mut self, mutants: Mutants, record: &Record) -> Result<(), Refused> {
         match record {
-            Record::RegisterBroker { node, incarnation_id, zone } => {
-                let broker = BrokerState {
-                    epoch: BrokerEpoch(self.end.0),
-                    incarnation_id: *incarnation_id,
-                    zone: *zone,
-                    fenced: true,
-                    in_controlled_shutdown: false,
-                };
-                self.register(*node, broker)
-            }
+            Record::RegisterBroker { .. } => self.register(record),
             Record::BrokerChange { node, epoch, fenced, in_controlled_shutdown } => {
                 let broker = self.brokers.get_mut(node).filter(|b| b.epoch == *epoch);
                 let broker = broker.ok_or("change of a registration that is not current")?;
@@ -81,43 +72,20 @@ impl Image {
             }
             Record::PartitionChange { .. } => self.change_partition(record),
             Record::OpenStream { stream, epoch, node, broker_epoch } => {
-                self.open_stream(*stream, *epoch, *node, *broker_epoch)
+                self.open_stream(*stream, *epoch, (*node, *broker_epoch))
             }
             Record::CloseStream { stream, epoch } => self.close_stream(*stream, *epoch),
             Record::PrepareObject { object, node, epoch, request } => {
-                self.prepare(*object, *node, *epoch, *request)
+                self.prepare(*object, (*node, *epoch), *request)
             }
             Record::CommitObject { object, ranges, .. } => {
                 self.commit(mutants, *object, ranges, record)
             }
-            Record::DestroyObject { object } => match self.objects.get(object) {
-                Some(ObjectState::Prepared { .. }) => {
-                    self.set_object(*object, ObjectState::Destroyed);
-                    Ok(())
-                }
-                Some(ObjectState::Committed { .. } | ObjectState::Destroyed) | None => {
-                    Err("destruction of an object that is not prepared")
-                }
-            },
+            Record::DestroyObject { object } => self.destroy(*object),
             Record::AssignRecovery { node, epoch, recoverer, recoverer_epoch } => {
-                let registered = self.brokers.get(recoverer).map(|b| b.epoch);
-                if registered != Some(*recoverer_epoch) {
-                    return Err("recovery by a registration that is not current");
-                }
-                let wal = self.wals.get_mut(&(*node, *epoch)).filter(|w| w.sealed.is_none());
-                let wal = wal.ok_or("recovery of a WAL that is unknown or sealed")?;
-                wal.recoverer = Some((*recoverer, *recoverer_epoch));
-                Ok(())
+                self.assign((*node, *epoch), (*recoverer, *recoverer_epoch))
             }
-            Record::SealWal { node, epoch, end } => {
-                if self.open_streams(*node, *epoch).next().is_some() {
-                    return Err("seal of a WAL with open streams");
-                }
-                let wal = self.wals.get_mut(&(*node, *epoch)).filter(|w| w.sealed.is_none());
-                wal.ok_or("seal of a WAL that is unknown or sealed")?.sealed = Some(*end);
-                self.index.unsealed.remove(&(*node, *epoch));
-                Ok(())
-            }
+            Record::SealWal { node, epoch, end } => self.seal((*node, *epoch), *end),
             Record::AdminDone { nonce, created } => {
                 if self.admin_done.len() == ADMIN_DONE_MAX {
                     self.admin_done.pop_front();
@@ -128,18 +96,24 @@ impl Image {
         }
     }
 
-    fn register(&mut self, node: NodeId, broker: BrokerState) -> Result<(), Refused> {
-        let wal = (node, broker.epoch);
-        if self.wals.insert(wal, WalState::default()).is_some() {
+    fn register(&mut self, record: &Record) -> Result<(), Refused> {
+        let &Record::RegisterBroker { node, incarnation_id, zone } = record else {
+            panic!("a registration, not {record:?}");
+        };
+        let epoch = BrokerEpoch(self.end.0);
+        if self.wals.insert((node, epoch), WalState::default()).is_some() {
             return Err("two registrations of one broker in one batch");
         }
-        self.index.unsealed.insert(wal);
+        self.index.unsealed.insert((node, epoch));
         // Requests of earlier registrations are refused as stale: nobody will ask for these again.
-        let stale = (node, BrokerEpoch(0), 0)..(node, broker.epoch, 0);
-        let stale: Vec<_> = self.index.requests.range(stale).map(|(&key, _)| key).collect();
+        let stale = (node, BrokerEpoch(0), 0)..(node, epoch, 0);
+        let stale: Vec<_> = self.requests.range(stale).map(|(&key, _)| key).collect();
         for key in stale {
-            self.index.requests.remove(&key);
+            let object = self.requests.remove(&key).expect("just found");
+            self.index.grown = self.index.grown.wrapping_sub(digest_of(&(key, object)));
         }
+        let (fenced, in_controlled_shutdown) = (true, false);
+        let broker = BrokerState { epoch, incarnation_id, zone, fenced, in_controlled_shutdown };
         self.brokers.insert(node, broker);
         Ok(())
     }
@@ -253,10 +227,9 @@ impl Image {
         &mut self,
         id: StreamId,
         epoch: LeaderEpoch,
-        node: NodeId,
-        broker_epoch: BrokerEpoch,
+        wal: (NodeId, BrokerEpoch),
     ) -> Result<(), Refused> {
-        if !self.wals.contains_key(&(node, broker_epoch)) {
+        if !self.wals.contains_key(&wal) {
             return Err("opening for a WAL that is unknown");
         }
         let stream = self.streams.get_mut(&id).ok_or("opening of no stream")?;
@@ -268,6 +241,7 @@ impl Image {
         }
         stream.epoch = Some(epoch);
         stream.open = true;
+        let (node, broker_epoch) = wal;
         stream.ranges.push(StreamRange { epoch, node, broker_epoch, start: stream.end });
         self.index.open.insert((node, broker_epoch, id));
         Ok(())
@@ -287,15 +261,19 @@ impl Image {
     fn prepare(
         &mut self,
         object: ObjectId,
-        node: NodeId,
-        epoch: BrokerEpoch,
+        owner: (NodeId, BrokerEpoch),
         request: u64,
     ) -> Result<(), Refused> {
-        if object != self.next_object || !self.wals.contains_key(&(node, epoch)) {
+        if object != self.next_object || !self.wals.contains_key(&owner) {
             return Err("an object out of order, or for no registration");
         }
         self.next_object = object.next();
-        self.index.requests.insert((node, epoch, request), object);
+        let (node, epoch) = owner;
+        let key = (node, epoch, request);
+        if self.requests.insert(key, object).is_some() {
+            return Err("two objects for one request");
+        }
+        self.index.grown = self.index.grown.wrapping_add(digest_of(&(key, object)));
         self.set_object(object, ObjectState::Prepared { node, epoch, request });
         Ok(())
     }
@@ -347,6 +325,41 @@ impl Image {
             ObjectState::Committed { kind, size, ranges, wal: (wal_node, wal_epoch) }
         };
         self.set_object(object, state);
+        Ok(())
+    }
+
+    fn destroy(&mut self, object: ObjectId) -> Result<(), Refused> {
+        match self.objects.get(&object) {
+            Some(ObjectState::Prepared { .. }) => {
+                self.set_object(object, ObjectState::Destroyed);
+                Ok(())
+            }
+            Some(ObjectState::Committed { .. } | ObjectState::Destroyed) | None => {
+                Err("destruction of an object that is not prepared")
+            }
+        }
+    }
+
+    fn assign(
+        &mut self,
+        wal: (NodeId, BrokerEpoch),
+        recoverer: (NodeId, BrokerEpoch),
+    ) -> Result<(), Refused> {
+        if self.brokers.get(&recoverer.0).map(|broker| broker.epoch) != Some(recoverer.1) {
+            return Err("recovery by a registration that is not current");
+        }
+        let wal = self.wals.get_mut(&wal).filter(|wal| wal.sealed.is_none());
+        wal.ok_or("recovery of a WAL that is unknown or sealed")?.recoverer = Some(recoverer);
+        Ok(())
+    }
+
+    fn seal(&mut self, id: (NodeId, BrokerEpoch), end: Lsn) -> Result<(), Refused> {
+        if self.open_streams(id.0, id.1).next().is_some() {
+            return Err("seal of a WAL with open streams");
+        }
+        let wal = self.wals.get_mut(&id).filter(|wal| wal.sealed.is_none());
+        wal.ok_or("seal of a WAL that is unknown or sealed")?.sealed = Some(end);
+        self.index.unsealed.remove(&id);
         Ok(())
     }
 

@@ -38,6 +38,9 @@ pub struct Image {
     pub next_stream: StreamId,
     /// Next object id.
     pub next_object: ObjectId,
+    /// Every object ever prepared for a broker's current registration, by its request number: a
+    /// retry of the request is answered alike, whatever became of the object.
+    pub requests: BTreeMap<(NodeId, BrokerEpoch, u64), ObjectId>,
     /// The newest admin requests that changed something, oldest first, so that a retry is known.
     pub admin_done: VecDeque<AdminDone>,
     /// What can be derived from the above, kept so that nothing must be searched.
@@ -57,9 +60,8 @@ pub(super) struct Index {
     pub(super) unsealed: BTreeSet<(NodeId, BrokerEpoch)>,
     /// Prepared objects.
     pub(super) prepared: BTreeSet<ObjectId>,
-    /// Objects ever prepared for a broker's current registration, by its request number.
-    pub(super) requests: BTreeMap<(NodeId, BrokerEpoch, u64), ObjectId>,
-    /// Sum of the digests of everything that grows with the data: objects and their ranges.
+    /// Sum of the digests of everything that grows with the data: objects, the streams' pieces, the
+    /// requests.
     pub(super) grown: u64,
 }
 
@@ -213,7 +215,7 @@ impl Image {
             let StreamState { partition, epoch, open, start, end, ranges, objects } = stream;
             (id, partition, epoch, open, start, end, ranges, objects.len()).hash(&mut digest);
         }
-        (self.objects.len(), self.index.grown).hash(&mut digest);
+        (self.objects.len(), self.requests.len(), self.index.grown).hash(&mut digest);
         digest.finish()
     }
 
@@ -301,7 +303,7 @@ impl Image {
     /// The object prepared by an earlier copy of this request, whatever became of it since.
     #[must_use]
     pub fn prepared_by(&self, node: NodeId, epoch: BrokerEpoch, request: u64) -> Option<ObjectId> {
-        self.index.requests.get(&(node, epoch, request)).copied()
+        self.requests.get(&(node, epoch, request)).copied()
     }
 
     /// The committed pieces of a stream that hold any of `[from, to)`, ascending: start, exclusive

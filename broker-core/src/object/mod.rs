@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::cursor::Cursor;
-use crate::format::{ENVELOPE_BYTES, FormatError, open, seal};
+use crate::format::{ENVELOPE_BYTES, FormatError, crc32c, open, seal};
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, StreamId};
 use crate::metadata::record::{CommittedRange, ObjectKind};
 use crate::mutants::{Mutant, Mutants};
@@ -42,7 +42,7 @@ pub const FOOTER_BYTES: usize = ENVELOPE_BYTES + 16;
 const BLOCK_BYTES_MAX: usize = 512 << 10;
 
 /// Bytes of one index entry.
-const ENTRY_BYTES: usize = 40;
+const ENTRY_BYTES: usize = 44;
 
 /// Whose upload an object is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -177,6 +177,8 @@ pub struct BlockEntry {
     pub pos: u64,
     /// Length in bytes.
     pub len: u32,
+    /// CRC-32C of these bytes: ties the block to this index.
+    pub crc: u32,
 }
 
 /// The blocks of an object, ascending by stream, epoch and offset.
@@ -249,6 +251,7 @@ pub fn decode_index(bytes: &[u8]) -> Result<Index, FormatError> {
             end: Offset(cursor.u64()?),
             pos: cursor.u64()?,
             len: cursor.u32()?,
+            crc: cursor.u32()?,
         };
         entries.push(entry);
     }
@@ -258,8 +261,12 @@ pub fn decode_index(bytes: &[u8]) -> Result<Index, FormatError> {
 /// Reads a block: exactly the bytes that its entry names. The batches share the block's memory.
 ///
 /// # Errors
-/// If a batch is torn or damaged, or the batches do not cover the entry's offsets one by one.
+/// If the block or a batch is torn or damaged, or the batches do not cover the entry's offsets one
+/// by one.
 pub fn decode_block(entry: &BlockEntry, block: &Bytes) -> Result<Vec<BlockRecord>, FormatError> {
+    if block.len() != entry.len as usize || crc32c(block) != entry.crc {
+        return Err(FormatError::Checksum);
+    }
     let mut records = Vec::new();
     let mut left = &block[..];
     let mut next = entry.start;
@@ -325,14 +332,22 @@ fn encode_part(
             end: record.end,
             pos,
             len: 0,
+            crc: 0,
         });
         entry.end = record.end;
         entry.len = u32::try_from(object.len() as u64 - entry.pos).expect("a block is below 4 GiB");
         if entry.len as usize >= BLOCK_BYTES_MAX {
-            entries.extend(open_entry.take());
+            entries.extend(close_entry(open_entry.take(), object));
         }
     }
-    entries.extend(open_entry);
+    entries.extend(close_entry(open_entry, object));
+}
+
+fn close_entry(entry: Option<BlockEntry>, object: &[u8]) -> Option<BlockEntry> {
+    entry.map(|entry| {
+        let pos = usize::try_from(entry.pos).expect("the object is in memory");
+        BlockEntry { crc: crc32c(&object[pos..]), ..entry }
+    })
 }
 
 fn encode_index(entries: &[BlockEntry]) -> Vec<u8> {
@@ -344,6 +359,7 @@ fn encode_index(entries: &[BlockEntry]) -> Vec<u8> {
         body.extend_from_slice(&entry.end.0.to_be_bytes());
         body.extend_from_slice(&entry.pos.to_be_bytes());
         body.extend_from_slice(&entry.len.to_be_bytes());
+        body.extend_from_slice(&entry.crc.to_be_bytes());
     }
     seal(INDEX_MAGIC, VERSION, &body)
 }

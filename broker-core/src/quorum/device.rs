@@ -1,8 +1,8 @@
-//! The quorum's log device: what is in flight on it, what each completion means, when to give it up.
+//! The quorum's log device: what is in flight on it, what a completion means, when to give it up.
 //!
 //! Group commit: one sync is in flight, what is appended meanwhile goes with the next one. The
-//! device works in order, so an append may follow a cut without waiting for it. A write of the state
-//! file holds back everything else that the voter would do, as KRaft's `writeElectionState` does.
+//! device works in order, so an append may follow a cut without waiting for it. A write of the
+//! state file holds back everything else that the voter would do, as KRaft's `writeElectionState` does.
 
 use alloc::vec::Vec;
 
@@ -122,12 +122,13 @@ impl Quorum {
         let from = self.log.end();
         assert!(
             to >= self.high_watermark,
-            "node {} would cut its log from {from} to {to}, below the high watermark {} (KAFKA-12460)",
+            "node {} would cut its log from {from} to {to}, below high watermark {} (KAFKA-12460)",
             self.node,
             self.high_watermark
         );
         self.log.truncate(to);
-        // A sync begun before the cut promises nothing about what will be put there instead.
+        // A sync begun before the cut promises nothing about what will be put there instead. (Only
+        // the planted bug that fetches before the flush gets here with one in flight.)
         for flush in &mut self.device.flushes {
             flush.end = flush.end.min(to);
         }

@@ -27,8 +27,8 @@ pub(super) struct VoteAsked {
 }
 
 impl VoteAsked {
-    /// A candidate's log is of earlier epochs than the one it stands for; a prospective one may have
-    /// entries of the epoch it is still in.
+    /// A candidate's log is of earlier epochs than the one it stands for; a prospective one may
+    /// have entries of the epoch it is still in.
     fn is_valid(self) -> bool {
         if self.pre_vote { self.last_epoch <= self.epoch } else { self.last_epoch < self.epoch }
     }

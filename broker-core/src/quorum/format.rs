@@ -258,7 +258,9 @@ mod tests {
 
         #[test]
         fn format_digest_differs_with_any_byte(
-            batch in prop::collection::vec(any::<u8>(), 1..40), at: prop::sample::Index, bit in 0u8..8,
+            batch in prop::collection::vec(any::<u8>(), 1..40),
+            at: prop::sample::Index,
+            bit in 0u8..8,
         ) {
             let digest = |batch: &[u8]| {
                 let payload = Payload::Batch(Bytes::copy_from_slice(batch));

@@ -210,7 +210,7 @@ impl Quorum {
         self.append_batch(batch, out)
     }
 
-    /// Gives leadership up, if this node has it, and asks the others to elect (controlled shutdown).
+    /// Gives leadership up, if this node has it, and asks the others to elect (for a shutdown).
     pub fn resign(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<QuorumEvent>) {
         if self.is_loaded() && matches!(self.role, RoleState::Leader(_)) {
             self.become_resigned(false, out, events);
@@ -296,7 +296,7 @@ impl Quorum {
         self.phase == Phase::Up
     }
 
-    /// Does what can be done: writes the state file if it is behind, and only while it is not, enters
+    /// Does what can be done: writes the state file if it is behind; only while it is not, enters
     /// the new role and handles what waits.
     fn drive(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<QuorumEvent>) {
         while self.is_loaded() && !self.device.is_writing() {

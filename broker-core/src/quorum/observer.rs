@@ -1,8 +1,8 @@
 //! A broker's view of the metadata log: it finds the leader, follows it, and hands on what is
 //! committed.
 //!
-//! An observer has no vote, no device and no uncommitted entry: what it asks for is always the end of
-//! what it was given, so nothing it holds is ever cut. What the entries mean is the broker's.
+//! An observer has no vote, no device and no uncommitted entry: what it asks for is always the end
+//! of what it was given, so nothing it holds is ever cut. What the entries mean is the broker's.
 //! Source: KIP-595 (observers), KIP-1166; KRaft's `UnattachedState` and `FollowerState`.
 
 use alloc::vec::Vec;
@@ -93,7 +93,7 @@ impl Observer {
                 self.send(out);
             }
             FetchBody::Diverging { epoch, end_offset } => panic!(
-                "committed entries are gone: {from} ends {epoch:?} at {end_offset}, {} has {} of {:?}",
+                "committed entries are gone: {from} ends {epoch:?} at {end_offset}, {} has {}, {:?}",
                 self.node, self.next_offset, self.last_epoch
             ),
             FetchBody::Refused if news => self.send(out),
@@ -106,7 +106,7 @@ impl Observer {
         }
     }
 
-    /// Handles [`TimerKey::Observe`]: gives up a fetch that was not answered, and asks the next one.
+    /// Handles [`TimerKey::Observe`]: gives an unanswered fetch up, and asks the next one.
     pub fn timer(&mut self, _cx: &Cx, out: &mut Outbox<Effect>) {
         match self.fetch {
             Fetch::Down => {}

@@ -29,6 +29,14 @@ struct FetchAsked {
     asked: Asked,
 }
 
+/// What a fetch answer says, apart from the leader.
+struct FetchAnswer {
+    from: NodeId,
+    epoch: QuorumEpoch,
+    id: u64,
+    body: FetchBody,
+}
+
 impl Quorum {
     /// Handles a message that has waited its turn.
     pub(super) fn handle(
@@ -67,7 +75,7 @@ impl Quorum {
             }
             QuorumMsg::FetchReply { epoch, leader, id, body } => {
                 self.learn(Heard { epoch, leader }, out, events);
-                self.on_fetch_reply(cx, from, epoch, id, body, out, events);
+                self.on_fetch_reply(cx, FetchAnswer { from, epoch, id, body }, out, events);
             }
         }
     }
@@ -310,13 +318,11 @@ impl Quorum {
     fn on_fetch_reply(
         &mut self,
         cx: &Cx,
-        from: NodeId,
-        epoch: QuorumEpoch,
-        id: u64,
-        body: FetchBody,
+        answer: FetchAnswer,
         out: &mut Outbox<Effect>,
         events: &mut Vec<QuorumEvent>,
     ) {
+        let FetchAnswer { from, epoch, id, body } = answer;
         let awaited = epoch == self.election.epoch && Some(from) == self.election.leader;
         let RoleState::Follower(follower) = &mut self.role else { return };
         let Pull::Sent { id: sent, fetch_offset } = follower.pull else { return };

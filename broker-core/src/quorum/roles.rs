@@ -43,8 +43,8 @@ impl Quorum {
         if file.epoch < log_epoch {
             self.election = ElectionState { epoch: log_epoch, leader: None, voted: None };
         } else if file.leader == me {
-            // The tail that was not flushed may be gone. Leading on would give its offsets out again
-            // in the same epoch (KAFKA-10527), so this epoch is over for this node.
+            // The tail that was not flushed may be gone. Leading on would give its offsets out
+            // again in the same epoch (KAFKA-10527), so this epoch is over for this node.
             if cx.mutants.on(Mutant::QuorumRestartAsLeader) {
                 self.role = RoleState::Leader(self.new_leader());
             } else {

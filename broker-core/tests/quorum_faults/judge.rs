@@ -233,8 +233,8 @@ impl Judge {
         times.sort_unstable_by(|a, b| b.cmp(a));
         let seen = if needed == 0 { now } else { times.get(needed - 1).copied().unwrap_or(*since) };
         let silent = now - seen.max(*since);
-        // The count begins anew when a majority has fetched, so the last but one may be as old again;
-        // a twentieth for the drift of the clock.
+        // The count begins anew when a majority has fetched, so the last but one may be as old
+        // again; a twentieth for the drift of the clock.
         let silent_max = CHECK_QUORUM.0 * (needed.clamp(1, 2) as u64) * 21 / 20;
         promise!(self, silent <= silent_max, "LV2", "{node} leads alone for {silent} µs");
         Ok(())
@@ -278,7 +278,7 @@ impl Judge {
         Ok(())
     }
 
-    /// The digest of all before `end` in the log of `node`, if that is durable; none for no entries.
+    /// The digest of all before `end` at `node`, if that is durable; none for no entries.
     fn durable_prefix(
         &self,
         node: NodeId,

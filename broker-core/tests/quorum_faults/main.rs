@@ -1,8 +1,8 @@
 //! The metadata quorum under faults: lost, late, doubled and overtaken messages, cut links, crashes
 //! that lose or tear what was not synced, failing devices, timers that fire when they like.
 //!
-//! Each seed is one run; properties R1–R6, R9 and LV2 are judged at every step by [`judge`], and the
-//! planted bugs must be found. It shares no code with the simulator of the whole broker.
+//! Each seed is one run; properties R1–R6, R9 and LV2 are judged at every step by [`judge`], and
+//! the planted bugs must be found. It shares no code with the simulator of the whole broker.
 
 mod judge;
 mod world;
@@ -19,7 +19,7 @@ fn run(seed: u64, voters: u16, mutants: Mutants) -> Result<Run, Broken> {
 fn sweep(seeds: std::ops::Range<u64>, voters: u16) {
     let mut total = Run::default();
     for seed in seeds {
-        match run(seed, voters, Mutants::default()) {
+        match run(seed, voters, Default::default()) {
             Ok(run) => total.add(&run),
             Err(broken) => panic!("seed {seed}, {voters} voters: {broken}"),
         }
@@ -41,7 +41,7 @@ fn quorum_of_five_under_faults_is_safe_and_recovers() {
 #[test]
 fn quorum_of_one_under_faults_is_safe_and_recovers() {
     for seed in 0..100 {
-        if let Err(broken) = run(seed, 1, Mutants::default()) {
+        if let Err(broken) = run(seed, 1, Default::default()) {
             panic!("seed {seed}, one voter: {broken}");
         }
     }
@@ -50,7 +50,7 @@ fn quorum_of_one_under_faults_is_safe_and_recovers() {
 #[test]
 fn quorum_same_seed_same_run() {
     for seed in 0..5 {
-        let runs = [(); 2].map(|()| run(seed, 3, Mutants::default()).expect("a correct run"));
+        let runs = [(); 2].map(|()| run(seed, 3, Default::default()).expect("a correct run"));
         assert_eq!(runs[0], runs[1]);
     }
 }

@@ -44,7 +44,7 @@ impl ReadersProgress {
         let judged = |client: u16| all_in_core || self.answered.contains(&client);
         // The readers of a topic that is deleted find nobody to ask.
         let place = |place: u32| facts.clients.seen[place as usize].partition;
-        let gone = |of: u32| facts.ledger.topics_gone.contains(&place(of).topic);
+        let gone = |of: u32| !facts.ledger.partitions.contains_key(&place(of));
         let mut owed: Vec<String> = self
             .hanging
             .iter()
@@ -96,6 +96,17 @@ mod tests {
         assert!(!case.owes("LV1"));
         case.finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn fetches_without_an_answer_hold_when_the_topic_is_deleted() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs);
+        assert!(case.owes("LV1"));
+        case.delete_topic();
+        assert!(!case.owes("LV1"));
     }
 
     #[test]

@@ -318,7 +318,7 @@ impl Rig {
             AdminRequest::CreateTopic { name: name.to_string(), partitions, configs: Vec::new() };
         match self.admin(nonce, request) {
             AdminResponse::Created(topic) => topic,
-            other => panic!("{other:?}"),
+            refused @ (AdminResponse::Done | AdminResponse::Error(_)) => panic!("{refused:?}"),
         }
     }
 

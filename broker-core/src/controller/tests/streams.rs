@@ -42,7 +42,7 @@ fn open_refusals_are_as_specified() {
     assert_eq!(rig.open(b, 0, 0), FENCED, "not the replica");
     assert_eq!(rig.open(a, 0, 0), opened(0));
     assert_eq!(rig.open(b, 0, 0), FENCED, "the same epoch, another owner");
-    assert_eq!(rig.beat(A, a.1, true, false).is_ok(), true);
+    assert!(rig.beat(A, a.1, true, false).is_ok());
     assert_eq!(rig.open(b, 0, 1), Err(ControllerError::StreamNotClosed));
     assert_eq!(rig.open(a, 0, 0), opened(0), "it may go on until it has closed");
     assert_eq!(rig.close(a, 0, 0), DONE);

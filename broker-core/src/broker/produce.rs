@@ -1,0 +1,325 @@
+//! Produce: from a client's batch to its place in the WAL, and from its confirmation to the answer.
+//!
+//! A batch gets its offsets when it arrives; if the WAL or the upload has no room it waits in one
+//! queue for the whole broker, so that each partition keeps its order. With acks 1 the answer comes
+//! when the WAL has taken the batch, which promises nothing after a crash; with acks all when it is
+//! confirmed. Source: `ReplicaManager.appendRecords`, `DelayedProduce.scala`, AutoMQ's `S3Storage`.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{Broker, Phase};
+use crate::batch;
+use crate::ids::{ConnId, Lsn, Offset, StreamId, TopicPartition};
+use crate::mutants::Mutant;
+use crate::partition::admit::AppendRules;
+use crate::partition::{Asker, Unconfirmed};
+use crate::probe::Probe;
+use crate::protocol::{Acks, ErrorCode, ProduceRequest, ProduceResult, Produced, Response};
+use crate::step::{Cx, Effect, Outbox, TimerKey};
+use crate::wal::WalRecord;
+
+/// A produce that is not answered yet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Produce {
+    acks: Acks,
+    parts: Vec<(TopicPartition, Option<Result<Produced, ErrorCode>>)>,
+    /// Parts without a result.
+    open: usize,
+}
+
+impl fmt::Display for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {:?}", self.record.base, self.partition)
+    }
+}
+
+/// A batch that waits for room.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Queued {
+    partition: TopicPartition,
+    record: WalRecord,
+}
+
+impl Broker {
+    pub(super) fn produce(
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        request: ProduceRequest,
+        out: &mut Outbox<Effect>,
+    ) {
+        let ProduceRequest { acks, timeout, batches } = request;
+        if acks == Acks::None {
+            return self.produce_silently(cx, asker.0, batches, out);
+        }
+        let parts: Vec<_> = batches.iter().map(|&(partition, _)| (partition, None)).collect();
+        let open = parts.len();
+        self.produces.insert(asker, Produce { acks, parts, open });
+        if open == 0 {
+            return self.finish_produce(asker, out);
+        }
+        out.arm(TimerKey::ProduceWait(asker.0, asker.1), timeout);
+        for (index, (partition, batch)) in batches.into_iter().enumerate() {
+            if let Err(code) = self.append(cx, partition, batch, Some((asker, index)), out) {
+                self.settle((asker, index), Err(code), out);
+            }
+        }
+    }
+
+    /// The longest wait for an answer is over; what became of the rest is unknown.
+    pub(super) fn produce_timed_out(&mut self, asker: Asker, out: &mut Outbox<Effect>) {
+        let Some(produce) = self.produces.get_mut(&asker) else { return };
+        for (_, result) in &mut produce.parts {
+            result.get_or_insert(Err(ErrorCode::RequestTimedOut));
+        }
+        self.finish_produce(asker, out);
+    }
+
+    pub(super) fn drop_produces(&mut self, conn: ConnId, out: &mut Outbox<Effect>) {
+        let askers = self.produces.range((conn, 0)..=(conn, u32::MAX));
+        for (conn, corr) in askers.map(|(&asker, _)| asker).collect::<Vec<_>>() {
+            out.disarm(TimerKey::ProduceWait(conn, corr));
+            self.produces.remove(&(conn, corr));
+        }
+    }
+
+    /// A bulk is in the store, not yet confirmed.
+    pub(super) fn stored(
+        &mut self,
+        cx: &Cx,
+        lsn: Lsn,
+        record: &WalRecord,
+        out: &mut Outbox<Effect>,
+    ) {
+        if cx.mutants.on(Mutant::WalCacheOnPutOrder) {
+            self.pass_to_upload(cx, lsn, record, out);
+        }
+    }
+
+    /// A record is durable and the WAL still ours: first it can be read and is on its way to an
+    /// object, then its partition's high watermark moves, then its producer hears of it.
+    pub(super) fn confirmed(
+        &mut self,
+        cx: &Cx,
+        lsn: Lsn,
+        record: &WalRecord,
+        out: &mut Outbox<Effect>,
+    ) {
+        let early =
+            cx.mutants.on(Mutant::WalCacheOnPutOrder) || cx.mutants.on(Mutant::UploadUnconfirmed);
+        let led = self.led.get(&record.stream).copied();
+        let led = led.filter(|partition| self.partitions[partition].epoch() == record.epoch);
+        if led.is_some() && !cx.mutants.on(Mutant::PartitionHwIsLeo) {
+            self.keep_in_cache(cx, record);
+        }
+        if !early {
+            self.pass_to_upload(cx, lsn, record, out);
+        }
+        let Some(partition) = led else {
+            return self.confirmed_after_close(cx, record.stream, record.end, out);
+        };
+        let open = self.partitions.get_mut(&partition).expect("led partitions are open");
+        let waiter = open.confirm(cx, record.base, record.end, out);
+        let produced = open.produced(record.base);
+        if let Some(waiter) = waiter {
+            self.settle(waiter, Ok((produced, record.end)), out);
+        }
+        self.wake_all(cx, partition, out);
+        self.cache.evict(out);
+    }
+
+    /// The WAL gave a record up (only a planted bug does that): the place in the log is free again.
+    pub(super) fn failed(&mut self, record: &WalRecord, out: &mut Outbox<Effect>) {
+        let Some(partition) = self.led.get(&record.stream) else { return };
+        let open = self.partitions.get_mut(partition).expect("led partitions are open");
+        if let Some(waiter) = open.revoke(record.base) {
+            self.settle(waiter, Err(ErrorCode::KafkaStorageError), out);
+        }
+    }
+
+    /// There may be room again: what waited longest goes first.
+    pub(super) fn let_in(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
+        while self.phase != Phase::Ended && self.upload.has_room() {
+            let newest_first = cx.mutants.on(Mutant::PartitionQueueReordered);
+            let next = if newest_first { self.queue.pop_back() } else { self.queue.pop_front() };
+            let Some(Queued { partition, record }) = next else { return };
+            if let Err(record) = self.pass_to_wal(cx, partition, record, out) {
+                let queued = Queued { partition, record };
+                if newest_first {
+                    self.queue.push_back(queued);
+                } else {
+                    self.queue.push_front(queued);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Batches of a partition given up that wait for room never reach the WAL.
+    pub(super) fn drop_queued(&mut self, stream: StreamId) {
+        self.queue.retain(|queued| queued.record.stream != stream);
+    }
+
+    /// Answers those whose batches were not confirmed when their partition was given up. As in
+    /// Kafka's `DelayedProduce` the code proves nothing: a batch that the WAL has taken may still
+    /// become durable, and then it stays.
+    pub(super) fn refuse_unconfirmed(
+        &mut self,
+        partition: TopicPartition,
+        unconfirmed: VecDeque<Unconfirmed>,
+        out: &mut Outbox<Effect>,
+    ) {
+        let code = self.not_led(partition);
+        for waiter in unconfirmed.into_iter().filter_map(|batch| batch.waiter) {
+            self.settle(waiter, Err(code), out);
+        }
+    }
+
+    /// Why a partition is not served here, for clients.
+    pub(super) fn not_led(&self, partition: TopicPartition) -> ErrorCode {
+        if !self.image.topics.contains_key(&partition.topic) {
+            ErrorCode::UnknownTopicId
+        } else if !self.image.partitions.contains_key(&partition) {
+            ErrorCode::UnknownTopicOrPartition
+        } else {
+            ErrorCode::NotLeaderOrFollower
+        }
+    }
+
+    /// Nobody waits for an answer; a refusal closes the connection, so that the client notices.
+    fn produce_silently(
+        &mut self,
+        cx: &Cx,
+        conn: ConnId,
+        batches: Vec<(TopicPartition, bytes::Bytes)>,
+        out: &mut Outbox<Effect>,
+    ) {
+        let mut refused = false;
+        for (partition, batch) in batches {
+            refused |= self.append(cx, partition, batch, None, out).is_err();
+        }
+        if refused {
+            out.push(Effect::Close(conn));
+            self.gone(conn, out);
+        }
+    }
+
+    /// Gives a batch its offsets and passes it on.
+    fn append(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        produced: bytes::Bytes,
+        waiter: Option<(Asker, usize)>,
+        out: &mut Outbox<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let limits = self.config.limits;
+        let Some(open) = self.partitions.get_mut(&partition) else {
+            return Err(self.not_led(partition));
+        };
+        let topic = self.image.topics.get(&partition.topic).ok_or(ErrorCode::UnknownTopicId)?;
+        let rules = AppendRules::new(&topic.configs, limits.batch_bytes_max);
+        let (admitted, offsets) = rules.admit(cx, produced)?;
+        if self.queue.len() >= limits.produce_queue_max {
+            return Err(ErrorCode::ThrottlingQuotaExceeded);
+        }
+        let base = open.append(cx, offsets, waiter, out);
+        let (stream, epoch, end) = (open.stream(), open.epoch(), base.plus(offsets));
+        let batch = batch::stamp(admitted, base, epoch);
+        let record = WalRecord { stream, epoch, base, end, batch };
+        if cx.mutants.on(Mutant::PartitionHwIsLeo) {
+            self.keep_in_cache(cx, &record);
+            self.wake_all(cx, partition, out);
+        }
+        let refused = if self.queue.is_empty() && self.upload.has_room() {
+            self.pass_to_wal(cx, partition, record, out).err()
+        } else {
+            Some(record)
+        };
+        if let Some(record) = refused {
+            out.probe(Probe::PartitionQueued { partition });
+            self.queue.push_back(Queued { partition, record });
+        }
+        Ok(())
+    }
+
+    fn pass_to_wal(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        record: WalRecord,
+        out: &mut Outbox<Effect>,
+    ) -> Result<(), WalRecord> {
+        let (base, end) = (record.base, record.end);
+        let early = cx.mutants.on(Mutant::UploadUnconfirmed).then(|| record.clone());
+        let lsn = self.wal.append(cx, record, out)?;
+        let open = self.partitions.get_mut(&partition).expect("batches of open partitions");
+        let waiter = open.in_wal(base);
+        let produced = open.produced(base);
+        if let Some(record) = early {
+            self.pass_to_upload(cx, lsn, &record, out);
+        }
+        let waits = |(asker, _)| self.produces.get(&asker).map(|produce| produce.acks);
+        if let Some(waiter) = waiter.filter(|&waiter| waits(waiter) == Some(Acks::Leader)) {
+            self.settle(waiter, Ok((produced, end)), out);
+        }
+        Ok(())
+    }
+
+    fn pass_to_upload(&mut self, cx: &Cx, lsn: Lsn, record: &WalRecord, out: &mut Outbox<Effect>) {
+        let mut events = Vec::new();
+        self.upload.confirmed(cx, lsn, record, out, &mut events);
+        self.upload_events(cx, events, out);
+    }
+
+    fn keep_in_cache(&mut self, cx: &Cx, record: &WalRecord) {
+        let WalRecord { stream, base, end, .. } = *record;
+        let next = self.cache.end(stream);
+        if next == Some(base) {
+            return self.cache.insert(stream, base, end, record.batch.clone());
+        }
+        let holes = cx.mutants.on(Mutant::PartitionQueueReordered)
+            || cx.mutants.on(Mutant::WalUnknownIsFailure);
+        assert!(holes, "{stream:?}: {base:?} is confirmed, {next:?} was next");
+    }
+
+    /// One part of a produce has its result; the first one counts.
+    fn settle(
+        &mut self,
+        (asker, index): (Asker, usize),
+        result: Result<(Produced, Offset), ErrorCode>,
+        out: &mut Outbox<Effect>,
+    ) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let Some(produce) = self.produces.get_mut(&asker) else { return };
+        let (partition, slot) = &mut produce.parts[index];
+        if slot.is_some() {
+            return;
+        }
+        *slot = Some(result.map(|(produced, _)| produced));
+        produce.open -= 1;
+        if let Ok((produced, end)) = result {
+            let (partition, base) = (*partition, produced.base_offset);
+            let open = &self.partitions[&partition];
+            out.probe(Probe::PartitionAcked { partition, epoch: open.epoch(), base, end });
+        }
+        if produce.open == 0 {
+            self.finish_produce(asker, out);
+        }
+    }
+
+    fn finish_produce(&mut self, asker: Asker, out: &mut Outbox<Effect>) {
+        let produce = self.produces.remove(&asker).expect("a produce is finished once");
+        out.disarm(TimerKey::ProduceWait(asker.0, asker.1));
+        let results = produce.parts.into_iter().map(|(partition, result)| {
+            let result = result.expect("every part has its result");
+            ProduceResult { partition, result }
+        });
+        let answer = Response::Produce(results.collect());
+        self.reply(asker, answer, out);
+    }
+}

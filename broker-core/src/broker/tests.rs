@@ -1,0 +1,12 @@
+//! The broker as a whole: with real controllers, over a perfect store, in one process.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it wants, and fails on anything else"
+)]
+
+mod faults;
+mod host;
+mod lifecycle;
+mod reads;
+mod writes;

@@ -1,0 +1,304 @@
+//! A partition that this broker leads: it gives offsets, holds the high watermark, remembers who
+//! waits for what, and knows which epoch wrote which offsets.
+//!
+//! It stores nothing: the WAL, the log cache and the objects do. Whether it may be open at all is
+//! the broker's business (`broker::ownership`). Source: `UnifiedLog.java`, `Partition.java`,
+//! `LogValidator.java`, AutoMQ's `ElasticLog` (one replica, high watermark = confirmed offset).
+
+use alloc::collections::{BTreeSet, VecDeque};
+
+use crate::ids::{ConnId, LeaderEpoch, Offset, StreamId, TopicPartition};
+use crate::metadata::image::StreamState;
+use crate::mutants::Mutant;
+use crate::probe::Probe;
+use crate::protocol::{ErrorCode, FetchPartition, Produced};
+use crate::step::{Cx, Effect, Outbox};
+
+pub mod admit;
+pub mod epochs;
+#[cfg(test)]
+mod tests;
+
+use epochs::EpochCache;
+
+/// A request of a client that waits: its connection and correlation id.
+pub type Asker = (ConnId, u32);
+
+/// An open partition.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Partition {
+    id: TopicPartition,
+    stream: StreamId,
+    epoch: LeaderEpoch,
+    log_start: Offset,
+    high_watermark: Offset,
+    log_end: Offset,
+    epochs: EpochCache,
+    /// What has offsets and is not confirmed, in the order of the offsets.
+    unconfirmed: VecDeque<Unconfirmed>,
+    /// Fetches to look at again when the high watermark moves.
+    fetchers: BTreeSet<Asker>,
+}
+
+/// A batch between its append and its confirmation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Unconfirmed {
+    /// First offset.
+    pub base: Offset,
+    /// Exclusive end.
+    pub end: Offset,
+    /// Who is answered when it is confirmed, and which partition of the request it is.
+    pub waiter: Option<(Asker, usize)>,
+    /// The WAL has it: it may become durable whatever happens to this broker.
+    pub in_wal: bool,
+}
+
+/// What a fetch finds before any data is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Position {
+    /// Read from here up to the second offset, which may be the same.
+    At(Offset, Offset),
+    /// The client's log parts from this one: the last epoch in common and its end here.
+    Diverging(LeaderEpoch, Offset),
+}
+
+impl Partition {
+    /// Opens the partition at the end of its stream, which the committed image shows to be open
+    /// here under `epoch`: everything below is confirmed and committed.
+    pub fn open(
+        cx: &Cx,
+        id: TopicPartition,
+        stream: StreamId,
+        epoch: LeaderEpoch,
+        state: &StreamState,
+        out: &mut Outbox<Effect>,
+    ) -> Self {
+        let (own, earlier) = state.ranges.split_last().expect("an open stream has a range");
+        assert_eq!(own.epoch, epoch, "{stream:?} is open under another epoch");
+        let mut epochs = EpochCache::default();
+        for range in earlier {
+            epochs.assign(range.epoch, range.start);
+        }
+        if !cx.mutants.on(Mutant::PartitionEpochOnAppend) {
+            epochs.assign(epoch, own.start);
+        }
+        let high_watermark = match earlier.last() {
+            Some(last) if cx.mutants.on(Mutant::PartitionHwStale) => last.start,
+            _ => state.end,
+        };
+        let (log_start, next) = (state.start, state.end);
+        out.probe(Probe::PartitionOpened { partition: id, stream, epoch, next });
+        let partition = Self {
+            id,
+            stream,
+            epoch,
+            log_start,
+            high_watermark,
+            log_end: next,
+            epochs,
+            unconfirmed: VecDeque::new(),
+            fetchers: BTreeSet::new(),
+        };
+        partition.probe_epochs(out);
+        partition.probe_offsets(out);
+        partition
+    }
+
+    /// Gives the next `records` offsets to a batch; returns the first.
+    pub fn append(
+        &mut self,
+        cx: &Cx,
+        records: u64,
+        waiter: Option<(Asker, usize)>,
+        out: &mut Outbox<Effect>,
+    ) -> Offset {
+        let base = self.log_end;
+        let end = base.plus(records);
+        self.log_end = end;
+        let (partition, stream, epoch) = (self.id, self.stream, self.epoch);
+        if cx.mutants.on(Mutant::PartitionEpochOnAppend) && self.epochs.assign(epoch, base) {
+            self.probe_epochs(out);
+        }
+        self.unconfirmed.push_back(Unconfirmed { base, end, waiter, in_wal: false });
+        out.probe(Probe::PartitionAppended { partition, stream, epoch, base, end });
+        if cx.mutants.on(Mutant::PartitionHwIsLeo) {
+            self.high_watermark = end;
+        }
+        self.probe_offsets(out);
+        base
+    }
+
+    /// The WAL has taken the batch at `base`. Returns who is to be answered if that is enough.
+    pub fn in_wal(&mut self, base: Offset) -> Option<(Asker, usize)> {
+        let at = self.unconfirmed.partition_point(|batch| batch.base < base);
+        let batch = &mut self.unconfirmed[at];
+        assert_eq!(batch.base, base, "{:?}: the WAL took what was not appended", self.id);
+        batch.in_wal = true;
+        batch.waiter
+    }
+
+    /// The batch `[base, end)` is durable and the WAL still ours: the high watermark moves behind
+    /// it. Returns its waiter.
+    pub fn confirm(
+        &mut self,
+        cx: &Cx,
+        base: Offset,
+        end: Offset,
+        out: &mut Outbox<Effect>,
+    ) -> Option<(Asker, usize)> {
+        let at = self.unconfirmed.partition_point(|batch| batch.base < base);
+        assert!(
+            at == 0 || cx.mutants.on(Mutant::PartitionQueueReordered),
+            "{:?}: {base:?} is confirmed before {:?}",
+            self.id,
+            self.unconfirmed.front()
+        );
+        let batch = self.unconfirmed.remove(at).expect("only what was appended is confirmed");
+        assert_eq!((batch.base, batch.end), (base, end), "{:?}: other offsets", self.id);
+        self.high_watermark = self.high_watermark.max(end);
+        assert!(self.high_watermark <= self.log_end, "{:?}: beyond the log's end", self.id);
+        self.probe_offsets(out);
+        batch.waiter
+    }
+
+    /// The batch at `base` is given up, although it may still become durable: only a planted bug
+    /// does that. Returns its waiter.
+    pub fn revoke(&mut self, base: Offset) -> Option<(Asker, usize)> {
+        let at = self.unconfirmed.partition_point(|batch| batch.base < base);
+        let batch = self.unconfirmed.remove(at)?;
+        if batch.end == self.log_end {
+            self.log_end = base;
+        }
+        batch.waiter
+    }
+
+    /// Where a fetch reads.
+    ///
+    /// # Errors
+    /// If its epoch is not this leader's or its offset is outside of the log.
+    pub fn position(&self, fetch: &FetchPartition) -> Result<Position, ErrorCode> {
+        self.check_epoch(fetch.current_leader_epoch)?;
+        let from = fetch.fetch_offset;
+        if let Some(last) = fetch.last_fetched_epoch {
+            let (epoch, end) =
+                self.epochs.end_of(last, self.log_end).ok_or(ErrorCode::OffsetOutOfRange)?;
+            if epoch < last || end < from {
+                return Ok(Position::Diverging(epoch, end.min(self.high_watermark)));
+            }
+        }
+        if from < self.log_start || from > self.log_end {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        Ok(Position::At(from, self.high_watermark.max(from)))
+    }
+
+    /// Compares the epoch a client knows with this leader's (KIP-320).
+    ///
+    /// # Errors
+    /// If they differ.
+    pub fn check_epoch(&self, known: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
+        match known {
+            Some(epoch) if epoch < self.epoch => Err(ErrorCode::FencedLeaderEpoch),
+            Some(epoch) if epoch > self.epoch => Err(ErrorCode::UnknownLeaderEpoch),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The largest epoch up to `asked` and its end, as far as it is visible: nothing above the high
+    /// watermark leaves the broker.
+    #[must_use]
+    pub fn epoch_end(&self, cx: &Cx, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let (epoch, end) = self.epochs.end_of(asked, self.high_watermark)?;
+        if cx.mutants.on(Mutant::PartitionEpochEndIsLeo) {
+            return Some((epoch, self.log_end));
+        }
+        Some((epoch, end))
+    }
+
+    /// A fetch waits for the high watermark to move.
+    pub fn park(&mut self, fetcher: Asker) {
+        self.fetchers.insert(fetcher);
+    }
+
+    /// A fetch waits no more.
+    pub fn unpark(&mut self, fetcher: Asker) {
+        self.fetchers.remove(&fetcher);
+    }
+
+    /// The fetches that wait.
+    #[must_use]
+    pub fn fetchers(&self) -> &BTreeSet<Asker> {
+        &self.fetchers
+    }
+
+    /// Gives the partition up; what is not confirmed yet, and the fetches that wait, come back.
+    pub fn close(self, out: &mut Outbox<Effect>) -> (VecDeque<Unconfirmed>, BTreeSet<Asker>) {
+        out.probe(Probe::PartitionClosed { partition: self.id, epoch: self.epoch });
+        (self.unconfirmed, self.fetchers)
+    }
+
+    /// Where a batch at `base` is, for its producer.
+    #[must_use]
+    pub fn produced(&self, base: Offset) -> Produced {
+        Produced { base_offset: base, log_start_offset: self.log_start }
+    }
+
+    /// The stream that holds its data.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// The epoch of this leadership.
+    #[must_use]
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// First offset of the log.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// Everything below is durable and visible.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// Where the next batch goes.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.log_end
+    }
+
+    /// End of what the WAL has taken.
+    #[must_use]
+    pub fn wal_end(&self) -> Offset {
+        let taken = self.unconfirmed.iter().rev().find(|batch| batch.in_wal);
+        let confirmed = self.unconfirmed.front().map_or(self.log_end, |batch| batch.base);
+        taken.map_or(confirmed, |batch| batch.end)
+    }
+
+    /// Which epoch wrote which offsets.
+    #[must_use]
+    pub fn epochs(&self) -> &EpochCache {
+        &self.epochs
+    }
+
+    fn probe_epochs(&self, out: &mut Outbox<Effect>) {
+        let entries = self.epochs.entries().to_vec();
+        out.probe(Probe::PartitionEpochs { partition: self.id, entries });
+    }
+
+    fn probe_offsets(&self, out: &mut Outbox<Effect>) {
+        out.probe(Probe::PartitionOffsets {
+            partition: self.id,
+            epoch: self.epoch,
+            log_start: self.log_start,
+            high_watermark: self.high_watermark,
+            log_end: self.log_end,
+        });
+    }
+}

@@ -1,0 +1,348 @@
+//! The command line of `seedbed`: what there is, what it takes, which exit code comes out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::generate::Choice;
+use crate::report::Report;
+use crate::seed::{Seed, SeedRange};
+
+/// How a command ended. The numbers are a promise to scripts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything held.
+    Passed = 0,
+    /// A property was violated.
+    Violated = 1,
+    /// The input was bad; nothing ran and nothing was written.
+    BadInput = 2,
+    /// Two runs of one plan differed.
+    NotDeterministic = 4,
+    /// An assertion in the core failed.
+    Assertion = 5,
+}
+
+/// Bad input: one sentence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadInput(pub String);
+
+impl<T: std::fmt::Display> From<T> for BadInput {
+    fn from(sentence: T) -> Self {
+        Self(sentence.to_string())
+    }
+}
+
+/// A deterministic simulation testbed for the core of a Kafka-compatible broker on shared storage.
+#[derive(Parser, Debug)]
+#[command(name = "seedbed", bin_name = "cargo seedbed", version, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 passed, 1 property violated, 2 bad input, \
+    4 not deterministic, 5 assertion in the core.")]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run one seed and say how it ended
+    Run(RunArgs),
+    /// Run many seeds (without options: 60 seconds, all profiles and workloads)
+    Sweep(SweepArgs),
+    /// Run plans; for a stored seed: it must fail with its mutant and pass without
+    Replay(ReplayArgs),
+    /// Make a failing run small
+    Shrink(ShrinkArgs),
+    /// Shrink a failing run and store it in seeds/regress
+    Keep(KeepArgs),
+    /// Run a plan in two processes and compare them step by step
+    Twice(TwiceArgs),
+    /// List what can be named in commands and plans
+    List(ListArgs),
+    /// Print the plan of a seed as TOML
+    Plan(PlanArgs),
+    #[command(hide = true, about = "One of the two processes of `twice`; reads a plan from stdin")]
+    #[allow(missing_docs, reason = "the about text says it")]
+    TwiceChild(TwiceChildArgs),
+}
+
+/// What is not left to the seed.
+#[derive(Args, Clone, Default, Debug)]
+pub struct ChoiceArgs {
+    /// Profile of the faults; else the seed picks one
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Workload of the clients; else the seed picks one
+    #[arg(long)]
+    pub workload: Option<String>,
+    /// Switch a planted bug on (may be repeated)
+    #[arg(long = "mutant", value_name = "ID")]
+    pub mutants: Vec<String>,
+}
+
+impl ChoiceArgs {
+    /// As the generator takes it.
+    ///
+    /// # Errors
+    /// If a name is unknown.
+    pub fn choice(&self) -> Result<Choice, BadInput> {
+        let choice = Choice {
+            profile: self.profile.clone(),
+            workload: self.workload.clone(),
+            mutants: self.mutants.clone(),
+        };
+        choice.check()?;
+        Ok(choice)
+    }
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// A number, 0x…, or a commit
+    pub seed: Seed,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub choice: ChoiceArgs,
+    /// Judge by this property only
+    #[arg(long, value_name = "CODE")]
+    pub only: Option<String>,
+    /// Print one line per event
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// `sweep`.
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// How many seeds, or A..B (B is not run)
+    #[arg(long, value_name = "N|A..B", conflicts_with = "duration")]
+    pub seeds: Option<SeedRange>,
+    /// For how long, such as 90s, 10m or 8h
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// First seed; else one taken from the calendar, and printed
+    #[arg(long, value_name = "SEED")]
+    pub from: Option<Seed>,
+    /// Threads; else one per core
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub choice: ChoiceArgs,
+    /// Judge by this property only
+    #[arg(long, value_name = "CODE")]
+    pub only: Option<String>,
+    /// End after so many failures
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub stop_after: Option<u64>,
+    /// Folder for failures.jsonl, summary.json and one plan per distinct failure
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// Plans and stored seeds, or folders of them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub paths: Vec<PathBuf>,
+    /// Switch a planted bug on in plans (stored seeds name their own)
+    #[arg(long = "mutant", value_name = "ID")]
+    pub mutants: Vec<String>,
+    /// Judge by this property only
+    #[arg(long, value_name = "CODE")]
+    pub only: Option<String>,
+    /// Print one line per event (of plans)
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// What a command works on: a seed, or a file.
+#[derive(Args, Debug)]
+pub struct SubjectArgs {
+    /// A seed, or a file with a plan
+    #[arg(value_name = "SEED|FILE")]
+    pub subject: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub choice: ChoiceArgs,
+    /// Judge by this property only
+    #[arg(long, value_name = "CODE")]
+    pub only: Option<String>,
+}
+
+/// `shrink`.
+#[derive(Args, Debug)]
+pub struct ShrinkArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub subject: SubjectArgs,
+    /// Write the plan to this file; else print it
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Runs at most
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(3..))]
+    pub executions: u64,
+}
+
+/// `keep`.
+#[derive(Args, Debug)]
+pub struct KeepArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub subject: SubjectArgs,
+    /// Name of the file: lower-case words joined by -
+    #[arg(long)]
+    pub slug: String,
+    /// What goes wrong, for a reader
+    #[arg(long)]
+    pub why: String,
+    /// What found it
+    #[arg(long, default_value = "sweep")]
+    pub by: String,
+    /// Folder of the stored seeds
+    #[arg(long, value_name = "DIR", default_value = "seeds/regress")]
+    pub dir: PathBuf,
+    /// Runs at most
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(3..))]
+    pub executions: u64,
+}
+
+/// `twice`.
+#[derive(Args, Debug)]
+pub struct TwiceArgs {
+    /// A seed, or A..B (B is not run), or a file with a plan
+    #[arg(value_name = "SEED|A..B|FILE")]
+    pub subject: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub choice: ChoiceArgs,
+}
+
+/// `twice-child`.
+#[derive(Args, Debug)]
+#[allow(missing_docs, reason = "not for people")]
+pub struct TwiceChildArgs {
+    #[arg(long)]
+    pub noise: u64,
+    #[arg(long)]
+    pub trace_from: Option<u64>,
+    #[arg(long)]
+    pub trace_to: Option<u64>,
+}
+
+/// `list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// workloads, profiles, faults, invariants, mutants or probes
+    #[arg(value_name = "KIND")]
+    pub what: String,
+    /// Names only, one a line
+    #[arg(long, conflicts_with = "json")]
+    pub ids: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Only mutants of this kind: core or determinism
+    #[arg(long)]
+    pub kind: Option<String>,
+}
+
+/// `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// A number, 0x…, or a commit
+    pub seed: Seed,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "flattened")]
+    pub choice: ChoiceArgs,
+}
+
+/// Runs the command of this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut report = Report::default();
+    let exit = match Cli::try_parse() {
+        Ok(cli) => run(cli.command, &mut report).unwrap_or_else(|BadInput(sentence)| {
+            report.end_progress();
+            report.note(format!("error: {sentence}"));
+            Exit::BadInput
+        }),
+        Err(error) => explain(&error, &report),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(command: Command, report: &mut Report) -> Result<Exit, BadInput> {
+    match command {
+        Command::Run(args) => commands::run::run(&args, report),
+        Command::Sweep(args) => commands::sweep::sweep(&args, report),
+        Command::Replay(args) => commands::replay::replay(&args, report),
+        Command::Shrink(args) => commands::shrink::shrink(&args, report),
+        Command::Keep(args) => commands::keep::keep(&args, report),
+        Command::Twice(args) => commands::twice::twice(&args, report),
+        Command::List(args) => commands::list::list(&args, report),
+        Command::Plan(args) => commands::list::plan(&args, report),
+        Command::TwiceChild(args) => commands::twice::child(&args, report),
+    }
+}
+
+/// Clap's help as it is; its errors as one sentence.
+fn explain(error: &clap::Error, report: &Report) -> Exit {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        report.text(&error.render().to_string());
+        return Exit::Passed;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        report.note("error: a command is missing; allowed: see `cargo seedbed --help`");
+        return Exit::BadInput;
+    }
+    // The first paragraph is the sentence; usage and tips follow behind an empty line.
+    let rendered = error.render().to_string();
+    let sentence = rendered.lines().take_while(|line| !line.is_empty());
+    let sentence: Vec<_> = sentence.flat_map(str::split_whitespace).collect();
+    let allowed = match error.kind() {
+        ErrorKind::InvalidSubcommand => "; allowed: see `cargo seedbed --help`",
+        ErrorKind::UnknownArgument => "; allowed: see --help of the command",
+        _ => "",
+    };
+    report.note(format!("{}{allowed}", sentence.join(" ")));
+    Exit::BadInput
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600)];
+    let found = units.into_iter().find_map(|(unit, secs)| Some((text.strip_suffix(unit)?, secs)));
+    found
+        .and_then(|(number, secs)| number.parse::<u64>().ok()?.checked_mul(secs))
+        .filter(|secs| *secs > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is no length of time; allowed: such as 90s, 10m or 8h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cli_definition_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn cli_durations_need_a_number_and_a_unit() {
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("8h"), Ok(Duration::from_secs(28_800)));
+        for text in ["", "10", "m", "0s", "-1s", "1.5h", "99999999999999999999h", "1d"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

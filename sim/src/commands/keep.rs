@@ -1,0 +1,90 @@
+//! `seedbed keep`: shrinks a failing run and stores it, with the story of how it was found.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::shrink::{report_shrunk, shrink_subject};
+use super::subject;
+use crate::cli::{BadInput, Exit, KeepArgs};
+use crate::plan::stored::{Found, StoredSeed};
+use crate::plan::toml;
+use crate::report::Report;
+
+/// Stores a failing run.
+///
+/// # Errors
+/// If an argument is bad, nothing fails, or the name is taken.
+pub fn keep(args: &KeepArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    let file = target(args)?;
+    let subject = subject(&args.subject)?;
+    if subject.plan.mutants.len() > 1 {
+        let reason = "a stored seed is re-introduced by one";
+        return Err(BadInput(format!("{} mutants are on: {reason}", subject.plan.mutants.len())));
+    }
+    if args.why.trim().is_empty() {
+        return Err(BadInput("--why is empty; allowed: what goes wrong, for a reader".to_owned()));
+    }
+    let only = args.subject.only.as_deref();
+    let Some((shrunk, verdict)) = shrink_subject(&subject, only, args.executions, report)? else {
+        return Ok(Exit::NotDeterministic);
+    };
+    report_shrunk(&shrunk, &verdict, report);
+    let mut plan = shrunk.plan;
+    let mutant = plan.mutants.pop();
+    let found = Found {
+        property: verdict.property().unwrap_or_default().to_owned(),
+        place: verdict.place().to_owned(),
+        by: args.by.clone(),
+        commit: commit(),
+        seed: subject.seed,
+        why: args.why.clone(),
+        mutant,
+    };
+    write_new(&file, &toml::write_stored(&StoredSeed { plan, found }))?;
+    report.line(format!("cargo seedbed replay {}", file.display()));
+    Ok(Exit::Passed)
+}
+
+/// The file to write; it must not be there yet.
+fn target(args: &KeepArgs) -> Result<PathBuf, BadInput> {
+    let slug = &args.slug;
+    let word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    if !slug.split('-').all(word) {
+        let allowed = "lower-case words and numbers joined by -";
+        return Err(BadInput(format!("`{slug}` is no slug; allowed: {allowed}")));
+    }
+    let file = args.dir.join(format!("{slug}.toml"));
+    if file.exists() {
+        return Err(BadInput(format!("{} is there already; choose another slug", file.display())));
+    }
+    Ok(file)
+}
+
+/// Never over something that appeared in the meantime.
+fn write_new(file: &std::path::Path, text: &str) -> Result<(), BadInput> {
+    use std::io::Write as _;
+    let complain = |error: std::io::Error| format!("can not write {}: {error}", file.display());
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(complain)?;
+    }
+    let mut new = std::fs::File::create_new(file).map_err(complain)?;
+    Ok(new.write_all(text.as_bytes()).map_err(complain)?)
+}
+
+/// The commit that is checked out, marked if the files differ from it.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    match git(&["rev-parse", "HEAD"]) {
+        None => "unknown".to_owned(),
+        Some(commit) => {
+            let clean = git(&["status", "--porcelain", "--untracked-files=no"]);
+            let changed = clean.is_none_or(|changes| !changes.is_empty());
+            format!("{commit}{}", if changed { "+changes" } else { "" })
+        }
+    }
+}

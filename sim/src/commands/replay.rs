@@ -1,0 +1,175 @@
+//! `seedbed replay`: a plan is run; a stored seed must prove that it still bites: with its mutant
+//! on, the exact plan or one of its reseeds breaks the property it was stored for; with the mutant
+//! off, all of them pass.
+
+use std::path::{Path, PathBuf};
+
+use super::run::execute_traced;
+use super::{add_mutants, check_only, exit_of, read_document, report_outcome, report_plan};
+use crate::cli::{BadInput, Exit, ReplayArgs};
+use crate::decider::{self, RunOptions};
+use crate::outcome::{Outcome, Verdict};
+use crate::plan::check::check_mutant;
+use crate::plan::stored::{RESEEDS, StoredSeed};
+use crate::plan::toml::Document;
+use crate::report::Report;
+
+/// Replays files and folders.
+///
+/// # Errors
+/// If an argument or a file is bad; then nothing ran.
+pub fn replay(args: &ReplayArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    check_only(args.only.as_deref())?;
+    args.mutants.iter().try_for_each(|id| check_mutant(id))?;
+    let mut files = Vec::new();
+    for path in &args.paths {
+        collect(path, &mut files)?;
+    }
+    // All are read before the first one runs: a bad one is bad input, not half a result.
+    let documents: Vec<_> = files
+        .iter()
+        .map(|file| Ok((file.as_path(), read_document(file)?)))
+        .collect::<Result<_, BadInput>>()?;
+    let alone = documents.len() == 1;
+    let mut exit = Exit::Passed;
+    let mut failed = Vec::new();
+    for (file, document) in documents {
+        let one = match document {
+            Document::Plan(plan) => replay_plan(file, plan, alone, args, report),
+            Document::Stored(stored) => replay_stored(file, &stored, args, report)?,
+        };
+        if one != Exit::Passed {
+            failed.push(file);
+            exit = if alone { one } else { Exit::Violated };
+        }
+    }
+    if !alone {
+        report.line(format!("{} files, {} failed", files.len(), failed.len()));
+        if let Some(first) = failed.first() {
+            report.line(repeat(first, args));
+        }
+    }
+    Ok(exit)
+}
+
+/// Every TOML file of a folder and its folders, sorted, so that the order is the same everywhere.
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadInput> {
+    let complain =
+        |error: std::io::Error| BadInput(format!("can not read {}: {error}", path.display()));
+    let meta = std::fs::metadata(path).map_err(complain)?;
+    if !meta.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let before = files.len();
+    let entries = std::fs::read_dir(path).map_err(complain)?;
+    let mut entries: Vec<_> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(complain)?;
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() || entry.extension().is_some_and(|kind| kind == "toml") {
+            // An empty folder below is no mistake of the caller's.
+            let _ = collect(&entry, files);
+        }
+    }
+    if files.len() == before {
+        return Err(BadInput(format!("there is no plan (*.toml) in {}", path.display())));
+    }
+    Ok(())
+}
+
+fn repeat(file: &Path, args: &ReplayArgs) -> String {
+    let mut out = format!("cargo seedbed replay {}", file.display());
+    for id in &args.mutants {
+        out.extend([" --mutant ", id]);
+    }
+    if let Some(code) = &args.only {
+        out.extend([" --only ", code]);
+    }
+    out
+}
+
+fn replay_plan(
+    file: &Path,
+    mut plan: crate::plan::Plan,
+    alone: bool,
+    args: &ReplayArgs,
+    report: &Report,
+) -> Exit {
+    add_mutants(&mut plan, &args.mutants);
+    if alone {
+        report.line(format!("file    {}", file.display()));
+        report_plan(&plan, report);
+    }
+    let outcome = execute_traced(&plan, args.only.as_deref(), args.trace, report);
+    if alone {
+        report_outcome(&outcome, &repeat(file, args), report);
+    } else {
+        report.line(format!("{} {}", file.display(), verdict_words(&outcome, report)));
+    }
+    exit_of(&outcome.verdict)
+}
+
+fn verdict_words(outcome: &Outcome, report: &Report) -> String {
+    match &outcome.verdict {
+        Verdict::Passed => report.pass("PASS"),
+        verdict => {
+            let property = verdict.property().unwrap_or_default();
+            let word = report.fail("FAIL");
+            format!("{word} {property} at {}: {}", verdict.place(), verdict.message())
+        }
+    }
+}
+
+fn replay_stored(
+    file: &Path,
+    stored: &StoredSeed,
+    args: &ReplayArgs,
+    report: &Report,
+) -> Result<Exit, BadInput> {
+    if !args.mutants.is_empty() {
+        let name = file.display();
+        return Err(BadInput(format!("--mutant is for plans; the stored seed {name} has its own")));
+    }
+    let only = args.only.as_deref();
+    let run = |plan| decider::run(&plan, RunOptions { only, ..RunOptions::default() });
+    let found = &stored.found;
+    let complain = |sentence: String| {
+        report.line(format!("{} {} {sentence}", file.display(), report.fail("FAIL")));
+        report.line(repeat(file, args));
+        Exit::Violated
+    };
+    let mut bite = "no mutant to prove that it bites".to_owned();
+    if let Some(mutant) = &found.mutant {
+        let nth = stored
+            .plans(true)
+            .position(|plan| run(plan).verdict.property() == Some(found.property.as_str()));
+        let Some(nth) = nth else {
+            return Ok(complain(format!(
+                "decayed: with {mutant} on, {} breaks neither in the plan nor in {RESEEDS} reseeds",
+                found.property,
+            )));
+        };
+        bite = match nth {
+            0 => format!("{} with {mutant}", found.property),
+            nth => format!("{} with {mutant} at reseed {nth}", found.property),
+        };
+    }
+    for (nth, plan) in stored.plans(false).enumerate() {
+        let outcome = run(plan);
+        if outcome.verdict != Verdict::Passed {
+            let which = if nth == 0 { "the plan".to_owned() } else { format!("reseed {nth}") };
+            let words = verdict_words(&outcome, report);
+            let sentence = format!("without its mutant, {which} must pass: {words}");
+            let exit = exit_of(&outcome.verdict);
+            complain(sentence);
+            return Ok(exit);
+        }
+    }
+    let passes = RESEEDS + 1;
+    let word = report.pass("PASS");
+    report.line(format!("{} {word} {bite}, {passes} pass without", file.display()));
+    Ok(Exit::Passed)
+}

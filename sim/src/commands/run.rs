@@ -1,0 +1,54 @@
+//! `seedbed run SEED`: what the seed drew, how the run ended, how to repeat it.
+
+use super::{check_only, exit_of, repeat_seed, report_outcome, report_plan};
+use crate::cli::{BadInput, Exit, RunArgs};
+use crate::decider::{self, RunOptions};
+use crate::generate::generate;
+use crate::outcome::Outcome;
+use crate::plan::{Plan, micros};
+use crate::report::Report;
+use crate::trace::TraceLine;
+
+/// Runs one seed.
+///
+/// # Errors
+/// If an argument is bad.
+pub fn run(args: &RunArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    let choice = args.choice.choice()?;
+    check_only(args.only.as_deref())?;
+    let plan = generate(args.seed.0, &choice);
+    report.line(format!("seed    {}", args.seed.0));
+    report_plan(&plan, report);
+    let outcome = execute_traced(&plan, args.only.as_deref(), args.trace, report);
+    let repeat = repeat_seed(args.seed.0, &choice, args.only.as_deref());
+    report_outcome(&outcome, &repeat, report);
+    Ok(exit_of(&outcome.verdict))
+}
+
+/// Runs a plan, with one line per event if wanted.
+pub(super) fn execute_traced(
+    plan: &Plan,
+    only: Option<&str>,
+    trace: bool,
+    report: &Report,
+) -> Outcome {
+    let mut print = |line: &TraceLine| report.text(&format_event(line));
+    let trace = trace.then_some(&mut print as &mut dyn FnMut(&TraceLine));
+    decider::run(plan, RunOptions { only, trace, ..RunOptions::default() })
+}
+
+fn format_event(line: &TraceLine) -> String {
+    let from = line.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let mut out = format!(
+        "{:>7} {:>11} {:<12} {}{from} {}\n",
+        line.seq,
+        micros::format(line.at.0),
+        line.node,
+        line.kind,
+        line.what,
+    );
+    for effect in &line.effects {
+        out.push_str(&format!("{:>32} {} {}\n", "->", effect.kind, effect.what));
+    }
+    out
+}

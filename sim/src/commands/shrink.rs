@@ -1,0 +1,128 @@
+//! `seedbed shrink`: a failing seed or plan becomes a handful of readable events.
+
+use std::path::Path;
+
+use super::{Subject, subject};
+use crate::cli::{BadInput, Exit, ShrinkArgs};
+use crate::decider::{self, RunOptions};
+use crate::interrupt::Interrupt;
+use crate::outcome::Verdict;
+use crate::plan::Plan;
+use crate::plan::toml;
+use crate::report::{Report, grouped};
+use crate::shrink::{self, Judgement, Progress, Shrunk, Unshrinkable};
+
+/// Shrinks a failing run.
+///
+/// # Errors
+/// If an argument is bad, or nothing fails.
+pub fn shrink(args: &ShrinkArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    let subject = subject(&args.subject)?;
+    if let Some(file) = &args.output {
+        check_writable(file)?;
+    }
+    let only = args.subject.only.as_deref();
+    let Some((shrunk, verdict)) = shrink_subject(&subject, only, args.executions, report)? else {
+        return Ok(Exit::NotDeterministic);
+    };
+    report_shrunk(&shrunk, &verdict, report);
+    match &args.output {
+        None => report.text(&toml::write(&shrunk.plan)),
+        Some(file) => {
+            std::fs::write(file, toml::write(&shrunk.plan))
+                .map_err(|error| format!("can not write {}: {error}", file.display()))?;
+            report.line(format!("cargo seedbed replay {}", file.display()));
+        }
+    }
+    Ok(Exit::Passed)
+}
+
+/// Whether a file could be made here, without making it.
+fn check_writable(file: &Path) -> Result<(), BadInput> {
+    if file.is_dir() {
+        return Err(BadInput(format!("can not write {}: it is a folder", file.display())));
+    }
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        let folder = folder.display();
+        return Err(BadInput(format!(
+            "can not write {}: there is no folder {folder}",
+            file.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Shrinks; `None` if two runs of one plan differed, which has been told then.
+pub(super) fn shrink_subject(
+    subject: &Subject,
+    only: Option<&str>,
+    executions: u64,
+    report: &mut Report,
+) -> Result<Option<(Shrunk, Verdict)>, BadInput> {
+    let stop = Interrupt::listen();
+    let judge = |plan: &Plan| {
+        let outcome = decider::run(plan, RunOptions { only, ..RunOptions::default() });
+        let judgement = Judgement {
+            property: outcome.verdict.property().map(str::to_owned),
+            sim_us: outcome.sim_us,
+            trace_hash: outcome.trace_hash,
+        };
+        (judgement, outcome.verdict)
+    };
+    report.begin_progress(Some(executions));
+    let result = shrink::shrink(
+        subject.plan.clone(),
+        executions,
+        |plan| judge(plan).0,
+        |progress: Progress| {
+            report.progress(progress.executions, || {
+                let size = progress.size;
+                let runs = grouped(progress.executions);
+                format!("{runs} runs, {} faults and {} operations left", size.faults, size.ops)
+            });
+            !stop.asked()
+        },
+    );
+    report.end_progress();
+    match result {
+        Ok(shrunk) => {
+            let verdict = judge(&shrunk.plan).1;
+            Ok(Some((shrunk, verdict)))
+        }
+        Err(Unshrinkable::Passes) => Err(BadInput(format!(
+            "nothing to shrink: the run passes ({}); allowed: what fails",
+            subject.repeat
+        ))),
+        Err(Unshrinkable::Unsteady) => {
+            report.line(format!("{} two runs of one plan differ", report.fail("FAIL")));
+            report.line(subject.repeat.replacen(" run ", " twice ", 1));
+            Ok(None)
+        }
+    }
+}
+
+/// The small plan, readable.
+pub(super) fn report_shrunk(shrunk: &Shrunk, verdict: &Verdict, report: &Report) {
+    let (before, after) = (shrunk.before, shrink::Size::of(&shrunk.plan));
+    let end = if shrunk.complete { "" } else { " (ended early: the best so far)" };
+    report.line(format!(
+        "shrunk  {} faults and {} operations to {} and {} in {} runs{end}",
+        before.faults,
+        before.ops,
+        after.faults,
+        after.ops,
+        grouped(shrunk.executions),
+    ));
+    for fault in &shrunk.plan.faults {
+        report.line(format!("  {}", toml::describe_fault(fault)));
+    }
+    for op in &shrunk.plan.ops {
+        report.line(format!("  {}", toml::describe_op(op)));
+    }
+    let property = verdict.property().unwrap_or_default();
+    report.line(format!("breaks  {property} at {}: {}", verdict.place(), verdict.message()));
+}

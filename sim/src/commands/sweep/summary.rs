@@ -1,0 +1,131 @@
+//! What a sweep amounts to, for people and as JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::super::repeat_seed;
+use crate::registry;
+use crate::report::{Report, grouped, rate, share, simulated};
+use crate::sweep::{Orders, Totals};
+
+/// The numbers of a sweep.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Summary {
+    first_seed: u64,
+    runs: u64,
+    real_ms: u64,
+    simulated_us: u64,
+    steps: u64,
+    steps_per_second: u64,
+    calls_ok_median: u64,
+    faults_effective_median: u64,
+    faults: BTreeMap<&'static str, Faults>,
+    /// In how many runs each mark was reached.
+    reached: BTreeMap<&'static str, u64>,
+    never_reached: Vec<&'static str>,
+    failures: u64,
+    distinct: Vec<Distinct>,
+}
+
+/// Faults of one kind, over all runs.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Faults {
+    planned: u64,
+    begun: u64,
+    effective: u64,
+}
+
+/// Failures of one property at one place.
+#[derive(Clone, Debug, Serialize)]
+struct Distinct {
+    property: String,
+    place: String,
+    runs: u64,
+    seed: u64,
+    message: String,
+    command: String,
+}
+
+impl Summary {
+    pub(super) fn of(totals: &Totals, orders: &Orders, real: Duration) -> Self {
+        let micros = real.as_micros().max(1);
+        let per_second = u128::from(totals.steps) * 1_000_000 / micros;
+        let never = |mark: &&&str| !totals.reached.contains_key(**mark);
+        let distinct = totals.groups.iter().map(|((property, place), group)| Distinct {
+            property: property.clone(),
+            place: place.clone(),
+            runs: group.count,
+            seed: group.best.seed,
+            message: group.best.outcome.verdict.message().to_owned(),
+            command: repeat_seed(group.best.seed, &orders.choice, orders.only.as_deref()),
+        });
+        let faults = totals.faults.iter().map(|(kind, count)| {
+            let (planned, begun, effective) = (count.planned, count.begun, count.effective);
+            (*kind, Faults { planned, begun, effective })
+        });
+        Self {
+            first_seed: orders.seeds.from,
+            runs: totals.runs,
+            real_ms: u64::try_from(real.as_millis()).unwrap_or(u64::MAX),
+            simulated_us: totals.sim_us,
+            steps: totals.steps,
+            steps_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
+            calls_ok_median: totals.calls_ok.median(),
+            faults_effective_median: totals.faults_effective.median(),
+            faults: faults.collect(),
+            reached: totals.reached.clone(),
+            never_reached: registry::sometimes().iter().filter(never).copied().collect(),
+            failures: totals.failures,
+            distinct: distinct.collect(),
+        }
+    }
+
+    pub(super) fn report(&self, totals: &Totals, report: &Report) {
+        let real = Duration::from_millis(self.real_ms);
+        report.line(format!(
+            "ran     {} runs ({}/s), {} simulated, {} steps ({}/s)",
+            grouped(self.runs),
+            rate(self.runs, real),
+            simulated(self.simulated_us),
+            grouped(self.steps),
+            grouped(self.steps_per_second),
+        ));
+        report.line(format!(
+            "median  {} calls ok and {} faults with effect per run",
+            grouped(self.calls_ok_median),
+            grouped(self.faults_effective_median),
+        ));
+        if !self.faults.is_empty() {
+            report.line(format!(
+                "{:20} {:>10} {:>10} {:>12}",
+                "faults", "planned", "begun", "with effect"
+            ));
+        }
+        for (kind, Faults { planned, begun, effective }) in &self.faults {
+            let (planned, begun) = (grouped(*planned), grouped(*begun));
+            report
+                .line(format!("  {kind:18} {planned:>10} {begun:>10} {:>12}", grouped(*effective)));
+        }
+        self.report_sometimes(totals, report);
+        report.line(format!(
+            "failed  {} runs, {} distinct",
+            grouped(self.failures),
+            grouped(self.distinct.len() as u64)
+        ));
+    }
+
+    fn report_sometimes(&self, totals: &Totals, report: &Report) {
+        if self.reached.is_empty() && self.never_reached.is_empty() {
+            return;
+        }
+        report.line("reached, in so many of the runs");
+        for (mark, runs) in &self.reached {
+            report.line(format!("  {:>7} {mark}", share(*runs, totals.runs)));
+        }
+        if !self.never_reached.is_empty() {
+            report.line(format!("  never   {}", self.never_reached.join(", ")));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Runs a plan: picks the next step by simulated time, draws what is left to chance, begins and ends
+//! the faults. The world itself stays ignorant of time's order, draws and plans.
+//!
+//! A run has two phases. Safety: anything in the plan goes. Liveness: a core is healed and stays so;
+//! every pending operation must end within [`LIVENESS_US_MAX`]. Source of the two phases:
+//! TigerBeetle's VOPR.
+
+mod alarms;
+mod describe;
+mod faults;
+mod ledger;
+mod panics;
+mod queue;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+
+use broker_core::ids::ConnId;
+use broker_core::step::TimerKey;
+use invariants::Violation;
+use invariants::history::SimTime;
+use workloads::client::ClientTimer;
+
+use crate::decider::alarms::Alarms;
+use crate::decider::faults::Book;
+use crate::decider::ledger::Ledger;
+use crate::decider::queue::{Due, Queue};
+use crate::draws::{Purpose, StreamKey};
+use crate::outcome::{Outcome, Verdict};
+use crate::plan::Plan;
+use crate::trace::{CHECKPOINT_STEPS, Checkpoint, TraceHash, TraceLine};
+use crate::world::layout::{BadPlan, Endpoint};
+use crate::world::slab::Handle;
+use crate::world::step::Step;
+use crate::world::{World, latency};
+
+/// The liveness phase may take this long, in simulated time: many times the sum of a session
+/// timeout (9 s), an election and a few time-outs of the store (10 s each) in a row.
+pub const LIVENESS_US_MAX: u64 = 120_000_000;
+
+/// The judge looks at the world this often, even when nothing happens.
+pub const TICK_US: u64 = 100_000;
+
+/// No run of a plan that a generator makes comes near; one that does goes round in circles.
+pub const STEPS_MAX: u64 = 50_000_000;
+
+/// What a caller wants of a run beyond its outcome.
+#[derive(Default)]
+pub struct RunOptions<'a> {
+    /// Judge only this property.
+    pub only: Option<&'a str>,
+    /// Gets every step.
+    pub trace: Option<&'a mut dyn FnMut(&TraceLine)>,
+    /// Gets the hash at every [`CHECKPOINT_STEPS`]th step.
+    pub checkpoints: Option<&'a mut Vec<Checkpoint>>,
+    /// End the run behind this step, as passed.
+    pub stop_after_steps: Option<u64>,
+}
+
+/// Runs a plan to its end. A panic of the core is a verdict, not a panic; so is a plan that can not
+/// be run, with the place `plan`.
+pub fn run(plan: &Plan, mut options: RunOptions<'_>) -> Outcome {
+    let mut run = match Run::new(plan, options.only, options.trace.is_some()) {
+        Ok(run) => run,
+        Err(BadPlan(message)) => {
+            return Outcome {
+                verdict: Verdict::Panicked { place: "plan".to_owned(), message },
+                trace_hash: 0,
+                steps: 0,
+                sim_us: 0,
+                calls_ok: 0,
+                faults: Default::default(),
+                probes: Vec::new(),
+                reached: Default::default(),
+            };
+        }
+    };
+    let verdict = match panics::caught(|| run.to_the_end(&mut options)) {
+        Ok(Ok(())) => Verdict::Passed,
+        Ok(Err(Violation { property, place, message })) => {
+            Verdict::Violated { property: property.to_owned(), place, message }
+        }
+        Err((place, message)) => Verdict::Panicked { place, message },
+    };
+    run.outcome(verdict)
+}
+
+/// A run under way: the world and everything that picks its steps.
+#[derive(Clone)]
+pub struct Run {
+    world: World,
+    queue: Queue,
+    ledger: Ledger,
+    book: Book,
+    now: SimTime,
+    /// The step that is being taken, or was last.
+    step: u64,
+    safety_us: u64,
+    /// By node.
+    alarms: Vec<Alarms<TimerKey>>,
+    /// By client.
+    client_alarms: Vec<Alarms<ClientTimer>>,
+    /// By client: until when each direction of its connections is busy (up, down).
+    lanes: Vec<Vec<(ConnId, SimTime, SimTime)>>,
+    /// By node: what waits for it to be thawed.
+    held: Vec<Vec<(Due, StreamKey, u64)>>,
+    /// Operations of dead nodes whose landing was put off, and to when.
+    late: Vec<(Handle, SimTime)>,
+    /// The copy of a put that was made last.
+    copied: Option<Handle>,
+    done: bool,
+}
+
+type Judged = Result<(), Violation>;
+
+impl Run {
+    /// A run before its first step.
+    ///
+    /// # Errors
+    /// If the plan can not be run.
+    pub fn new(plan: &Plan, only: Option<&str>, traced: bool) -> Result<Self, BadPlan> {
+        let world = World::new(plan, only)?;
+        let layout = world.scene().layout().clone();
+        let mut run = Self {
+            queue: Queue::new(layout.nondeterminism.address_key),
+            ledger: Ledger::new(&layout, plan.background, traced),
+            book: Book::new(&layout),
+            now: SimTime(0),
+            step: 0,
+            safety_us: plan.safety_us,
+            alarms: vec![Alarms::default(); layout.nodes()],
+            client_alarms: vec![Alarms::default(); layout.clients()],
+            lanes: vec![Vec::new(); layout.clients()],
+            held: vec![Vec::new(); layout.nodes()],
+            late: Vec::new(),
+            copied: None,
+            done: false,
+            world,
+        };
+        run.plan_ahead();
+        Ok(run)
+    }
+
+    /// The world as it is now.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Simulated time.
+    #[must_use]
+    pub fn now(&self) -> SimTime {
+        self.now
+    }
+
+    /// The rolling hash of all steps so far.
+    #[must_use]
+    pub fn hash(&self) -> &TraceHash {
+        &self.ledger.hash
+    }
+
+    /// How often each stream was drawn from.
+    #[must_use]
+    pub fn draw_counts(&self) -> Vec<(StreamKey, u64)> {
+        self.ledger.draws.counts()
+    }
+
+    /// Takes what is due next. False when the run is over.
+    ///
+    /// # Errors
+    /// If a property is violated.
+    pub fn advance(&mut self, options: &mut RunOptions<'_>) -> Result<bool, Violation> {
+        let Some(event) = self.queue.pop() else { return Ok(false) };
+        self.now = event.at;
+        match event.due {
+            Due::Step(step) => self.due(step, event.stream, event.cause, options)?,
+            Due::Begin(fault, on) => self.begin(fault, on, event.cause, options)?,
+            Due::End(fault) => self.end(fault, options)?,
+            Due::Safety => self.heal(options)?,
+        }
+        Ok(!self.done)
+    }
+
+    /// Everything that the plan says will happen, and the first ticks of all clocks.
+    fn plan_ahead(&mut self) {
+        let layout = self.world.scene().layout().clone();
+        let endpoints = layout.nodes() + layout.clients();
+        for who in (0..endpoints).map(|index| Endpoint(index as u8)) {
+            let clock = StreamKey::new(Purpose::Clock, who.0.into());
+            let offset = self.ledger.draws.below(clock, 2 * CLOCK_OFFSET_US_MAX) as i64;
+            let offset = offset - CLOCK_OFFSET_US_MAX as i64;
+            let drift = self.ledger.draws.below(clock, 2 * CLOCK_DRIFT_PPM_MAX) as i32;
+            let drift = drift - CLOCK_DRIFT_PPM_MAX as i32;
+            self.book.set_base_drift(who, drift);
+            self.plan_step(0, Step::ClockStep(who, offset), clock);
+            self.plan_step(0, Step::ClockDrift(who, drift), clock);
+            let boot = StreamKey::new(Purpose::Boot, who.0.into());
+            // Clients start at one instant, nodes as fast as their machines come up.
+            let spread = if layout.is_node(who) { FIRST_BOOT_US_MAX } else { 1 };
+            let at = self.ledger.draws.below(boot, spread);
+            self.plan_step(at, Step::Boot(who), boot);
+        }
+        for (number, op) in layout.ops.iter().enumerate() {
+            self.plan_step(op.at_us, Step::Op(number as u32), StreamKey::PLAN);
+        }
+        self.plan_step(TICK_US, Step::Tick, StreamKey::PLAN);
+        self.queue.push(SimTime(self.safety_us), Due::Safety, StreamKey::PLAN, 0);
+        for (fault, at_us) in self.book.anchored_in_time() {
+            self.queue.push(SimTime(at_us), Due::Begin(fault, None), StreamKey::PLAN, 0);
+        }
+    }
+
+    fn plan_step(&mut self, at_us: u64, step: Step, stream: StreamKey) {
+        self.queue.push(SimTime(at_us), Due::Step(step), stream, 0);
+    }
+
+    /// Takes a step, then everything that follows from it without delay, and schedules the rest.
+    fn take(
+        &mut self,
+        step: Step,
+        stream: StreamKey,
+        cause: u64,
+        options: &mut RunOptions<'_>,
+    ) -> Judged {
+        if self.done || !self.world.is_enabled(&step) {
+            return Ok(());
+        }
+        let words = options.trace.is_some().then(|| describe::step(self.world.scene(), &step));
+        self.ledger.begin(self.now, &step);
+        self.step = self.ledger.hash.steps();
+        let seq = self.step;
+        let judged = self.world.apply(self.now, &step, &mut self.ledger);
+        if let (Some(words), Some(trace)) = (words, &mut options.trace) {
+            trace(&TraceLine {
+                seq,
+                cause,
+                at: self.now,
+                node: words.node,
+                kind: words.kind,
+                from: words.from,
+                what: words.what,
+                effects: mem::take(self.ledger.effects.as_mut().expect("traced")),
+                stream,
+                hash: self.ledger.hash.value(),
+            });
+        }
+        self.note(options);
+        judged?;
+        if let Step::Crash(node, _) = step {
+            self.forget_process(node);
+        }
+        let mut launches = mem::take(&mut self.ledger.launches);
+        if self.world.scene().layout().nondeterminism.hash_order {
+            launches = crate::world::determinism::in_hash_order(launches);
+        }
+        // Faults that a probe of this step triggers strike before anything else happens, so that
+        // they reach what the step itself set going.
+        self.strike(seq, options)?;
+        for launch in launches.drain(..) {
+            self.schedule(launch, &step, seq, options)?;
+        }
+        if self.ledger.launches.capacity() == 0 {
+            self.ledger.launches = launches;
+        }
+        Ok(())
+    }
+
+    /// Counts a step, and ends the run if it has had enough.
+    fn note(&mut self, options: &mut RunOptions<'_>) {
+        if self.step % CHECKPOINT_STEPS == 0
+            && let Some(checkpoints) = &mut options.checkpoints
+        {
+            let hash = self.ledger.hash.value();
+            checkpoints.push(Checkpoint { step: self.step, at: self.now, hash });
+        }
+        if options.stop_after_steps.is_some_and(|most| self.step >= most) {
+            self.done = true;
+        }
+    }
+
+    fn to_the_end(&mut self, options: &mut RunOptions<'_>) -> Judged {
+        while self.advance(options)? {
+            if self.step >= STEPS_MAX {
+                let message = format!("{STEPS_MAX} steps and no end at {} µs", self.now.0);
+                return Err(Violation { property: "LV10", place: "world".to_owned(), message });
+            }
+        }
+        Ok(())
+    }
+
+    /// The judge has looked around. After the healing this is also where a run may end.
+    fn ticked(&mut self) -> Judged {
+        self.plan_step(self.now.0 + TICK_US, Step::Tick, StreamKey::PLAN);
+        if !self.world.scene().is_healed() {
+            return Ok(());
+        }
+        let waiting = self.unfinished();
+        if waiting.is_empty() {
+            self.done = true;
+            return self.world.finish(self.now);
+        }
+        if self.now.0 >= self.safety_us + LIVENESS_US_MAX {
+            self.done = true;
+            self.world.finish(self.now)?;
+            let message = format!(
+                "{} s after the healing there still waits: {}",
+                LIVENESS_US_MAX / 1_000_000,
+                waiting.join("; ")
+            );
+            return Err(Violation { property: "LV1", place: "world".to_owned(), message });
+        }
+        Ok(())
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let scene = self.world.scene();
+        let mut waiting = self.world.judge().unsettled(scene);
+        for (number, slot) in scene.clients().iter().enumerate() {
+            if !slot.ops.is_empty() {
+                waiting.push(format!("client-{number} has {} operations to do", slot.ops.len()));
+            }
+            if !slot.client.is_idle() {
+                waiting.push(format!("client-{number}: {}", slot.client.blocked().join(", ")));
+            }
+        }
+        waiting
+    }
+
+    fn outcome(self, verdict: Verdict) -> Outcome {
+        Outcome {
+            verdict,
+            trace_hash: self.ledger.hash.value(),
+            steps: self.ledger.hash.steps(),
+            sim_us: self.now.0,
+            calls_ok: self.ledger.calls_ok,
+            faults: self.book.counts(),
+            reached: self.world.judge().reached().clone(),
+            probes: self.ledger.probes,
+        }
+    }
+}
+
+/// Clocks start within this of the truth: what NTP keeps across a cloud's zones.
+const CLOCK_OFFSET_US_MAX: u64 = 25_000;
+
+/// Quartz drifts by some tens of ppm; it also keeps the timers of nodes from marching in step.
+const CLOCK_DRIFT_PPM_MAX: u64 = 30;
+
+/// The nodes' machines come up within this.
+const FIRST_BOOT_US_MAX: u64 = 50_000;

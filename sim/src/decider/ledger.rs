@@ -1,0 +1,136 @@
+//! What the decider notes of a step while it happens: what it set going, its part of the trace hash,
+//! counts, and which anchored faults it triggers.
+
+use broker_core::probe::Probe;
+use broker_core::step::Effect;
+use invariants::history::{EventKind, SimTime};
+use invariants::view::Evidence;
+use workloads::client::ClientOut;
+
+use crate::decider::describe;
+use crate::draws::{Draws, Purpose, StreamKey};
+use crate::plan::When;
+use crate::trace::{TraceEffect, TraceHash};
+use crate::world::layout::{Endpoint, Layout};
+use crate::world::step::{Launch, Sink, Step};
+use crate::world::weather::FaultId;
+
+/// The notes.
+#[derive(Clone)]
+pub(super) struct Ledger {
+    pub draws: Draws,
+    pub hash: TraceHash,
+    pub launches: Vec<Launch>,
+    /// How often each probe was seen.
+    pub probes: Vec<u64>,
+    pub calls_ok: u64,
+    /// Anchored faults that were triggered: which, by whom, after how long.
+    pub triggered: Vec<(FaultId, Endpoint, u64)>,
+    /// By probe.
+    anchors: Vec<Vec<AnchorCount>>,
+    nodes: Vec<broker_core::ids::NodeId>,
+    /// Filled only when someone reads the trace.
+    pub effects: Option<Vec<TraceEffect>>,
+}
+
+#[derive(Clone)]
+struct AnchorCount {
+    fault: FaultId,
+    on: Option<Endpoint>,
+    /// Times it must still be seen.
+    left: u32,
+    after_us: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(layout: &Layout, background: u64, traced: bool) -> Self {
+        let mut anchors: Vec<Vec<AnchorCount>> = Vec::new();
+        anchors.resize_with(Probe::NAMES.len(), Vec::new);
+        for (number, fault) in layout.faults.iter().enumerate() {
+            let When::On { on } = &fault.when else { continue };
+            let probe = Probe::NAMES.iter().position(|name| *name == on.probe);
+            anchors[probe.expect("the layout checked it")].push(AnchorCount {
+                fault: FaultId(number as u16),
+                on: on.node.as_ref().and_then(|name| layout.by_name(name, None)),
+                left: on.nth.max(1),
+                after_us: on.after_us,
+            });
+        }
+        Self {
+            draws: Draws::new(background),
+            hash: TraceHash::default(),
+            launches: Vec::new(),
+            probes: vec![0; Probe::NAMES.len()],
+            calls_ok: 0,
+            triggered: Vec::new(),
+            anchors,
+            nodes: (0..layout.nodes()).map(|one| layout.node(Endpoint(one as u8))).collect(),
+            effects: traced.then(Vec::new),
+        }
+    }
+
+    /// A step begins.
+    pub(super) fn begin(&mut self, at: SimTime, step: &Step) {
+        self.hash.step(at, step);
+    }
+
+    fn endpoint(&self, node: broker_core::ids::NodeId) -> Endpoint {
+        let place = self.nodes.iter().position(|one| *one == node);
+        Endpoint(place.expect("a node of this run") as u8)
+    }
+}
+
+impl Sink for Ledger {
+    fn entropy(&mut self, who: Endpoint) -> u64 {
+        self.draws.bits(StreamKey::new(Purpose::Entropy, who.0.into()))
+    }
+
+    fn effect(&mut self, _node: Endpoint, effect: &Effect) {
+        self.hash.content(effect);
+        if let Some(effects) = &mut self.effects {
+            effects.push(describe::effect(effect));
+        }
+    }
+
+    fn client_effect(&mut self, _client: Endpoint, effect: &ClientOut) {
+        self.hash.content(effect);
+        if let Some(effects) = &mut self.effects {
+            effects.push(describe::client_effect(effect));
+        }
+    }
+
+    fn evidence(&mut self, evidence: &Evidence<'_>) {
+        match evidence {
+            Evidence::Probe { node, probe } => {
+                let index = probe.index();
+                self.probes[index] += 1;
+                if self.anchors[index].is_empty() {
+                    return;
+                }
+                let node = self.endpoint(*node);
+                for anchor in &mut self.anchors[index] {
+                    if anchor.left > 0 && anchor.on.is_none_or(|on| on == node) {
+                        anchor.left -= 1;
+                        if anchor.left == 0 {
+                            self.triggered.push((anchor.fault, node, anchor.after_us));
+                        }
+                    }
+                }
+            }
+            Evidence::History(event) => {
+                if matches!(event.kind, EventKind::Ok(_)) {
+                    self.calls_ok += 1;
+                }
+            }
+            Evidence::Store { .. } | Evidence::Node { .. } | Evidence::Healed => {
+                if let Some(effects) = &mut self.effects {
+                    effects.push(describe::evidence(evidence));
+                }
+            }
+        }
+    }
+
+    fn launched(&mut self, launch: Launch) {
+        self.launches.push(launch);
+    }
+}

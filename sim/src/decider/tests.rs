@@ -1,0 +1,247 @@
+//! Whole runs: the same again, without a fault, from a clone, under each planted bug.
+
+use super::*;
+use crate::plan::{Anchor, Direction, Fate, Fault, Keep, Limits, OpAt, PLAN_VERSION, Topology};
+use crate::plan::{What, When};
+use crate::world::weather::FaultId;
+use workloads::Op;
+
+const S: u64 = 1_000_000;
+
+pub(crate) fn plan(faults: Vec<Fault>) -> Plan {
+    let mut ops = vec![OpAt {
+        at_us: S,
+        client: 0,
+        op: Op::CreateTopic { topic: "t".to_owned(), partitions: 2 },
+    }];
+    for number in 0..120_u64 {
+        let (topic, partition) = ("t".to_owned(), (number % 2) as u32);
+        let op = match number {
+            5 => Op::Tail { topic, partition, from_start: true },
+            17 => Op::CatchUp { topic, partition },
+            _ => Op::Produce { topic, partition, records: 2, bytes: 100, acks: -1, damaged: false },
+        };
+        ops.push(OpAt { at_us: 3 * S + number * 200_000, client: (number % 3) as u16, op });
+    }
+    Plan {
+        version: PLAN_VERSION,
+        background: 7,
+        profile: "test".to_owned(),
+        workload: "test".to_owned(),
+        mutants: Vec::new(),
+        safety_us: 30 * S,
+        topology: Topology { zones: 3, controllers: 3, brokers: 3, clients: 3 },
+        limits: Limits {
+            wal_bulk_bytes_max: 4_096,
+            wal_bulk_interval_us: 50_000,
+            wal_puts_in_flight_max: 4,
+            wal_unconfirmed_bytes_max: 16_384,
+            upload_backlog_bytes_max: 65_536,
+            upload_block_bytes_max: 8_192,
+            upload_block_interval_us: 2 * S,
+            cache_bytes_max: 16_384,
+            produce_queue_max: 16,
+            list_page_max: 3,
+        },
+        faults,
+        ops,
+    }
+}
+
+pub(crate) fn at(at_s: u64, lasting_s: u64, what: What) -> Fault {
+    Fault { when: When::At { at_us: at_s * S }, lasting_us: lasting_s * S, what }
+}
+
+fn name(name: &str) -> String {
+    name.to_owned()
+}
+
+/// One of everything, none of which alone breaks the core.
+fn storm() -> Vec<Fault> {
+    vec![
+        at(2, 3, What::Crash { node: name("broker-1"), keep: Keep::None }),
+        at(3, 4, What::Pause { node: name("broker-0") }),
+        at(4, 2, What::ZoneCut { zone: name("zone-2"), direction: Direction::Out }),
+        at(6, 0, What::ClockStep { node: name("controller-1"), by_us: -5_000_000 }),
+        at(6, 9, What::ClockDrift { node: name("controller-2"), ppm: 5_000 }),
+        at(7, 2, What::Cut { from: vec![name("controller-0")], to: vec![name("zone-1")] }),
+        at(9, 5, What::Lossy { drop_pm: 50, duplicate_pm: 50, hold_pm: 50, hold_us_max: 500_000 }),
+        at(9, 5, What::SlowLink { from: vec![name("zone-0")], to: vec![name("zone-1")], by_us: 9 }),
+        at(10, 3, What::StoreSlowDown { per_mille: 300 }),
+        at(12, 3, What::StoreBrownOut { factor: 10 }),
+        at(12, 9, What::StoreDuplicate { node: None, per_mille: 500, later_us_max: 3_000_000 }),
+        at(
+            14,
+            3,
+            What::StoreLoseAnswer {
+                node: None,
+                per_mille: 400,
+                fate: Fate::Late { by_us_max: 20_000_000 },
+                times: 0,
+            },
+        ),
+        at(15, 0, What::DeviceSyncFail { node: name("controller-0") }),
+        at(18, 3, What::DeviceFull { node: name("controller-1") }),
+        at(20, 2, What::Drain { node: name("broker-2") }),
+        at(21, 4, What::ZoneFail { zone: name("zone-1") }),
+    ]
+}
+
+fn finished(plan: &Plan) -> Run {
+    let mut run = Run::new(plan, None, false).expect("a good plan");
+    let mut options = RunOptions::default();
+    while run.advance(&mut options).expect("no violation") {}
+    run
+}
+
+#[test]
+fn run_of_a_calm_plan_passes() {
+    let outcome = run(&plan(Vec::new()), RunOptions::default());
+    assert_eq!(outcome.verdict, Verdict::Passed);
+    assert!(outcome.calls_ok >= 121, "{}", outcome.calls_ok);
+}
+
+#[test]
+fn run_of_the_same_plan_gives_the_same_hash_and_another_seed_another() {
+    let plan = plan(storm());
+    let first = run(&plan, RunOptions::default());
+    assert_eq!(first.verdict, Verdict::Passed);
+    let mut traced = 0_u64;
+    let mut count = |line: &TraceLine| traced = line.seq;
+    let options = RunOptions { trace: Some(&mut count), ..RunOptions::default() };
+    assert_eq!(first, run(&plan, options), "a trace changes nothing");
+    assert_eq!(traced, first.steps);
+    let reseeded = run(&Plan { background: 8, ..plan }, RunOptions::default());
+    assert_ne!(first.trace_hash, reseeded.trace_hash);
+}
+
+#[test]
+fn run_counts_each_fault_as_begun_and_effective() {
+    let outcome = run(&plan(storm()), RunOptions::default());
+    for (kind, count) in &outcome.faults {
+        assert_eq!((count.planned, count.begun, count.effective), (1, 1, 1), "{kind}");
+    }
+    assert_eq!(outcome.faults.len(), storm().len());
+}
+
+#[test]
+fn run_with_a_fault_that_hits_nothing_says_so() {
+    let cut = What::Cut { from: vec![name("client-0")], to: vec![name("client-1")] };
+    let outcome = run(&plan(vec![at(2, 9, cut)]), RunOptions::default());
+    let count = outcome.faults["cut"];
+    assert_eq!((count.begun, count.effective), (1, 0));
+}
+
+#[test]
+fn run_forked_half_way_ends_as_the_original() {
+    let plan = plan(storm());
+    let mut original = Run::new(&plan, None, false).expect("a good plan");
+    let mut options = RunOptions::default();
+    for _ in 0..2_000 {
+        original.advance(&mut options).expect("no violation");
+    }
+    let mut fork = original.clone();
+    while original.advance(&mut options).expect("no violation") {}
+    while fork.advance(&mut options).expect("no violation") {}
+    assert_eq!(original.hash(), fork.hash());
+    assert_eq!(
+        crate::world::hash::digest(original.world()),
+        crate::world::hash::digest(fork.world())
+    );
+}
+
+/// Deleting a fault that changes nothing but the clock of an idle client leaves every draw as it was;
+/// deleting one of two lossy periods leaves the draws of the other's stream as they were.
+#[test]
+fn run_without_one_fault_draws_the_same_from_all_other_streams() {
+    let lossy = |drop_pm| What::Lossy { drop_pm, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
+    let both = plan(vec![at(2, 1, lossy(1)), at(5, 1, lossy(1_000))]);
+    let one = plan(vec![at(5, 1, lossy(1_000))]);
+    let (both, one) = (finished(&both), finished(&one));
+    let book = |run: &Run, fault: u16| run.book.stream(FaultId(fault), 5);
+    assert_eq!(book(&both, 1), book(&one, 0));
+    assert_ne!(book(&both, 0), book(&both, 1));
+    let mut first = both.ledger.draws.clone();
+    let mut second = one.ledger.draws.clone();
+    let fresh = StreamKey::new(Purpose::Keep, 3);
+    assert_eq!(first.bits(fresh), second.bits(fresh));
+}
+
+#[test]
+fn run_with_an_anchored_fault_strikes_the_operation_that_triggered_it() {
+    let anchor = Anchor { probe: name("wal.put.sent"), node: None, nth: 3, after_us: 0 };
+    let what = What::StoreLoseAnswer {
+        node: Some(name("self")),
+        per_mille: 1_000,
+        fate: Fate::Applied,
+        times: 1,
+    };
+    let fault = Fault { when: When::On { on: anchor }, lasting_us: 0, what };
+    let mut given_up = Vec::new();
+    let mut trigger = 0;
+    let mut puts = 0;
+    let mut watch = |line: &TraceLine| {
+        for effect in &line.effects {
+            if effect.probe == Some("wal.put.sent") {
+                puts += 1;
+                if puts == 3 {
+                    trigger = line.seq;
+                }
+            }
+        }
+        if line.kind == "store.give-up" {
+            given_up.push(line.cause);
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    let outcome = run(&plan(vec![fault]), options);
+    assert_eq!(outcome.verdict, Verdict::Passed);
+    assert_eq!(given_up, [trigger]);
+}
+
+#[test]
+fn run_that_is_stopped_ends_behind_the_very_step() {
+    let plan = plan(storm());
+    let mut checkpoints = Vec::new();
+    let options = RunOptions { checkpoints: Some(&mut checkpoints), ..RunOptions::default() };
+    run(&plan, options);
+    let point = checkpoints[1];
+    let options = RunOptions { stop_after_steps: Some(point.step), ..RunOptions::default() };
+    let stopped = run(&plan, options);
+    assert_eq!((stopped.steps, stopped.trace_hash), (point.step, point.hash));
+    assert_eq!(stopped.sim_us, point.at.0);
+}
+
+#[test]
+fn run_keeps_a_zone_out_of_the_core_only_if_the_rest_can_work() {
+    let fail = |zone: &str| at(20, 999, What::ZoneFail { zone: name(zone) });
+    let one = finished(&plan(vec![fail("zone-0")]));
+    let down = |run: &Run, node: u8| run.world.scene().slot(Endpoint(node)).process.is_none();
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5].map(|node| down(&one, node)),
+        [true, false, false, true, false, false]
+    );
+    let two = finished(&plan(vec![fail("zone-0"), fail("zone-1")]));
+    assert_eq!(two.world.scene().outside().iter().count(), 2, "a majority must be left");
+    assert!(!down(&two, 1) && !down(&two, 4));
+}
+
+#[test]
+fn run_under_each_determinism_mutant_differs_from_itself() {
+    for row in crate::world::determinism::REGISTRY {
+        let mut plan = plan(Vec::new());
+        plan.mutants.push(row.id.to_owned());
+        let hashes: std::collections::BTreeSet<u128> =
+            (0..4).map(|_| run(&plan, RunOptions::default()).trace_hash).collect();
+        assert!(hashes.len() > 1, "{} was not noticed", row.id);
+    }
+}
+
+#[test]
+fn run_of_a_bad_plan_says_what_is_wrong() {
+    let what = What::Pause { node: name("broker-9") };
+    let outcome = run(&plan(vec![at(1, 1, what)]), RunOptions::default());
+    let Verdict::Panicked { place, message } = outcome.verdict else { unreachable!() };
+    assert_eq!(place, "plan");
+    assert!(message.contains("broker-9"), "{message}");
+}

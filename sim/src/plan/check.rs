@@ -1,0 +1,207 @@
+//! What a plan must keep to beyond types and ranges: names that exist, anchors that make sense.
+//!
+//! Works on a plan in memory; [`super::toml`] turns a problem's place into a line of the file.
+
+use super::{Anchor, Fault, Plan, Topology, What, When};
+use crate::{profiles, registry};
+
+/// Where in a plan a problem is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In the plan's own keys.
+    Plan,
+    /// In `[topology]`.
+    Topology,
+    /// In the fault with this index.
+    Fault(usize),
+    /// In the operation with this index.
+    Op(usize),
+    /// In `[found]`.
+    Found,
+}
+
+/// A plan that can not be run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// Under which key.
+    pub key: &'static str,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+/// What stands for "drawn by nobody" in `profile` and `workload` of a plan.
+pub const BY_HAND: &str = "none";
+
+/// Checks a plan.
+///
+/// # Errors
+/// With the first problem.
+pub fn check(plan: &Plan) -> Result<(), Problem> {
+    check_names(plan)?;
+    check_topology(plan.topology)?;
+    for (at, fault) in plan.faults.iter().enumerate() {
+        check_fault(fault, plan.topology).map_err(|(key, message)| Problem {
+            place: Place::Fault(at),
+            key,
+            message,
+        })?;
+    }
+    for (at, op) in plan.ops.iter().enumerate() {
+        if op.client >= plan.topology.clients {
+            let last = plan.topology.clients - 1;
+            let message = format!("there is no client {}; allowed: 0 to {last}", op.client);
+            return Err(Problem { place: Place::Op(at), key: "client", message });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that `id` is a planted bug.
+///
+/// # Errors
+/// With a sentence that tells what is allowed.
+pub fn check_mutant(id: &str) -> Result<(), String> {
+    registry::known("mutant", id, &registry::mutants())
+}
+
+fn check_names(plan: &Plan) -> Result<(), Problem> {
+    let problem = |key, message| Problem { place: Place::Plan, key, message };
+    let names: Vec<_> = profiles::ALL.iter().map(|row| row.name).chain([BY_HAND]).collect();
+    if !names.contains(&plan.profile.as_str()) {
+        let message = registry::unknown("profile", &plan.profile, names.into_iter());
+        return Err(problem("profile", message));
+    }
+    let names: Vec<_> =
+        registry::workloads_of().iter().map(|row| row.name).chain([BY_HAND]).collect();
+    if !names.contains(&plan.workload.as_str()) {
+        let message = registry::unknown("workload", &plan.workload, names.into_iter());
+        return Err(problem("workload", message));
+    }
+    for id in &plan.mutants {
+        check_mutant(id).map_err(|message| problem("mutants", message))?;
+    }
+    Ok(())
+}
+
+fn check_topology(topology: Topology) -> Result<(), Problem> {
+    if matches!(topology.controllers, 1 | 3 | 5) {
+        return Ok(());
+    }
+    let message = format!("{} controllers; allowed: 1, 3 or 5", topology.controllers);
+    Err(Problem { place: Place::Topology, key: "controllers", message })
+}
+
+type Refused = (&'static str, String);
+
+fn check_fault(fault: &Fault, topology: Topology) -> Result<(), Refused> {
+    if let When::On { on } = &fault.when {
+        check_anchor(on, topology)?;
+    }
+    let anchored = matches!(fault.when, When::On { .. });
+    for (key, name, roles) in named(&fault.what) {
+        if name == "self" && roles.node_like() {
+            if anchored {
+                continue;
+            }
+            let message = "`self` is the node of an event; this fault waits for none (`on`)";
+            return Err((key, message.to_owned()));
+        }
+        check_name(name, roles, topology).map_err(|message| (key, message))?;
+    }
+    Ok(())
+}
+
+fn check_anchor(on: &Anchor, topology: Topology) -> Result<(), Refused> {
+    registry::known("probe", &on.probe, &registry::probes()).map_err(|message| ("on", message))?;
+    match &on.node {
+        None => Ok(()),
+        Some(name) => check_name(name, Roles::NODES, topology).map_err(|message| ("on", message)),
+    }
+}
+
+/// Which names a key takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Roles {
+    controller: bool,
+    broker: bool,
+    client: bool,
+    zone: bool,
+    store: bool,
+}
+
+impl Roles {
+    const NONE: Self =
+        Self { controller: false, broker: false, client: false, zone: false, store: false };
+    const CONTROLLERS: Self = Self { controller: true, ..Self::NONE };
+    const BROKERS: Self = Self { broker: true, ..Self::NONE };
+    const NODES: Self = Self { controller: true, broker: true, ..Self::NONE };
+    const ZONES: Self = Self { zone: true, ..Self::NONE };
+    const ENDS: Self =
+        Self { controller: true, broker: true, client: true, zone: true, store: true };
+
+    fn node_like(self) -> bool {
+        self.controller || self.broker
+    }
+
+    fn counts(self, topology: Topology) -> [(&'static str, bool, u16); 4] {
+        [
+            ("controller", self.controller, topology.controllers),
+            ("broker", self.broker, topology.brokers),
+            ("client", self.client, topology.clients),
+            ("zone", self.zone, topology.zones.into()),
+        ]
+    }
+}
+
+fn check_name(name: &str, roles: Roles, topology: Topology) -> Result<(), String> {
+    if roles.store && name == "store" {
+        return Ok(());
+    }
+    for (role, allowed, count) in roles.counts(topology) {
+        let number = name.strip_prefix(role).and_then(|rest| rest.strip_prefix('-'));
+        let canonical = number.and_then(|n| Some((n, n.parse::<u16>().ok()?)));
+        if let Some((text, n)) = canonical
+            && allowed
+            && n < count
+            && n.to_string() == text
+        {
+            return Ok(());
+        }
+    }
+    let ranges = roles.counts(topology).into_iter().filter(|(_, allowed, _)| *allowed);
+    let mut names: Vec<_> = ranges
+        .map(|(role, _, count)| match count {
+            1 => format!("{role}-0"),
+            _ => format!("{role}-0 to {role}-{}", count - 1),
+        })
+        .collect();
+    if roles.store {
+        names.push("store".to_owned());
+    }
+    Err(format!("there is no `{name}` here; allowed: {}", names.join(", ")))
+}
+
+/// Every name in a fault: its key, the name, what it may be.
+fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
+    match what {
+        What::ZoneFail { zone } | What::ZoneCut { zone, .. } => vec![("zone", zone, Roles::ZONES)],
+        What::Crash { node, .. }
+        | What::Pause { node }
+        | What::ClockStep { node, .. }
+        | What::ClockDrift { node, .. } => vec![("node", node, Roles::NODES)],
+        What::DeviceSyncFail { node } | What::DeviceFull { node } | What::DeviceBitRot { node } => {
+            vec![("node", node, Roles::CONTROLLERS)]
+        }
+        What::Drain { node } => vec![("node", node, Roles::BROKERS)],
+        What::Cut { from, to } | What::SlowLink { from, to, .. } => {
+            let from = from.iter().map(|name| ("from", name.as_str(), Roles::ENDS));
+            from.chain(to.iter().map(|name| ("to", name.as_str(), Roles::ENDS))).collect()
+        }
+        What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
+            node.iter().map(|name| ("node", name.as_str(), Roles::NODES)).collect()
+        }
+        What::Lossy { .. } | What::StoreSlowDown { .. } | What::StoreBrownOut { .. } => Vec::new(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Every list of names that a command or a plan may use, gathered from the crates that own them,
+//! so that "unknown X" and `list X` can not disagree.
+
+use std::fmt::Write as _;
+
+use broker_core::probe::Probe;
+use serde::Serialize;
+
+use crate::plan::schema;
+use crate::profiles;
+use crate::world::determinism;
+
+/// A name with its explanation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Entry {
+    /// Stable name.
+    pub id: String,
+    /// One line.
+    pub what: String,
+    /// Where it comes from, if it has a source.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Sub-kind: `core` or `determinism` for mutants, else empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub kind: &'static str,
+    /// Properties of which one must fire (mutants).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<&'static str>,
+}
+
+impl Entry {
+    fn new(id: &str, what: &str, source: &str) -> Self {
+        let (id, what, source) = (id.to_owned(), what.trim().to_owned(), source.to_owned());
+        Self { id, what, source, kind: "", properties: Vec::new() }
+    }
+}
+
+/// What can be listed.
+pub const KINDS: &[&str] = &["workloads", "profiles", "faults", "invariants", "mutants", "probes"];
+
+/// The entries of one of [`KINDS`].
+///
+/// # Errors
+/// With a sentence when there is no such kind.
+pub fn entries(kind: &str) -> Result<Vec<Entry>, String> {
+    Ok(match kind {
+        "workloads" => workloads(),
+        "profiles" => profiles::ALL.iter().map(|row| Entry::new(row.name, row.what, "")).collect(),
+        "faults" => schema::FAULTS.iter().map(|row| Entry::new(row.name, row.what, "")).collect(),
+        "invariants" => properties(),
+        "mutants" => mutants(),
+        "probes" => probes(),
+        _ => return Err(unknown("kind of list", kind, KINDS.iter().copied())),
+    })
+}
+
+/// "unknown `kind` `name`; allowed: …".
+#[must_use]
+pub fn unknown<'a>(kind: &str, name: &str, allowed: impl Iterator<Item = &'a str>) -> String {
+    let mut text = format!("unknown {kind} `{name}`; allowed: ");
+    for (at, word) in allowed.enumerate() {
+        let _ = write!(text, "{}{word}", if at == 0 { "" } else { ", " });
+    }
+    text
+}
+
+/// Checks a name against a list.
+///
+/// # Errors
+/// With a sentence that tells what is allowed.
+pub fn known(kind: &str, name: &str, entries: &[Entry]) -> Result<(), String> {
+    if entries.iter().any(|entry| entry.id == name) {
+        return Ok(());
+    }
+    Err(unknown(kind, name, entries.iter().map(|entry| entry.id.as_str())))
+}
+
+/// The workloads.
+#[must_use]
+pub fn workloads() -> Vec<Entry> {
+    workloads_of().iter().map(|row| Entry::new(row.name, row.what, "")).collect()
+}
+
+/// The rows of the workloads.
+#[must_use]
+pub fn workloads_of() -> &'static [workloads::Workload] {
+    workloads::ALL
+}
+
+/// The properties, which `--only` takes.
+#[must_use]
+pub fn properties() -> Vec<Entry> {
+    let rows = invariants::PROPERTIES.iter();
+    rows.map(|row| Entry::new(row.code, &format!("{}: {}", row.name, row.what), row.source))
+        .collect()
+}
+
+/// The `sometimes` marks that runs should reach.
+#[must_use]
+pub fn sometimes() -> Vec<&'static str> {
+    invariants::SOMETIMES.iter().map(|row| row.id).collect()
+}
+
+/// Planted bugs: of the core, and of determinism itself.
+#[must_use]
+pub fn mutants() -> Vec<Entry> {
+    let core = broker_core::mutants::REGISTRY.iter().map(|row| Entry {
+        kind: "core",
+        properties: row.properties.to_vec(),
+        ..Entry::new(row.id, row.what, row.provenance)
+    });
+    let determinism = determinism::REGISTRY
+        .iter()
+        .map(|row| Entry { kind: "determinism", ..Entry::new(row.id, row.what, row.provenance) });
+    core.chain(determinism).collect()
+}
+
+/// The probes, which faults may wait for.
+#[must_use]
+pub fn probes() -> Vec<Entry> {
+    let meanings = Probe::MEANINGS.iter().copied();
+    Probe::NAMES.iter().zip(meanings).map(|(name, what)| Entry::new(name, what, "")).collect()
+}

@@ -1,0 +1,134 @@
+use workloads::Op;
+
+use super::*;
+use crate::generate::{Choice, generate};
+use crate::plan::{Fate, Fault, Keep, What};
+
+fn storm() -> Plan {
+    let choice = Choice { profile: Some("storm".to_owned()), ..Choice::default() };
+    generate(11, &choice)
+}
+
+fn judged(property: Option<&str>, plan: &Plan) -> Judgement {
+    let size = (plan.faults.len() * 1_000 + plan.ops.len()) as u128;
+    let trace_hash = size ^ u128::from(plan.background);
+    Judgement { property: property.map(str::to_owned), sim_us: 20_000_000, trace_hash }
+}
+
+/// Breaks `L3` when some crash and two produces of client 2 are there, as a world might.
+fn needs_a_crash_and_two_produces(plan: &Plan) -> Judgement {
+    let crash = |fault: &Fault| matches!(fault.what, What::Crash { .. } | What::ZoneFail { .. });
+    let produce = |op: &&crate::plan::OpAt| op.client == 2 && matches!(op.op, Op::Produce { .. });
+    let breaks = plan.faults.iter().any(crash) && plan.ops.iter().filter(produce).count() >= 2;
+    judged(breaks.then_some("L3"), plan)
+}
+
+#[test]
+fn shrink_leaves_only_what_the_failure_needs() {
+    let plan = storm();
+    assert!(needs_a_crash_and_two_produces(&plan).property.is_some(), "the seed must fail");
+    let shrunk = shrink(plan, 5_000, needs_a_crash_and_two_produces, |_| true).unwrap();
+    assert!(shrunk.complete);
+    assert!(shrunk.executions <= 1_500, "{} executions", shrunk.executions);
+    assert_eq!(Size::of(&shrunk.plan), Size { faults: 1, ops: 2 });
+    assert!(shrunk.plan.safety_us <= 20_000_000 + 100_000, "{}", shrunk.plan.safety_us);
+    assert_eq!(shrunk.plan.topology.controllers, 1);
+    assert_eq!(shrunk.plan.topology.clients, 3, "client 2 must exist");
+    for op in &shrunk.plan.ops {
+        assert!(matches!(op.op, Op::Produce { records: 1, bytes: 8, .. }), "{op:?}");
+    }
+    let fault = &shrunk.plan.faults[0];
+    assert!(matches!(fault.what, What::Crash { keep: Keep::All, .. }), "{fault:?}");
+    assert!(fault.lasting_us <= 100_000, "{fault:?}");
+    assert_eq!(check(&shrunk.plan), Ok(()));
+}
+
+#[test]
+fn shrink_other_property_on_the_way_is_not_followed() {
+    // Fewer than four faults break something else: a shrinker that follows any failure ends at none.
+    let run = |plan: &Plan| judged(Some(if plan.faults.len() < 4 { "L9" } else { "L3" }), plan);
+    let shrunk = shrink(storm(), 5_000, run, |_| true).unwrap();
+    assert_eq!(shrunk.judgement.property.as_deref(), Some("L3"));
+    assert_eq!(Size::of(&shrunk.plan), Size { faults: 4, ops: 0 });
+}
+
+#[test]
+fn shrink_that_needs_another_background_finds_one() {
+    let first = storm().background;
+    // With fewer than five faults the first background is lucky.
+    let run = |plan: &Plan| {
+        let lucky = plan.background == first && plan.faults.len() < 5;
+        judged((!lucky && !plan.faults.is_empty()).then_some("L3"), plan)
+    };
+    let shrunk = shrink(storm(), 5_000, run, |_| true).unwrap();
+    assert_eq!(Size::of(&shrunk.plan), Size { faults: 1, ops: 0 });
+    assert_ne!(shrunk.plan.background, first);
+}
+
+#[test]
+fn shrink_budget_is_kept_and_the_best_so_far_fails() {
+    for budget in [3, 10, 50] {
+        let mut runs = 0;
+        let run = |plan: &Plan| {
+            runs += 1;
+            needs_a_crash_and_two_produces(plan)
+        };
+        let shrunk = shrink(storm(), budget, run, |_| true).unwrap();
+        assert!(!shrunk.complete);
+        assert!(runs <= budget, "{runs} runs of {budget}");
+        assert_eq!(shrunk.executions, runs);
+        assert!(needs_a_crash_and_two_produces(&shrunk.plan).property.is_some());
+    }
+}
+
+#[test]
+fn shrink_interrupted_keeps_the_best_so_far() {
+    let go_on = |progress: Progress| progress.executions < 40;
+    let shrunk = shrink(storm(), 5_000, needs_a_crash_and_two_produces, go_on).unwrap();
+    assert!(!shrunk.complete);
+    assert!(shrunk.plan.ops.len() < storm().ops.len());
+}
+
+#[test]
+fn shrink_of_a_passing_plan_is_refused() {
+    let result = shrink(storm(), 100, |plan| judged(None, plan), |_| true);
+    assert_eq!(result, Err(Unshrinkable::Passes));
+}
+
+#[test]
+fn shrink_of_an_unsteady_run_is_refused() {
+    let mut nth = 0;
+    let run = |plan: &Plan| {
+        nth += 1;
+        Judgement { trace_hash: nth, ..judged(Some("L3"), plan) }
+    };
+    let result = shrink(storm(), 100, run, |_| true);
+    assert_eq!(result, Err(Unshrinkable::Unsteady));
+}
+
+#[test]
+fn shrink_late_put_that_must_stay_late_keeps_its_fate() {
+    let mut plan = storm();
+    plan.faults = vec![Fault {
+        when: When::At { at_us: 3_000_000 },
+        lasting_us: 8_000_000,
+        what: What::StoreLoseAnswer {
+            node: None,
+            per_mille: 1_000,
+            fate: Fate::Late { by_us_max: 40_000_000 },
+            times: 0,
+        },
+    }];
+    let run = |plan: &Plan| {
+        let late = |fault: &Fault| match &fault.what {
+            What::StoreLoseAnswer { fate: Fate::Late { by_us_max }, .. } => *by_us_max > 9_000_000,
+            _ => false,
+        };
+        judged(plan.faults.iter().any(late).then_some("W4"), plan)
+    };
+    let shrunk = shrink(plan, 5_000, run, |_| true).unwrap();
+    let What::StoreLoseAnswer { fate, times, .. } = &shrunk.plan.faults[0].what else {
+        panic!("{:?}", shrunk.plan.faults);
+    };
+    assert_eq!((*fate, *times), (Fate::Late { by_us_max: 10_000_000 }, 1));
+}

@@ -1,0 +1,216 @@
+//! The judge's window on a scene, and the translation of what clients report into history. The two
+//! sides share no type on purpose: who asks shares no code with who judges.
+
+use broker_core::ids::NodeId;
+use broker_core::metadata::Image;
+use broker_core::quorum::Quorum;
+use broker_core::step::Key;
+use bytes::Bytes;
+use invariants::history::{self, EventKind, HistoryEvent, SimTime};
+use invariants::view::View;
+use workloads::client::{self, CallEvent, Observation};
+
+use crate::world::World;
+use crate::world::node::Node;
+use crate::world::scene::{Asked, Scene};
+
+/// Bounds what [`View::blocked`] says: a screen, not a dump.
+const BLOCKED_LINES_MAX: usize = 60;
+
+impl View for Scene {
+    fn controllers(&self) -> &[NodeId] {
+        self.layout.controllers()
+    }
+
+    fn brokers(&self) -> &[NodeId] {
+        self.layout.brokers()
+    }
+
+    fn is_up(&self, node: NodeId) -> bool {
+        process(self, node).is_some()
+    }
+
+    fn quorum(&self, node: NodeId) -> Option<&Quorum> {
+        process(self, node)?.quorum()
+    }
+
+    fn image(&self, node: NodeId) -> Option<&Image> {
+        process(self, node).map(Node::image)
+    }
+
+    fn device_end(&self, node: NodeId) -> u64 {
+        let endpoint = self.layout.endpoint(node);
+        endpoint.and_then(|one| self.device(one)).map_or(0, |device| device.durable_end())
+    }
+
+    fn device_state(&self, node: NodeId) -> Bytes {
+        let endpoint = self.layout.endpoint(node);
+        let device = endpoint.and_then(|one| self.device(one));
+        device.map_or_else(Bytes::new, |device| device.state().clone())
+    }
+
+    fn object(&self, key: &Key) -> Option<Bytes> {
+        self.store.object(key).cloned()
+    }
+
+    fn keys(&self, prefix: &str) -> Vec<Key> {
+        self.store.keys(prefix).cloned().collect()
+    }
+
+    fn in_core(&self, node: NodeId) -> bool {
+        self.layout.endpoint(node).is_some_and(|one| !self.outside.holds(one))
+    }
+
+    fn blocked(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for node in self.controllers().iter().chain(self.brokers()) {
+            let Some(endpoint) = self.layout.endpoint(*node) else { continue };
+            let (name, slot) = (self.layout.name(endpoint), self.slot(endpoint));
+            if slot.process.is_none() {
+                lines.push(format!("{name} is down"));
+            } else if slot.paused {
+                lines.push(format!("{name} is frozen"));
+            }
+            let armed: Vec<_> = slot.timers.iter().map(|key| format!("{key:?}")).collect();
+            if !armed.is_empty() {
+                lines.push(format!("{name} has armed {}", armed.join(", ")));
+            }
+            let machine = slot.process.as_ref().map(Node::blocked).unwrap_or_default();
+            lines.extend(machine.into_iter().map(|line| format!("{name}: {line}")));
+            if let Some((tok, op)) = self.device(endpoint).and_then(|device| device.head()) {
+                lines.push(format!("{name} waits for its device: {op:?} {tok:?}"));
+            }
+        }
+        for (_, ask) in self.asks.iter() {
+            let name = self.layout.name(ask.node);
+            let stage = match &ask.stage {
+                Asked::OnItsWay => "on its way",
+                Asked::Answered(_) => "answered",
+                Asked::Lost => "lost",
+            };
+            let who = if ask.orphan { "nobody waits" } else { "waits" };
+            lines.push(format!("{name}: {:?} {stage}, {who}: {}", ask.tok, brief(&ask.op)));
+        }
+        for (number, slot) in self.clients.iter().enumerate() {
+            for line in slot.client.blocked() {
+                lines.push(format!("client-{number}: {line}"));
+            }
+        }
+        lines.truncate(BLOCKED_LINES_MAX);
+        lines
+    }
+}
+
+impl View for World {
+    fn controllers(&self) -> &[NodeId] {
+        self.scene.controllers()
+    }
+
+    fn brokers(&self) -> &[NodeId] {
+        self.scene.brokers()
+    }
+
+    fn is_up(&self, node: NodeId) -> bool {
+        self.scene.is_up(node)
+    }
+
+    fn quorum(&self, node: NodeId) -> Option<&Quorum> {
+        self.scene.quorum(node)
+    }
+
+    fn image(&self, node: NodeId) -> Option<&Image> {
+        self.scene.image(node)
+    }
+
+    fn device_end(&self, node: NodeId) -> u64 {
+        self.scene.device_end(node)
+    }
+
+    fn device_state(&self, node: NodeId) -> Bytes {
+        self.scene.device_state(node)
+    }
+
+    fn object(&self, key: &Key) -> Option<Bytes> {
+        self.scene.object(key)
+    }
+
+    fn keys(&self, prefix: &str) -> Vec<Key> {
+        self.scene.keys(prefix)
+    }
+
+    fn in_core(&self, node: NodeId) -> bool {
+        self.scene.in_core(node)
+    }
+
+    fn blocked(&self) -> Vec<String> {
+        self.scene.blocked()
+    }
+}
+
+fn process(scene: &Scene, node: NodeId) -> Option<&Node> {
+    scene.slot(scene.layout.endpoint(node)?).process.as_ref()
+}
+
+/// An operation on the store in a few words.
+#[must_use]
+pub fn brief(op: &broker_core::step::ObjOp) -> String {
+    use broker_core::step::ObjOp;
+    match op {
+        ObjOp::Put { key, body, cond } => format!("put {key} {} bytes {cond:?}", body.len()),
+        ObjOp::Get { key, range: None } => format!("get {key}"),
+        ObjOp::Get { key, range: Some((start, end)) } => format!("get {key} [{start}, {end})"),
+        ObjOp::List { prefix, after: None } => format!("list {prefix}"),
+        ObjOp::List { prefix, after: Some(after) } => format!("list {prefix} after {after}"),
+        ObjOp::Delete { key } => format!("delete {key}"),
+    }
+}
+
+/// What a client reports, as history.
+#[must_use]
+pub fn history_event(at: SimTime, client: u16, observation: Observation) -> HistoryEvent {
+    let Observation { call, op, event } = observation;
+    let kind = match event {
+        CallEvent::Invoke(call) => EventKind::Invoke(history_call(call)),
+        CallEvent::Ok(answer) => EventKind::Ok(history_answer(answer)),
+        CallEvent::Fail(code) => EventKind::Fail(code),
+        CallEvent::Unknown => EventKind::Unknown,
+    };
+    HistoryEvent { at, client, call, op, kind }
+}
+
+fn history_call(call: client::Call) -> history::Call {
+    match call {
+        client::Call::Produce { partition, acks, first_value, count, damaged } => {
+            history::Call::Produce { partition, acks, first_value, count, damaged }
+        }
+        client::Call::Fetch { partition, offset, reader, leader_epoch } => {
+            history::Call::Fetch { partition, offset, reader, leader_epoch }
+        }
+        client::Call::ListOffsets { partition, spec, leader_epoch } => {
+            history::Call::ListOffsets { partition, spec, leader_epoch }
+        }
+        client::Call::EpochEnd { partition, epoch, leader_epoch } => {
+            history::Call::EpochEnd { partition, epoch, leader_epoch }
+        }
+        client::Call::Admin { topic } => history::Call::Admin { topic },
+    }
+}
+
+fn history_answer(answer: client::Answer) -> history::Answer {
+    match answer {
+        client::Answer::Produced { base } => history::Answer::Produced { base },
+        client::Answer::Fetched { high_watermark, log_start, records } => {
+            let records = records.into_iter().map(history_record).collect();
+            history::Answer::Fetched { high_watermark, log_start, records }
+        }
+        client::Answer::Listed(found) => history::Answer::Listed(found),
+        client::Answer::EpochEnd(found) => history::Answer::EpochEnd(found),
+        client::Answer::Created(topic) => history::Answer::Created(topic),
+        client::Answer::Done => history::Answer::Done,
+    }
+}
+
+fn history_record(record: client::ReadRecord) -> history::ReadRecord {
+    let client::ReadRecord { offset, value, timestamp, leader_epoch, intact } = record;
+    history::ReadRecord { offset, value, timestamp, leader_epoch, intact }
+}

@@ -1,0 +1,363 @@
+//! The life of one operation: wait for metadata, ask, wait for the answer, back off, ask again.
+//!
+//! What is asked and what an answer means is the tasks' part ([`super::producer`],
+//! [`super::reader`], [`super::queries`]); timers and connections are shared through [`Shared`].
+
+use alloc::format;
+use alloc::string::String;
+
+use broker_core::ids::{ConnId, Offset, PartitionIndex, TopicPartition};
+use broker_core::protocol::{Request, Response};
+use broker_core::step::{Cx, Outbox};
+
+use super::connections::{Lane, Waiter};
+use super::metadata::{Refresh, Resolved, Route, Target};
+use super::outcome::Next;
+use super::producer::Produce;
+use super::queries::{Admin, Order, Query, Question};
+use super::reader::{Mode, Reader};
+use super::{Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared};
+use super::{Observation, backoff, mixed};
+use crate::op::Op;
+
+/// Metadata answers in a row that do not know the topic or partition before a finite operation is
+/// given up. Kafka's producer waits `max.block.ms`; this is some 20 s, longer than a cluster needs
+/// to elect and to create what the run creates first, and short enough for an operation whose topic
+/// was taken out of the plan.
+const MISSING_MAX: u32 = 20;
+
+/// What a task wants to be sent.
+pub(super) struct Asked {
+    pub(super) call: Call,
+    pub(super) request: Request,
+    /// Whether there will be an answer at all.
+    pub(super) answered: bool,
+}
+
+/// What a task makes of an answer.
+pub(super) struct Verdict {
+    pub(super) event: CallEvent,
+    pub(super) next: Next,
+}
+
+/// Whether a session lives on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(super) enum Progress {
+    Going,
+    Finished,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Task {
+    Produce(Produce),
+    Query(Query),
+    Admin(Admin),
+    Reader(Reader),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Phase {
+    /// The leader, or the topic, is not known.
+    Metadata,
+    /// An answer is outstanding; the timer is the request's time-out.
+    InFlight { conn: ConnId, call: u32, target: Target },
+    /// The timer ends the wait.
+    Backoff,
+}
+
+/// An operation in progress.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Session {
+    op: u32,
+    task: Task,
+    phase: Phase,
+    /// Attempts in a row without success; counts for the backoff.
+    attempts: u32,
+    /// Metadata answers in a row without the topic.
+    missing: u32,
+}
+
+impl Session {
+    /// Takes an operation up; [`Self::go`] begins it.
+    pub(super) fn new(op: u32, what: Op, cx: &Cx) -> Self {
+        Self { op, task: Task::new(op, what, cx), phase: Phase::Metadata, attempts: 0, missing: 0 }
+    }
+
+    /// Whether the operation ends by itself.
+    pub(super) fn is_finite(&self) -> bool {
+        match &self.task {
+            Task::Reader(reader) => match reader.mode {
+                Mode::Tail { .. } => false,
+                Mode::CatchUp { .. } => true,
+            },
+            Task::Produce(_) | Task::Query(_) | Task::Admin(_) => true,
+        }
+    }
+
+    pub(super) fn tail_position(&self) -> Option<(TopicPartition, Offset)> {
+        match &self.task {
+            Task::Reader(reader) => reader.tail_position(),
+            Task::Produce(_) | Task::Query(_) | Task::Admin(_) => None,
+        }
+    }
+
+    pub(super) fn waits_for_metadata(&self) -> bool {
+        self.phase == Phase::Metadata
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
+        shared.metadata.acquire(self.task.topic());
+        if self.is_finite() {
+            out.push(ClientOut::Arm {
+                key: ClientTimer::Delivery(self.op),
+                after: DELIVERY_TIMEOUT,
+            });
+        }
+        self.go(shared, cx, out)
+    }
+
+    /// Gives back what the session holds. It must be dropped then.
+    pub(super) fn end(&self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
+        shared.metadata.release(self.task.topic());
+        shared.connections.close_lane(Lane::Reader(self.op), out);
+        out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
+        if self.is_finite() {
+            out.push(ClientOut::Disarm(ClientTimer::Delivery(self.op)));
+        }
+    }
+
+    /// Asks the next question, if it is known whom to ask.
+    fn go(&mut self, shared: &mut Shared, cx: &Cx, out: &mut Outbox<ClientOut>) -> Progress {
+        let lot = mixed(cx.entropy, u64::from(self.op));
+        let found = shared.metadata.resolve(self.task.topic(), self.task.route(), lot);
+        let Resolved::Ready(target) = found else {
+            self.phase = Phase::Metadata;
+            out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
+            shared.want_metadata(cx, out);
+            return Progress::Going;
+        };
+        self.missing = 0;
+        let asked = match &mut self.task {
+            Task::Produce(produce) => produce.ask(&target, cx, &mut shared.numbers),
+            Task::Query(query) => query.ask(&target, cx),
+            Task::Admin(admin) => admin.ask(&target),
+            Task::Reader(reader) => reader.ask(&target, &mut shared.numbers),
+        };
+        let call = shared.numbers.call();
+        self.observe(call, CallEvent::Invoke(asked.call), out);
+        let waiter = asked.answered.then_some(Waiter::Session(self.op));
+        let lane = self.task.lane(self.op);
+        let conn = shared.connections.send(lane, target.node, asked.request, waiter, out);
+        if !asked.answered {
+            self.observe(call, CallEvent::Unknown, out);
+            return Progress::Finished;
+        }
+        self.phase = Phase::InFlight { conn, call, target };
+        let key = ClientTimer::Session(self.op);
+        out.push(ClientOut::Arm { key, after: REQUEST_TIMEOUT });
+        Progress::Going
+    }
+
+    /// Metadata came in while waiting for it.
+    pub(super) fn on_metadata(
+        &mut self,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
+        match shared.metadata.resolve(self.task.topic(), self.task.route(), 0) {
+            Resolved::Missing => {
+                self.missing += 1;
+                if self.missing >= MISSING_MAX && self.is_finite() {
+                    return Progress::Finished;
+                }
+            }
+            Resolved::NotYet | Resolved::Ready(_) => {}
+        }
+        self.go(shared, cx, out)
+    }
+
+    /// The answer to the outstanding request came; `None`: and it makes no sense, so the connection
+    /// is not to be trusted.
+    pub(super) fn on_response(
+        &mut self,
+        response: Response,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Option<Progress> {
+        let Phase::InFlight { call, target, .. } = self.phase else {
+            unreachable!("operation {} got an answer in {:?}", self.op, self.phase)
+        };
+        let Verdict { event, next } = match &mut self.task {
+            Task::Produce(produce) => produce.answered(target.topic, response),
+            Task::Query(query) => query.answered(target.topic, response),
+            Task::Admin(admin) => admin.answered(response),
+            Task::Reader(reader) => reader.answered(&target, response),
+        }?;
+        self.observe(call, event, out);
+        Some(match next {
+            Next::Done => Progress::Finished,
+            Next::Again => {
+                self.attempts = 0;
+                self.go(shared, cx, out)
+            }
+            Next::Retry => self.back_off(cx, out),
+            Next::Refresh => {
+                shared.want_metadata(cx, out);
+                self.back_off(cx, out)
+            }
+        })
+    }
+
+    /// The connection with the outstanding request is gone: the request may have been done.
+    pub(super) fn on_lost(&mut self, shared: &mut Shared, cx: &Cx, out: &mut Outbox<ClientOut>) {
+        if let Phase::InFlight { call, .. } = self.phase {
+            self.observe(call, CallEvent::Unknown, out);
+            shared.want_metadata(cx, out);
+            let Progress::Going = self.back_off(cx, out) else {
+                unreachable!("a session does not end by backing off")
+            };
+        }
+    }
+
+    /// The session's timer fired: the backoff is over, or (`Err`) this connection was silent for
+    /// too long.
+    pub(super) fn on_timer(
+        &mut self,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Result<Progress, ConnId> {
+        match self.phase {
+            Phase::Backoff => Ok(self.go(shared, cx, out)),
+            Phase::InFlight { conn, .. } => Err(conn),
+            Phase::Metadata => Ok(Progress::Going),
+        }
+    }
+
+    /// The operation was tried long enough.
+    pub(super) fn on_expiry(&mut self, out: &mut Outbox<ClientOut>) {
+        if let Phase::InFlight { call, .. } = self.phase {
+            self.observe(call, CallEvent::Unknown, out);
+        }
+    }
+
+    /// One line on what the session waits for.
+    pub(super) fn describe(&self, shared: &Shared) -> String {
+        let who = format!(
+            "client {}, operation {} ({} {})",
+            shared.client,
+            self.op,
+            self.task.name(),
+            self.task.topic()
+        );
+        match self.phase {
+            Phase::Metadata => {
+                let refresh = match shared.metadata.refresh {
+                    Refresh::Idle | Refresh::Resting => "about to ask",
+                    Refresh::InFlight(_) => "asked",
+                };
+                format!("{who} waits for a leader or topic in the metadata ({refresh})")
+            }
+            Phase::InFlight { conn, call, target } => {
+                format!(
+                    "{who} waits for broker {} on connection {conn:?}, call {call}",
+                    target.node
+                )
+            }
+            Phase::Backoff => format!("{who} backs off after attempt {}", self.attempts),
+        }
+    }
+
+    fn back_off(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) -> Progress {
+        let after = backoff(self.attempts, mixed(cx.entropy, u64::from(self.op)));
+        self.attempts = self.attempts.saturating_add(1);
+        self.phase = Phase::Backoff;
+        out.push(ClientOut::Arm { key: ClientTimer::Session(self.op), after });
+        Progress::Going
+    }
+
+    fn observe(&self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {
+        out.push(ClientOut::Observe(Observation { call, op: self.op, event }));
+    }
+}
+
+impl Task {
+    fn new(op: u32, what: Op, cx: &Cx) -> Self {
+        let admin = |topic, order| Self::Admin(Admin { topic, order, id: None });
+        let lot = mixed(cx.entropy, !u64::from(op));
+        match what {
+            Op::CreateTopic { topic, partitions } => admin(topic, Order::Create { partitions }),
+            Op::DeleteTopic { topic } => admin(topic, Order::Delete),
+            Op::AddPartitions { topic, count } => admin(topic, Order::AddPartitions { count }),
+            Op::AlterConfig { topic, key, value } => admin(topic, Order::Alter { key, value }),
+            Op::DescribeConfigs { topic } => admin(topic, Order::Describe),
+            Op::Produce { topic, partition, records, bytes, acks, damaged } => Self::Produce(
+                Produce::new(topic, PartitionIndex(partition), (records, bytes), acks, damaged),
+            ),
+            Op::Tail { topic, partition, from_start } => Self::Reader(Reader::new(
+                topic,
+                PartitionIndex(partition),
+                Mode::Tail { from_start },
+                lot,
+            )),
+            Op::CatchUp { topic, partition } => Self::Reader(Reader::new(
+                topic,
+                PartitionIndex(partition),
+                Mode::CatchUp { until: None },
+                lot,
+            )),
+            Op::ListOffsets { topic, partition, spec } => Self::Query(Query {
+                topic,
+                partition: PartitionIndex(partition),
+                question: Question::Offset(spec),
+            }),
+            Op::EpochEnd { topic, partition, back } => Self::Query(Query {
+                topic,
+                partition: PartitionIndex(partition),
+                question: Question::EpochEnd { back },
+            }),
+        }
+    }
+
+    fn topic(&self) -> &str {
+        match self {
+            Self::Produce(produce) => &produce.topic,
+            Self::Query(query) => &query.topic,
+            Self::Admin(admin) => &admin.topic,
+            Self::Reader(reader) => &reader.topic,
+        }
+    }
+
+    fn route(&self) -> Route {
+        match self {
+            Self::Produce(produce) => produce.route(),
+            Self::Query(query) => query.route(),
+            Self::Admin(admin) => admin.route(),
+            Self::Reader(reader) => reader.route(),
+        }
+    }
+
+    fn lane(&self, op: u32) -> Lane {
+        match self {
+            Self::Produce(_) | Self::Query(_) | Self::Admin(_) => Lane::Calls,
+            Self::Reader(_) => Lane::Reader(op),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Produce(_) => "produce to",
+            Self::Query(_) => "query of",
+            Self::Admin(_) => "admin of",
+            Self::Reader(_) => "read of",
+        }
+    }
+}

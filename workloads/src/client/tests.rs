@@ -1,0 +1,240 @@
+//! The client against a scripted broker: every error code, time-outs, lost connections, order.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use broker_core::ids::PartitionIndex;
+use broker_core::protocol::{
+    MetadataResponse, PartitionMetadata, ProduceRequest, ProduceResult, Produced, TopicMetadata,
+};
+use broker_core::time::Mono;
+
+use super::*;
+
+mod fuzz;
+mod outcomes;
+mod readers;
+mod transport;
+
+const T: TopicId = TopicId(7);
+const B0: NodeId = NodeId(10);
+const B1: NodeId = NodeId(11);
+
+/// Every error code there is: the match in [`super::outcome`] keeps the list honest.
+const CODES: &[ErrorCode] = &[
+    ErrorCode::OffsetOutOfRange,
+    ErrorCode::CorruptMessage,
+    ErrorCode::UnknownTopicOrPartition,
+    ErrorCode::LeaderNotAvailable,
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::RequestTimedOut,
+    ErrorCode::MessageTooLarge,
+    ErrorCode::InvalidTopicException,
+    ErrorCode::NotEnoughReplicas,
+    ErrorCode::InvalidRequiredAcks,
+    ErrorCode::InvalidTimestamp,
+    ErrorCode::TopicAlreadyExists,
+    ErrorCode::InvalidPartitions,
+    ErrorCode::InvalidConfig,
+    ErrorCode::NotController,
+    ErrorCode::InvalidRequest,
+    ErrorCode::KafkaStorageError,
+    ErrorCode::FencedLeaderEpoch,
+    ErrorCode::UnknownLeaderEpoch,
+    ErrorCode::StaleBrokerEpoch,
+    ErrorCode::OffsetNotAvailable,
+    ErrorCode::InvalidRecord,
+    ErrorCode::UnknownTopicId,
+    ErrorCode::DuplicateBrokerRegistration,
+    ErrorCode::BrokerIdNotRegistered,
+    ErrorCode::InconsistentClusterId,
+    ErrorCode::ThrottlingQuotaExceeded,
+];
+
+/// A request on its way.
+#[derive(Clone, Debug)]
+struct Sent {
+    conn: ConnId,
+    to: NodeId,
+    corr: u32,
+    req: Request,
+}
+
+/// A client and the host's part: connections, timers, the history.
+struct Rig {
+    client: Client,
+    entropy: u64,
+    open: BTreeMap<ConnId, NodeId>,
+    ever_open: BTreeSet<ConnId>,
+    armed: BTreeMap<ClientTimer, Dur>,
+    sent: VecDeque<Sent>,
+    history: Vec<Observation>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let config = ClientConfig { client: 3, zone: ZoneId(0), bootstrap: vec![B0] };
+        Self {
+            client: Client::new(config),
+            entropy: 1,
+            open: BTreeMap::new(),
+            ever_open: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            sent: VecDeque::new(),
+            history: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, input: ClientIn) {
+        self.entropy = mixed(self.entropy, 1);
+        let cx = Cx {
+            mono: Mono(0),
+            wall: Wall(9_000_000),
+            entropy: self.entropy,
+            mutants: Default::default(),
+        };
+        let mut out = Outbox::default();
+        self.client.step(&cx, input, &mut out);
+        for effect in out.drain() {
+            match effect {
+                ClientOut::Open { conn, to } => {
+                    assert!(self.ever_open.insert(conn), "{conn:?} was used before");
+                    assert_eq!(conn.0 >> 32, 3, "the client's own numbers");
+                    self.open.insert(conn, to);
+                }
+                ClientOut::Send { conn, corr, req } => {
+                    let to = *self.open.get(&conn).expect("sent on an open connection");
+                    let fresh = !self.sent.iter().any(|s| (s.conn, s.corr) == (conn, corr));
+                    assert!(fresh, "correlation id {corr} is taken on {conn:?}");
+                    self.sent.push_back(Sent { conn, to, corr, req });
+                }
+                ClientOut::Close(conn) => self.drop_connection(conn),
+                ClientOut::Arm { key, after } => {
+                    self.armed.insert(key, after);
+                }
+                ClientOut::Disarm(key) => {
+                    self.armed.remove(&key);
+                }
+                ClientOut::Observe(observation) => self.history.push(observation),
+            }
+        }
+    }
+
+    fn drop_connection(&mut self, conn: ConnId) {
+        assert!(self.open.remove(&conn).is_some(), "{conn:?} was not open");
+        self.sent.retain(|sent| sent.conn != conn);
+    }
+
+    fn op(&mut self, op: u32, what: Op) {
+        self.step(ClientIn::Op(op, what));
+    }
+
+    fn fire(&mut self, key: ClientTimer) {
+        assert!(self.armed.remove(&key).is_some(), "{key:?} is not armed: {:?}", self.armed);
+        self.step(ClientIn::Timer(key));
+    }
+
+    fn gone(&mut self, conn: ConnId) {
+        self.drop_connection(conn);
+        self.step(ClientIn::Gone(conn));
+    }
+
+    /// Takes the oldest request out that is none for metadata.
+    fn take(&mut self) -> Sent {
+        let at = self.sent.iter().position(|sent| !is_metadata(&sent.req));
+        let at = at.unwrap_or_else(|| panic!("nothing was asked: {:?}", self.client));
+        self.sent.remove(at).unwrap()
+    }
+
+    fn answer(&mut self, sent: &Sent, resp: Response) {
+        self.step(ClientIn::Response { conn: sent.conn, corr: sent.corr, resp });
+    }
+
+    /// Answers the outstanding request for metadata. Leaders and epochs of `T`'s partitions.
+    fn metadata(&mut self, leaders: &[(Option<NodeId>, u32)]) {
+        self.metadata_of(Some(T), leaders);
+    }
+
+    fn metadata_of(&mut self, topic: Option<TopicId>, leaders: &[(Option<NodeId>, u32)]) {
+        let at = self.sent.iter().position(|sent| is_metadata(&sent.req));
+        let sent = self.sent.remove(at.expect("metadata is asked for")).unwrap();
+        let Request::Metadata { topics: Some(names) } = &sent.req else {
+            panic!("asked for all topics")
+        };
+        let answer = |name: &String| TopicMetadata {
+            name: name.clone(),
+            result: topic.map(|id| (id, partitions(leaders))).ok_or(UNKNOWN_TOPIC),
+        };
+        let topics = names.iter().map(answer).collect();
+        let brokers = vec![B0, B1];
+        self.answer(&sent, Response::Metadata(MetadataResponse { brokers, topics }));
+    }
+
+    /// The pause after a request for metadata is over; there may be a new request then.
+    fn rested(&mut self) {
+        self.fire(ClientTimer::Metadata);
+    }
+
+    /// Events of the history that are no invocations.
+    fn ends(&self) -> Vec<&CallEvent> {
+        let ends = self.history.iter().map(|observation| &observation.event);
+        ends.filter(|event| !matches!(event, CallEvent::Invoke(_))).collect()
+    }
+
+    fn invokes(&self) -> Vec<&Call> {
+        let calls = self.history.iter().map(|observation| match &observation.event {
+            CallEvent::Invoke(call) => Some(call),
+            _ => None,
+        });
+        calls.flatten().collect()
+    }
+
+    /// No operation, and nothing that would bother the host.
+    fn assert_finished(&self) {
+        assert!(self.client.is_idle(), "{:?}", self.client.blocked());
+        assert_eq!(self.client.unfinished(), 0);
+        let sessions = self.armed.keys().filter(|key| **key != ClientTimer::Metadata);
+        assert_eq!(sessions.count(), 0, "{:?}", self.armed);
+    }
+}
+
+const UNKNOWN_TOPIC: ErrorCode = ErrorCode::UnknownTopicOrPartition;
+
+fn is_metadata(req: &Request) -> bool {
+    matches!(req, Request::Metadata { .. })
+}
+
+fn partitions(leaders: &[(Option<NodeId>, u32)]) -> Vec<PartitionMetadata> {
+    (0..)
+        .zip(leaders)
+        .map(|(index, (leader, epoch))| PartitionMetadata {
+            index: PartitionIndex(index),
+            leader: *leader,
+            leader_epoch: LeaderEpoch(*epoch),
+        })
+        .collect()
+}
+
+fn tp(index: u32) -> TopicPartition {
+    TopicPartition { topic: T, index: PartitionIndex(index) }
+}
+
+fn produce(acks: i8, damaged: bool) -> Op {
+    Op::Produce { topic: "t".to_string(), partition: 0, records: 2, bytes: 16, acks, damaged }
+}
+
+fn produced(base: u64) -> Response {
+    let ok = Produced { base_offset: Offset(base), log_start_offset: Offset(0) };
+    Response::Produce(vec![ProduceResult { partition: tp(0), result: Ok(ok) }])
+}
+
+fn refused(code: ErrorCode) -> Response {
+    Response::Produce(vec![ProduceResult { partition: tp(0), result: Err(code) }])
+}
+
+fn batch_of(req: &Request) -> bytes::Bytes {
+    let Request::Produce(ProduceRequest { batches, .. }) = req else { panic!("{req:?}") };
+    batches[0].1.clone()
+}
