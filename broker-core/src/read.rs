@@ -1,5 +1,5 @@
-//! Reads of committed objects, for what the log cache does not hold any more: which object, where in
-//! it, and what to do when the store does not give it.
+//! Reads of committed objects, for what the log cache does not hold any more: which object, where
+//! in it, and what to do when the store does not give it.
 //!
 //! A read delivers batches of one block; whoever wants more reads on. Objects never change, so that
 //! their indexes can be kept; an object that is gone (compacted, deleted) is looked up in the image

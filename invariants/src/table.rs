@@ -275,3 +275,55 @@ impl Set {
         self.0 >> (code as u64) & 1 == 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use broker_core::mutants::REGISTRY;
+
+    use super::*;
+    use crate::marks::SOMETIMES;
+
+    #[test]
+    fn table_and_registry_of_planted_bugs_promise_the_same() {
+        for property in PROPERTIES {
+            for mutant in property.mutants {
+                let row = REGISTRY.iter().find(|row| row.id == *mutant).expect(mutant);
+                assert!(row.properties.contains(&property.code), "{} of {mutant}", property.code);
+            }
+        }
+        for row in REGISTRY {
+            for code in row.properties {
+                let property = PROPERTIES.iter().find(|property| property.code == *code);
+                let mutants = property.expect(code).mutants;
+                assert!(mutants.contains(&row.id), "{} of {code}", row.id);
+            }
+        }
+    }
+
+    #[test]
+    fn table_names_only_marks_that_exist_and_every_mark() {
+        let named: BTreeSet<&str> =
+            PROPERTIES.iter().flat_map(|row| row.sometimes).copied().collect();
+        let known: BTreeSet<&str> = SOMETIMES.iter().map(|row| row.id).collect();
+        assert!(named.is_subset(&known), "{:?}", named.difference(&known));
+        // What a run must reach whatever is judged.
+        let general = ["catch-up-read", "recovery-hole", "tail-read-back"];
+        let unnamed: BTreeSet<&str> = known.difference(&named).copied().collect();
+        assert_eq!(unnamed, general.into_iter().collect());
+    }
+
+    #[test]
+    fn table_has_each_code_once() {
+        let codes: BTreeSet<&str> = PROPERTIES.iter().map(|row| row.code).collect();
+        assert_eq!(codes.len(), PROPERTIES.len());
+    }
+
+    #[test]
+    fn set_of_one_code_has_only_that() {
+        let set = Set::of(Some("L3"));
+        assert!(set.has(Code::L3) && !set.has(Code::L1));
+        assert!(!Set::of(Some("no such")).has(Code::L3));
+    }
+}

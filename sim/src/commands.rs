@@ -77,11 +77,7 @@ fn subject(args: &SubjectArgs) -> Result<Subject, BadInput> {
     subject_of(&args.subject, &args.choice, args.only.as_deref())
 }
 
-fn subject_of(
-    text: &str,
-    choice: &ChoiceArgs,
-    only: Option<&str>,
-) -> Result<Subject, BadInput> {
+fn subject_of(text: &str, choice: &ChoiceArgs, only: Option<&str>) -> Result<Subject, BadInput> {
     let choice = choice.choice()?;
     let path = Path::new(text);
     match text.parse::<Seed>() {

@@ -60,7 +60,8 @@ pub fn generate(seed: u64, choice: &Choice) -> Plan {
     let profile = pick_profile(seed, choice);
     let workload = pick_workload(seed, choice);
     let topology = topology(seed);
-    let safety_us = Stream::new(seed, Purpose::Length, 0).steps(SAFETY_US.0, SAFETY_US.1, 1_000_000);
+    let safety_us =
+        Stream::new(seed, Purpose::Length, 0).steps(SAFETY_US.0, SAFETY_US.1, 1_000_000);
     let mut plan = Plan {
         version: PLAN_VERSION,
         background: seed,

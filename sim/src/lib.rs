@@ -1,10 +1,11 @@
-//! The simulator: the only place that knows the core, the clients, the judges and the world.
+//! The simulator, the only crate that knows everything: a [`generate`]d [`plan`], a [`world`] of
+//! nodes, clients and a hostile environment, a [`decider`] that runs the one through the other, and
+//! what came of it ([`outcome`], [`trace`]). Around them the commands of `seedbed` ([`cli`]).
 
 pub mod cli;
 pub mod commands;
 pub mod decider;
 pub mod draws;
-pub mod execute;
 pub mod generate;
 pub mod interrupt;
 pub mod outcome;
@@ -14,7 +15,6 @@ pub mod registry;
 pub mod report;
 pub mod seed;
 pub mod shrink;
-pub mod stub;
 pub mod sweep;
 pub mod trace;
 pub mod twice;

@@ -25,6 +25,39 @@ pub enum Verdict {
     },
 }
 
+/// What stands for a property when an assertion in the core failed.
+pub const PANIC: &str = "panic";
+
+impl Verdict {
+    /// The broken property's code, [`PANIC`] for an assertion; `None` if the run passed.
+    #[must_use]
+    pub fn property(&self) -> Option<&str> {
+        match self {
+            Self::Passed => None,
+            Self::Violated { property, .. } => Some(property),
+            Self::Panicked { .. } => Some(PANIC),
+        }
+    }
+
+    /// Where it broke.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Passed => "",
+            Self::Violated { place, .. } | Self::Panicked { place, .. } => place,
+        }
+    }
+
+    /// What broke, with the numbers.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Passed => "",
+            Self::Violated { message, .. } | Self::Panicked { message, .. } => message,
+        }
+    }
+}
+
 /// A finished run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::plan::schema;
 use crate::profiles;
+use crate::world::determinism;
 
 /// A name with its explanation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -83,19 +84,21 @@ pub fn workloads() -> Vec<Entry> {
 /// The rows of the workloads.
 #[must_use]
 pub fn workloads_of() -> &'static [workloads::Workload] {
-    crate::stub::WORKLOADS
+    workloads::ALL
 }
 
 /// The properties, which `--only` takes.
 #[must_use]
 pub fn properties() -> Vec<Entry> {
-    crate::stub::PROPERTIES.iter().map(|(code, what)| Entry::new(code, what, "")).collect()
+    let rows = invariants::PROPERTIES.iter();
+    rows.map(|row| Entry::new(row.code, &format!("{}: {}", row.name, row.what), row.source))
+        .collect()
 }
 
 /// The `sometimes` marks that runs should reach.
 #[must_use]
 pub fn sometimes() -> Vec<&'static str> {
-    Vec::new()
+    invariants::SOMETIMES.iter().map(|row| row.id).collect()
 }
 
 /// Planted bugs: of the core, and of determinism itself.
@@ -106,9 +109,9 @@ pub fn mutants() -> Vec<Entry> {
         properties: row.properties.to_vec(),
         ..Entry::new(row.id, row.what, row.provenance)
     });
-    let determinism = crate::stub::DETERMINISM
+    let determinism = determinism::REGISTRY
         .iter()
-        .map(|(id, what)| Entry { kind: "determinism", ..Entry::new(id, what, "") });
+        .map(|row| Entry { kind: "determinism", ..Entry::new(row.id, row.what, row.provenance) });
     core.chain(determinism).collect()
 }
 

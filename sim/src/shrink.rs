@@ -69,7 +69,7 @@ pub enum Unshrinkable {
     /// The plan breaks nothing.
     Passes,
     /// Two runs of the final plan differ: the simulator is not deterministic.
-    Unsteady(Plan),
+    Unsteady,
 }
 
 /// How many other backgrounds a candidate may try before it counts as passing.
@@ -99,13 +99,13 @@ pub fn shrink(
         run: &mut run,
         go_on: &mut go_on,
     };
-    search.to_fixpoint();
+    search.settle();
     search.backgrounds = BACKGROUNDS;
-    search.to_fixpoint();
+    search.settle();
     let Search { best, judgement, executions, stopped, .. } = search;
     let again = run(&best);
     if again != judgement {
-        return Err(Unshrinkable::Unsteady(best));
+        return Err(Unshrinkable::Unsteady);
     }
     let executions = executions + 1;
     Ok(Shrunk { plan: best, judgement, executions, before, complete: !stopped })
@@ -126,7 +126,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn to_fixpoint(&mut self) {
+    fn settle(&mut self) {
         loop {
             let before = self.best.clone();
             self.cut_behind_violation();
@@ -256,20 +256,28 @@ impl Search<'_> {
     /// Simpler faults and operations, one change at a time.
     fn simplify(&mut self) {
         for at in 0..self.best.faults.len() {
-            self.simplify_one(|plan| simpler::faults(&plan.faults[at], plan).into_iter().map(
-                |fault| {
-                    let mut simpler = plan.clone();
-                    simpler.faults[at] = fault;
-                    simpler
-                },
-            ).collect());
+            self.simplify_one(|plan| {
+                simpler::faults(&plan.faults[at], plan)
+                    .into_iter()
+                    .map(|fault| {
+                        let mut simpler = plan.clone();
+                        simpler.faults[at] = fault;
+                        simpler
+                    })
+                    .collect()
+            });
         }
         for at in 0..self.best.ops.len() {
-            self.simplify_one(|plan| simpler::ops(&plan.ops[at]).into_iter().map(|op| {
-                let mut simpler = plan.clone();
-                simpler.ops[at] = op;
-                simpler
-            }).collect());
+            self.simplify_one(|plan| {
+                simpler::ops(&plan.ops[at])
+                    .into_iter()
+                    .map(|op| {
+                        let mut simpler = plan.clone();
+                        simpler.ops[at] = op;
+                        simpler
+                    })
+                    .collect()
+            });
         }
     }
 

@@ -8,8 +8,7 @@ use std::thread;
 
 use serde::Serialize;
 
-use crate::decider::RunOptions;
-use crate::execute::execute;
+use crate::decider::{self, RunOptions};
 use crate::generate::{Choice, generate};
 use crate::interrupt::Interrupt;
 use crate::outcome::{FaultCount, Outcome};
@@ -100,13 +99,7 @@ fn listen(news: &Receiver<News>, hear: &mut impl FnMut(News), tick: &mut impl Fn
     }
 }
 
-fn work(
-    job: usize,
-    orders: &Orders,
-    next: &Mutex<u64>,
-    stop: &Interrupt,
-    tell: &Sender<News>,
-) {
+fn work(job: usize, orders: &Orders, next: &Mutex<u64>, stop: &Interrupt, tell: &Sender<News>) {
     while !stop.asked() {
         let Some(seed) = take(next, orders.seeds) else { return };
         // The listener outlives the workers; if it is gone, so is the reason to go on.
@@ -115,7 +108,7 @@ fn work(
         }
         let plan = generate(seed, &orders.choice);
         let options = RunOptions { only: orders.only.as_deref(), ..RunOptions::default() };
-        let outcome = execute(&plan, options);
+        let outcome = decider::run(&plan, options);
         let run = Box::new(Run { seed, plan, outcome });
         if tell.send(News::Ended { job, run }).is_err() {
             return;

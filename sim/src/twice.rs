@@ -11,8 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decider::RunOptions;
-use crate::execute::execute;
+use crate::decider::{self, RunOptions};
 use crate::outcome::Verdict;
 use crate::plan::Plan;
 use crate::plan::toml;
@@ -187,7 +186,7 @@ pub fn account(plan: &Plan, noise: u64, window: Option<Window>) -> Account {
             events.push(event(line));
         }
     };
-    let outcome = execute(
+    let outcome = decider::run(
         plan,
         RunOptions {
             trace: window.is_some().then_some(&mut trace as &mut dyn FnMut(&TraceLine)),

@@ -226,7 +226,7 @@ mod tests {
         Err(ControllerError::NotController { leader: None });
 
     fn cx() -> Cx {
-        Cx { mono: Mono(0), wall: Wall(0), entropy: 0, mutants: Mutants::default() }
+        Cx { mono: Mono(0), wall: Wall(0), entropy: 0, mutants: Mutants::NONE }
     }
 
     fn asks() -> Asks {

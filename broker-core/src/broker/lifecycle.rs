@@ -1,8 +1,8 @@
 //! The life of a broker process: register, follow the metadata, send heartbeats, open the own WAL,
 //! recover the WALs of the dead, leave in good order, and end at once when fenced.
 //!
-//! Partitions come and go in `ownership`. Sources: KIP-631 (`BrokerLifecycleManager.java`), AutoMQ's
-//! failover (`FailoverControlManager`, `StorageFailureHandlerChain`).
+//! Partitions come and go in `ownership`. Sources: KIP-631 (`BrokerLifecycleManager.java`),
+//! AutoMQ's failover (`FailoverControlManager`, `StorageFailureHandlerChain`).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

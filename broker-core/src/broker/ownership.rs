@@ -1,9 +1,9 @@
 //! Which partitions are open here: what the image says, and what is done about it.
 //!
-//! The image is the only judge. A stream is asked for when it is closed and the partition's epoch is
-//! ours; the partition opens when the image shows the stream open under that epoch; it is given up
-//! when the image shows anything else; and its stream is closed when all that went into the WAL is
-//! committed. Sources: AutoMQ's `ElasticLog` and `OpenStreamChecker`, KAFKA-7164.
+//! The image is the only judge. A stream is asked for when it is closed and the partition's epoch
+//! is ours; the partition opens when the image shows the stream open under that epoch; it is given
+//! up when the image shows anything else; and its stream is closed when all that went into the WAL
+//! is committed. Sources: AutoMQ's `ElasticLog` and `OpenStreamChecker`, KAFKA-7164.
 
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;

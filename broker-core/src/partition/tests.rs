@@ -10,7 +10,7 @@ use crate::mutants::Mutants;
 use crate::time::{Mono, Wall};
 
 fn cx() -> Cx {
-    Cx { mono: Mono(0), wall: Wall(0), entropy: 0, mutants: Mutants::default() }
+    Cx { mono: Mono(0), wall: Wall(0), entropy: 0, mutants: Mutants::NONE }
 }
 
 /// Epoch 1 wrote 0 to 9; epoch 4 has just begun.

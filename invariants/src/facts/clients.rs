@@ -44,10 +44,6 @@ impl Slot {
     pub(crate) fn was_read(self) -> bool {
         self.flags & READ != 0
     }
-
-    pub(crate) fn was_acked(self) -> bool {
-        self.flags & ACKED != 0
-    }
 }
 
 /// How an observation fits what was seen at that offset before.
@@ -105,11 +101,6 @@ impl Horizon {
     pub(crate) fn at(&self, epoch: LeaderEpoch) -> Floor {
         let at = self.0.partition_point(|(known, _)| *known <= epoch);
         at.checked_sub(1).map_or_else(Floor::default, |i| self.0[i].1)
-    }
-
-    /// The most that was seen under any epoch.
-    pub(crate) fn newest(&self) -> Floor {
-        self.0.last().map_or_else(Floor::default, |(_, floor)| *floor)
     }
 }
 
@@ -249,10 +240,6 @@ impl Clients {
         place
     }
 
-    pub(crate) fn find(&self, partition: TopicPartition) -> Option<&Seen> {
-        self.index.get(&partition).map(|place| &self.seen[*place as usize])
-    }
-
     pub(crate) fn invoke(&mut self, at: SimTime, client: u16, call: u32, what: &Call) {
         let what = match what {
             Call::Produce { partition, acks, first_value, count, damaged } => {
@@ -276,10 +263,9 @@ impl Clients {
                 offset: *offset,
                 reader: *reader,
             },
-            Call::ListOffsets { partition, spec, leader_epoch } => OpenCall::List {
-                read: self.query(client, *partition, *leader_epoch),
-                spec: *spec,
-            },
+            Call::ListOffsets { partition, spec, leader_epoch } => {
+                OpenCall::List { read: self.query(client, *partition, *leader_epoch), spec: *spec }
+            }
             Call::EpochEnd { partition, epoch, leader_epoch } => OpenCall::EpochEnd {
                 read: self.query(client, *partition, *leader_epoch),
                 epoch: *epoch,

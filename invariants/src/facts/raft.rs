@@ -41,10 +41,6 @@ impl Replica {
         self.at(MetaOffset(end.0.checked_sub(1)?))
     }
 
-    pub(crate) fn end(&self) -> MetaOffset {
-        MetaOffset(self.log.len() as u64)
-    }
-
     pub(crate) fn cut(&mut self, to: MetaOffset) {
         self.log.truncate(usize::try_from(to.0).unwrap_or(usize::MAX));
     }

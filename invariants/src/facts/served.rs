@@ -61,8 +61,7 @@ impl Served {
             Ok(at) => terms[at].next = opened,
             Err(at) => {
                 let (next, high_watermark, log_start) = (opened, None, Offset(0));
-                let term =
-                    Term { epoch, node, stream, opened, next, high_watermark, log_start };
+                let term = Term { epoch, node, stream, opened, next, high_watermark, log_start };
                 terms.insert(at, term);
             }
         }

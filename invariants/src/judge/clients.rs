@@ -70,12 +70,13 @@ impl Judge {
         if with_answer {
             self.readers.answered(client);
         }
-        if let OpenCall::Fetch { reader, .. } = open.what {
+        if let OpenCall::Fetch { reader, ref read, .. } = open.what {
             self.marks.evaluated(crate::table::Code::LV1);
             if with_answer {
                 self.readers.fetched(client, reader);
             } else {
-                self.readers.hung(client, reader);
+                let partition = self.facts.clients.seen[read.partition as usize].partition;
+                self.readers.hung(client, reader, partition);
             }
         }
     }
@@ -91,14 +92,7 @@ impl Judge {
             ) => {
                 let (high_watermark, log_start) = (*high_watermark, *log_start);
                 let (query, offset) = (read, *offset);
-                self.fetched(&Fetched {
-                    client,
-                    query,
-                    offset,
-                    high_watermark,
-                    log_start,
-                    records,
-                })
+                self.fetched(&Fetched { client, query, offset, high_watermark, log_start, records })
             }
             (OpenCall::List { read, spec }, Answer::Listed(found)) => {
                 self.listed(client, read, *spec, *found)
@@ -213,11 +207,7 @@ impl Judge {
         let here = query.partition;
         let mut sent = value.and_then(|value| self.facts.clients.sent(value));
         let known = sent.as_ref().map(|(send, _)| **send);
-        ask!(
-            self,
-            L9,
-            no_phantom::found(partition, here, offset, (value, intact), known.as_ref())
-        );
+        ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known.as_ref()));
         let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
         self.marks.hit_if(send.outcome == Outcome::Unknown, Mark::UnknownSeen);
         ask!(self, L3, acked_durable::visible(partition, offset, value, send));

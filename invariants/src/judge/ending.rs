@@ -87,8 +87,7 @@ impl Judge {
 
     fn images(&mut self, view: &dyn View) -> Check {
         let nodes = view.controllers().iter().chain(view.brokers());
-        let images: Vec<_> =
-            nodes.filter_map(|node| Some((*node, view.image(*node)?))).collect();
+        let images: Vec<_> = nodes.filter_map(|node| Some((*node, view.image(*node)?))).collect();
         for (nth, (node, image)) in images.iter().enumerate() {
             if image.end == self.facts.ledger.end {
                 ask!(self, M1, image_equiv::by_the_log(*node, image, &self.facts.ledger));

@@ -62,7 +62,11 @@ impl Judge {
                 ask!(self, C1, broker_fence::obeyed(*node, *epoch, &self.facts.ledger));
             }
             Record::CommitObject { object, ranges, wal_node, wal_epoch, .. } => {
-                ask!(self, O3, commit_idem::committed(*object, self.facts.ledger.objects.get(object)));
+                ask!(
+                    self,
+                    O3,
+                    commit_idem::committed(*object, self.facts.ledger.objects.get(object))
+                );
                 let there = self.facts.wals.data.contains(object);
                 ask!(self, O7, no_dangling::committed(*object, there));
                 let wal = self.facts.ledger.wals.get(&(*wal_node, *wal_epoch));
@@ -78,7 +82,8 @@ impl Judge {
                 self.marks.hit_if(live, Mark::ObjectDestroyed);
             }
             Record::AssignRecovery { node, epoch, .. } => {
-                let began = self.facts.wals.get(*node, *epoch).is_some_and(|wal| wal.recovery_began);
+                let began =
+                    self.facts.wals.get(*node, *epoch).is_some_and(|wal| wal.recovery_began);
                 let assigned = self.facts.ledger.wals.get(&(*node, *epoch));
                 let again = assigned.is_some_and(|wal| wal.recoverer.is_some());
                 self.marks.hit_if(began && again, Mark::RecoveryOfRecovery);

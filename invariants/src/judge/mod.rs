@@ -9,6 +9,8 @@ mod final_log;
 mod metadata;
 mod quorum;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -17,11 +19,12 @@ use alloc::vec::Vec;
 use broker_core::ids::NodeId;
 use broker_core::probe::Probe;
 
+use crate::Check;
 use crate::Violation;
 use crate::facts::Facts;
 use crate::history::{HistoryEvent, SimTime};
-use crate::marks::{Mark, Marks};
 use crate::judge::final_log::FinalLog;
+use crate::marks::{Mark, Marks};
 use crate::properties::backs_off::BacksOff;
 use crate::properties::log_matching::LogMatching;
 use crate::properties::quorum_leads::QuorumLeads;
@@ -30,7 +33,6 @@ use crate::properties::state_machine_safety::StateMachineSafety;
 use crate::properties::vote_once::VoteOnce;
 use crate::table::{Code, Set};
 use crate::view::{Evidence, NodeEvent, View};
-use crate::Check;
 
 /// Asks a property, if it is judged, and counts that it was.
 macro_rules! ask {
@@ -238,10 +240,7 @@ impl Judge {
                     replica.high_watermark = broker_core::ids::MetaOffset(0);
                 }
             }
-            NodeEvent::Paused
-            | NodeEvent::Resumed
-            | NodeEvent::Impaired
-            | NodeEvent::Restored => {}
+            NodeEvent::Paused | NodeEvent::Resumed | NodeEvent::Impaired | NodeEvent::Restored => {}
         }
         if let NodeEvent::Crashed { unsynced_lost } = event {
             let controller = self.facts.raft.get(node).is_some();

@@ -105,9 +105,8 @@ impl Judge {
     fn list(&mut self, node: NodeId, tok: Tok, prefix: &Key, further: bool) {
         let pos = self.facts.pos;
         let Some((claims, of)) = listed(prefix) else { return };
-        let current = self.facts.nodes.get(node).is_none_or(|known| {
-            known.incarnation == tok.incarnation
-        });
+        let current =
+            self.facts.nodes.get(node).is_none_or(|known| known.incarnation == tok.incarnation);
         if !current {
             return;
         }

@@ -82,3 +82,83 @@ pub(crate) fn record(node: NodeId, lsn: Lsn, confirmed_end: Option<Lsn>) -> Chec
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{A, B, Case};
+
+    #[test]
+    fn confirmed_by_a_check_behind_the_put_holds() {
+        let mut case = Case::cluster("W1");
+        case.wal_write(0, &[(0, 2, 100)]).wal_write(1, &[(2, 3, 102)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn confirmed_by_a_check_sent_before_the_put_was_known_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_put(0, &[(0, 2, 100)]);
+        let seq = case.verify_sent();
+        case.wal_done(0, 1).verify_listed(seq).wal_confirmed(seq, 1);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn confirmed_by_a_check_listed_before_the_put_landed_breaks() {
+        let mut case = Case::cluster("W1");
+        let seq = case.verify_sent();
+        case.verify_listed(seq).wal_put(0, &[(0, 2, 100)]).wal_done(0, 1).wal_confirmed(seq, 1);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn confirmed_without_a_check_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_put(0, &[(0, 2, 100)]).wal_done(0, 1).wal_confirmed(0, 1);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn confirmed_over_a_hole_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_write(0, &[(0, 2, 100)]);
+        case.wal_put(2, &[(3, 4, 103)]).wal_done(2, 3);
+        let seq = case.verify_sent();
+        case.verify_listed(seq).wal_confirmed(seq, 3);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn confirmed_by_a_check_before_the_successors_claim_holds() {
+        let mut case = Case::cluster("W1");
+        case.wal_put(0, &[(0, 2, 100)]).wal_done(0, 1);
+        let seq = case.verify_sent();
+        case.verify_listed(seq).claim(B, A, 2).wal_confirmed(seq, 1);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn confirmed_by_a_check_behind_the_successors_claim_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_put(0, &[(0, 2, 100)]).wal_done(0, 1);
+        let seq = case.verify_sent();
+        case.claim(B, A, 2).verify_listed(seq).wal_confirmed(seq, 1);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn confirmed_under_a_claim_that_was_overwritten_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_put(0, &[(0, 2, 100)]).wal_done(0, 1).claim(B, A, 1);
+        let seq = case.verify_sent();
+        case.verify_listed(seq).wal_confirmed(seq, 1);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn record_beyond_what_is_confirmed_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_write(0, &[(0, 2, 100)]).record_confirmed(1, 2, 3);
+        assert!(case.breaks("W1"));
+    }
+}

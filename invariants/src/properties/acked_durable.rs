@@ -54,3 +54,62 @@ pub(crate) fn kept(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::metadata::record::Record;
+    use broker_core::protocol::ErrorCode;
+
+    use crate::testing::{A, A_EPOCH, Case, P};
+
+    #[test]
+    fn acknowledged_and_not_in_the_final_log_breaks() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 1, 100)]).finish();
+        assert!(case.breaks("L3"));
+    }
+
+    #[test]
+    fn acknowledged_and_committed_holds() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn acknowledged_and_only_in_the_wal_holds() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).wal_write(0, &[(0, 2, 100)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn acknowledged_with_another_value_in_the_final_log_breaks() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 101)]).finish();
+        assert!(case.breaks("L3"));
+    }
+
+    #[test]
+    fn acknowledged_in_a_deleted_topic_holds() {
+        let mut case = Case::cluster("L3");
+        case.produced(100, 2, 0).meta(alloc::vec![Record::RemoveTopic { topic: P.topic }]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn refused_and_read_breaks() {
+        let mut case = Case::cluster("L3");
+        let refused = case.produce(100, 1);
+        case.fail(refused, ErrorCode::NotLeaderOrFollower).reads(0, 0, 1, &[(0, 100, 0)]);
+        assert!(case.breaks("L3"));
+    }
+
+    #[test]
+    fn unknown_and_read_holds() {
+        let mut case = Case::cluster("L3");
+        let lost = case.produce(100, 1);
+        case.unknown(lost).reads(0, 0, 1, &[(0, 100, 0)]);
+        assert!(case.holds());
+    }
+}

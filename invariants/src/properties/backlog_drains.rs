@@ -27,9 +27,44 @@ pub(crate) fn owed(facts: &Facts, view: &dyn View) -> Vec<String> {
                 id.1
             ));
         }
-        if facts.nodes.get(id.0).is_some_and(|node| node.back_pressure) {
-            owed.push(alloc::format!("LV8: node {}: appends wait for room in the WAL", id.0));
+    }
+    for node in view.brokers().iter().filter(|node| view.in_core(**node) && view.is_up(**node)) {
+        if facts.nodes.get(*node).is_some_and(|known| known.back_pressure) {
+            owed.push(alloc::format!("LV8: node {node}: appends wait for room in the WAL"));
         }
     }
     owed
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, A_EPOCH, Case};
+
+    #[test]
+    fn confirmed_record_never_committed_breaks() {
+        let mut case = Case::cluster("LV8");
+        case.wal_write(0, &[(0, 2, 100)]).heal();
+        assert!(case.owes("LV8"));
+        assert!(case.finish().breaks("LV8"));
+    }
+
+    #[test]
+    fn confirmed_record_committed_holds() {
+        let mut case = Case::cluster("LV8");
+        case.wal_write(0, &[(0, 2, 100)]).heal();
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).wait_ms(100);
+        assert!(!case.owes("LV8"));
+        assert!(case.finish().holds());
+    }
+
+    #[test]
+    fn back_pressure_is_owed_until_it_ends() {
+        let mut case = Case::cluster("LV8");
+        case.heal().probe(A, &Probe::WalBackPressure { on: true });
+        assert!(case.owes("LV8"));
+        case.probe(A, &Probe::WalBackPressure { on: false });
+        assert!(!case.owes("LV8"));
+    }
 }

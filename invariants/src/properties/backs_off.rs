@@ -53,3 +53,33 @@ impl BacksOff {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::step::{Cond, Flow, Key, ObjOp, ObjResult};
+    use bytes::Bytes;
+
+    use crate::testing::{A, Case, tok};
+
+    fn throttled(case: &mut Case, times: u32, pause_ms: u64) {
+        for _ in 0..times {
+            let (key, body, cond) = (Key("obj/1".into()), Bytes::new(), Cond::IfAbsent);
+            case.store(A, tok(Flow::Upload, 1), &ObjOp::Put { key, body, cond }, &ObjResult::SlowDown);
+            case.at_us += pause_ms * 1_000;
+        }
+    }
+
+    #[test]
+    fn puts_retried_at_once_break() {
+        let mut case = Case::new("LV10");
+        throttled(&mut case, 9, 20);
+        assert!(case.breaks("LV10"));
+    }
+
+    #[test]
+    fn puts_retried_with_pauses_hold() {
+        let mut case = Case::new("LV10");
+        throttled(&mut case, 100, 200);
+        assert!(case.holds());
+    }
+}

@@ -30,3 +30,42 @@ pub(crate) fn obeyed(node: NodeId, epoch: BrokerEpoch, ledger: &Ledger) -> Check
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{Incarnation, LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+
+    use crate::view::NodeEvent;
+    use crate::testing::{A, A_EPOCH, Case, P, open_stream};
+
+    fn acks(case: &mut Case) {
+        let (partition, epoch, base, end) = (P, LeaderEpoch(0), Offset(0), Offset(1));
+        case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end });
+    }
+
+    #[test]
+    fn acknowledged_after_the_fence_breaks() {
+        let mut case = Case::cluster("C1");
+        case.probe(A, &Probe::BrokerFenced { epoch: A_EPOCH });
+        acks(&mut case);
+        assert!(case.breaks("C1"));
+    }
+
+    #[test]
+    fn acknowledged_by_the_next_process_holds() {
+        let mut case = Case::cluster("C1");
+        acks(&mut case);
+        case.probe(A, &Probe::BrokerFenced { epoch: A_EPOCH });
+        case.event(A, NodeEvent::Booted(Incarnation(2)));
+        acks(&mut case);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn stream_opened_for_an_old_registration_breaks() {
+        let mut case = Case::cluster("C1");
+        case.register(A).meta(alloc::vec![open_stream(A, A_EPOCH, 1)]);
+        assert!(case.breaks("C1"));
+    }
+}

@@ -17,3 +17,36 @@ pub(crate) fn committed(object: ObjectId, was: Option<&Object>) -> Check {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::ObjectId;
+    use broker_core::metadata::record::Record;
+
+    use crate::testing::{A, A_EPOCH, Case, commit_object, prepare};
+
+    #[test]
+    fn object_committed_twice_breaks() {
+        let mut case = Case::cluster("O3");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.meta(alloc::vec![commit_object(0, (A, A_EPOCH), 0, (0, 2))]);
+        assert!(case.breaks("O3"));
+    }
+
+    #[test]
+    fn two_objects_committed_hold() {
+        let mut case = Case::cluster("O3");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.commit(1, (A, A_EPOCH), (A, A_EPOCH), 0, &[(2, 3, 102)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn expired_object_committed_breaks() {
+        let mut case = Case::cluster("O3");
+        case.meta(alloc::vec![prepare(0, A, A_EPOCH)]);
+        case.meta(alloc::vec![Record::DestroyObject { object: ObjectId(0) }]);
+        case.meta(alloc::vec![commit_object(0, (A, A_EPOCH), 0, (0, 2))]);
+        assert!(case.breaks("O3"));
+    }
+}

@@ -79,3 +79,46 @@ pub(crate) fn piece_ends(object: ObjectId, stream: StreamId, at: Offset, end: Of
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{A, A_EPOCH, Case};
+
+    #[test]
+    fn object_with_a_gap_breaks() {
+        let mut case = Case::cluster("O2");
+        case.produce(100, 4);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100), (2, 4, 102)]);
+        case.upload(0, A, 0, &[(0, 2, 100)]).finish();
+        assert!(case.breaks("O2"));
+    }
+
+    #[test]
+    fn object_that_covers_its_range_holds() {
+        let mut case = Case::cluster("O2");
+        case.produce(100, 4);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100), (2, 4, 102)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn object_under_another_epoch_breaks() {
+        let mut case = Case::cluster("O2");
+        case.produce(100, 4);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.upload(0, A, 1, &[(0, 2, 100)]).finish();
+        assert!(case.breaks("O2"));
+    }
+
+    #[test]
+    fn object_cut_short_breaks() {
+        let mut case = Case::cluster("O2");
+        case.produce(100, 4);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        for body in case.fake.objects.values_mut() {
+            *body = body.slice(..body.len().saturating_sub(1));
+        }
+        case.finish();
+        assert!(case.breaks("O2"));
+    }
+}

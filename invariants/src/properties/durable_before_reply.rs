@@ -55,3 +55,62 @@ pub(crate) fn promised(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{MetaOffset, NodeId, QuorumEpoch};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{C, Case};
+
+    fn votes(case: &mut Case) {
+        let (epoch, candidate) = (QuorumEpoch(2), NodeId(1));
+        case.probe(C, &Probe::QuorumVoted { epoch, candidate });
+    }
+
+    #[test]
+    fn vote_that_is_not_on_the_device_breaks() {
+        let mut case = Case::new("R9");
+        case.ballot(0, 1, 1);
+        votes(&mut case);
+        assert!(case.breaks("R9"));
+    }
+
+    #[test]
+    fn vote_on_the_device_holds() {
+        let mut case = Case::new("R9");
+        case.ballot(0, 2, 1);
+        votes(&mut case);
+        assert!(case.holds());
+    }
+
+    fn promises(case: &mut Case, end: u64) {
+        case.probe(C, &Probe::QuorumFetchSent { fetch_offset: MetaOffset(end) });
+    }
+
+    #[test]
+    fn promise_of_what_is_not_synced_breaks() {
+        let mut case = Case::new("R9");
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 11).durable(0, 19);
+        promises(&mut case, 2);
+        assert!(case.breaks("R9"));
+    }
+
+    #[test]
+    fn promise_of_what_is_synced_holds() {
+        let mut case = Case::new("R9");
+        promises(&mut case, 0);
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 11).durable(0, 19);
+        promises(&mut case, 1);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn office_in_an_epoch_that_is_not_durable_breaks() {
+        let mut case = Case::new("R9");
+        case.ballot(0, 2, 0).elected(0, 2);
+        assert!(case.holds());
+        case.elected(0, 3);
+        assert!(case.breaks("R9"));
+    }
+}

@@ -119,3 +119,81 @@ pub(crate) fn opened(id: StreamId, was: &Stream, epoch: LeaderEpoch) -> Check {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S, change};
+
+    fn caches(case: &mut Case, entries: &[(u32, u64)]) {
+        let entries = entries.iter().map(|(e, o)| (LeaderEpoch(*e), Offset(*o))).collect();
+        case.probe(B, &Probe::PartitionEpochs { partition: P, entries });
+    }
+
+    /// A wrote [0, 2) under epoch 0, B leads under epoch 1.
+    fn failed_over() -> Case {
+        let mut case = Case::cluster("L8");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).fail_over().seal(0);
+        case.lead(B, B_EPOCH, 1, 3);
+        case
+    }
+
+    #[test]
+    fn records_with_a_falling_epoch_break() {
+        let mut case = Case::cluster("L8");
+        case.produced(100, 2, 0).reads(0, 1, 2, &[(0, 100, 1), (1, 101, 0)]);
+        assert!(case.breaks("L8"));
+    }
+
+    #[test]
+    fn records_with_a_rising_epoch_hold() {
+        let mut case = Case::cluster("L8");
+        case.produced(100, 2, 0).reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
+        case.reads(1, 1, 2, &[(1, 101, 1)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn cache_that_misses_a_range_breaks() {
+        let mut case = failed_over();
+        caches(&mut case, &[(1, 2)]);
+        assert!(case.breaks("L8"));
+    }
+
+    #[test]
+    fn cache_of_the_ranges_holds() {
+        let mut case = failed_over();
+        caches(&mut case, &[(0, 0), (1, 2)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn leader_whose_cache_lacks_its_own_epoch_breaks() {
+        let mut case = failed_over();
+        let (partition, epoch, next) = (P, LeaderEpoch(1), Offset(2));
+        case.probe(B, &Probe::PartitionOpened { partition, stream: S, epoch, next });
+        caches(&mut case, &[(0, 0)]);
+        let (log_start, high_watermark, log_end) = (Offset(0), next, next);
+        case.probe(
+            B,
+            &Probe::PartitionOffsets { partition, epoch, log_start, high_watermark, log_end },
+        );
+        assert!(case.breaks("L8"));
+    }
+
+    #[test]
+    fn partition_moved_under_one_epoch_breaks() {
+        let mut case = Case::cluster("L8");
+        case.meta(alloc::vec![change(Some(B), None, 0, 2)]);
+        assert!(case.breaks("L8"));
+    }
+
+    #[test]
+    fn partition_moved_under_the_next_epoch_holds() {
+        let mut case = Case::cluster("L8");
+        case.meta(alloc::vec![change(Some(B), None, 1, 2)]);
+        assert!(case.holds());
+    }
+}

@@ -88,3 +88,82 @@ pub(crate) fn final_log(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::metadata::record::Record;
+
+    use crate::history::{Answer, Call};
+    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S, change, open_stream};
+
+    /// [0, 2) under epoch 0, nothing under epoch 1, [2, 4) under epoch 2 so far.
+    fn three_epochs() -> Case {
+        let mut case = Case::cluster("Q2");
+        case.produce(100, 4);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).fail_over().seal(0);
+        case.lead(B, B_EPOCH, 1, 3);
+        let (stream, epoch) = (S, LeaderEpoch(1));
+        case.meta(alloc::vec![
+            Record::CloseStream { stream, epoch },
+            change(Some(B), None, 2, 4),
+            open_stream(B, B_EPOCH, 2),
+        ]);
+        case.commit(1, (B, B_EPOCH), (B, B_EPOCH), 2, &[(2, 4, 102)]);
+        case
+    }
+
+    fn asks(case: &mut Case, asked: u32, leader: u32, found: Option<(u32, u64)>) {
+        let (epoch, leader_epoch) = (LeaderEpoch(asked), Some(LeaderEpoch(leader)));
+        let call = case.invoke(3, Call::EpochEnd { partition: P, epoch, leader_epoch });
+        let found = found.map(|(epoch, end)| (LeaderEpoch(epoch), Offset(end)));
+        case.ok(call, Answer::EpochEnd(found));
+    }
+
+    #[test]
+    fn past_epoch_answered_with_the_logs_end_breaks() {
+        let mut case = three_epochs();
+        asks(&mut case, 0, 2, Some((0, 4)));
+        assert!(case.breaks("Q2"));
+    }
+
+    #[test]
+    fn past_epoch_answered_with_its_end_holds() {
+        let mut case = three_epochs();
+        asks(&mut case, 0, 2, Some((0, 2)));
+        asks(&mut case, 1, 2, Some((1, 2)));
+        asks(&mut case, 1, 2, Some((0, 2)));
+        case.finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn own_epoch_unknown_to_its_leader_breaks() {
+        let mut case = three_epochs();
+        asks(&mut case, 2, 2, Some((0, 2)));
+        assert!(case.breaks("Q2"));
+    }
+
+    #[test]
+    fn own_epoch_answered_with_what_is_visible_holds() {
+        let mut case = three_epochs();
+        asks(&mut case, 2, 2, Some((2, 3)));
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn larger_epoch_than_asked_breaks() {
+        let mut case = three_epochs();
+        asks(&mut case, 1, 2, Some((2, 4)));
+        assert!(case.breaks("Q2"));
+    }
+
+    #[test]
+    fn history_alone_shows_a_wrong_end() {
+        let mut case = Case::new("Q2");
+        case.produce(100, 4);
+        case.reads(0, 2, 4, &[(0, 100, 0), (1, 101, 0), (2, 102, 2), (3, 103, 2)]);
+        asks(&mut case, 0, 2, Some((0, 3)));
+        assert!(case.judge.finish_history().is_err());
+    }
+}

@@ -61,3 +61,49 @@ pub(crate) fn owed(facts: &Facts, view: &dyn View) -> Vec<String> {
     }
     owed
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::Incarnation;
+
+    use crate::view::NodeEvent;
+    use crate::testing::{A, B, B_EPOCH, Case};
+
+    fn settled() -> Case {
+        let mut case = Case::cluster("LV7");
+        case.heal();
+        case
+    }
+
+    #[test]
+    fn cluster_that_serves_holds() {
+        let mut case = settled();
+        assert!(!case.owes("LV7"));
+        assert!(case.finish().holds());
+    }
+
+    #[test]
+    fn partition_of_a_dead_broker_breaks() {
+        let mut case = settled();
+        case.fake.outside.insert(A);
+        assert!(case.owes("LV7"));
+        assert!(case.finish().breaks("LV7"));
+    }
+
+    #[test]
+    fn partition_failed_over_holds_when_the_wal_is_sealed() {
+        let mut case = settled();
+        case.fake.outside.insert(A);
+        case.fail_over();
+        assert!(case.owes("LV7"));
+        case.seal(0).lead(B, B_EPOCH, 1, 3);
+        assert!(!case.owes("LV7"));
+    }
+
+    #[test]
+    fn broker_that_restarted_and_did_not_register_is_owed() {
+        let mut case = settled();
+        case.event(A, NodeEvent::Booted(Incarnation(2)));
+        assert!(case.owes("LV7"));
+    }
+}

@@ -186,3 +186,76 @@ fn sealed((node, epoch): (NodeId, BrokerEpoch), ledger: &Ledger) -> Check {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{BrokerEpoch, LeaderEpoch};
+    use broker_core::metadata::record::Record;
+
+    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, S, assign, change, commit_object, open_stream, prepare};
+
+    #[test]
+    fn commit_by_the_owner_holds_until_its_wal_is_assigned() {
+        let mut case = Case::cluster("O4");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.meta(alloc::vec![prepare(1, A, A_EPOCH)]).fail_over();
+        assert!(case.holds());
+        case.meta(alloc::vec![commit_object(1, (A, A_EPOCH), 0, (2, 3))]);
+        assert!(case.breaks("O4"));
+    }
+
+    #[test]
+    fn commit_by_the_recoverer_holds_until_the_seal() {
+        let mut case = Case::cluster("O4");
+        case.fail_over().commit(0, (B, B_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.meta(alloc::vec![prepare(1, B, B_EPOCH)]).seal(1);
+        assert!(case.holds());
+        case.meta(alloc::vec![commit_object(1, (A, A_EPOCH), 0, (2, 3))]);
+        assert!(case.breaks("O4"));
+    }
+
+    #[test]
+    fn prepare_by_an_old_registration_breaks() {
+        let mut case = Case::cluster("O4");
+        case.register(A).meta(alloc::vec![prepare(0, A, A_EPOCH)]);
+        assert!(case.breaks("O4"));
+    }
+
+    #[test]
+    fn stream_opened_while_open_breaks() {
+        let mut case = Case::cluster("O4");
+        case.meta(alloc::vec![change(Some(B), None, 1, 2), open_stream(B, B_EPOCH, 1)]);
+        assert!(case.breaks("O4"));
+    }
+
+    #[test]
+    fn stream_opened_when_closed_holds() {
+        let mut case = Case::cluster("O4");
+        case.fail_over().seal(0).lead(B, B_EPOCH, 1, 3);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn stream_opened_by_another_than_the_replica_breaks() {
+        let mut case = Case::cluster("O4");
+        case.fail_over().seal(0).register(A);
+        let epoch = BrokerEpoch(9);
+        case.meta(alloc::vec![open_stream(A, epoch, 1)]);
+        assert!(case.breaks("O4"));
+    }
+
+    #[test]
+    fn stream_closed_by_an_owner_whose_wal_is_assigned_breaks() {
+        let mut case = Case::cluster("O4");
+        let (stream, epoch) = (S, LeaderEpoch(0));
+        case.fail_over().meta(alloc::vec![Record::CloseStream { stream, epoch }]);
+        assert!(case.breaks("O4"));
+    }
+
+    #[test]
+    fn recovery_of_a_serving_broker_assigned_breaks() {
+        let mut case = Case::cluster("O4");
+        case.meta(alloc::vec![assign(A, A_EPOCH, B, B_EPOCH)]);
+        assert!(case.breaks("O4"));
+    }
+}

@@ -49,3 +49,63 @@ pub(crate) fn heard(node: NodeId, to: MetaOffset, committed: MetaOffset) -> Chec
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::Incarnation;
+
+    use crate::view::NodeEvent;
+    use crate::testing::{C, Case};
+
+    /// Three voters hold two entries of ten bytes each.
+    fn replicated() -> Case {
+        let mut case = Case::new("R5");
+        for node in 0..3 {
+            case.appends(node, 0, 1, 10).appends(node, 1, 1, 11);
+        }
+        case
+    }
+
+    #[test]
+    fn commit_durable_on_a_majority_holds() {
+        let mut case = replicated();
+        case.durable(0, 20).durable(2, 20).commits(0, 2, 1, Some(1));
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn commit_durable_on_a_minority_breaks() {
+        let mut case = replicated();
+        case.durable(0, 20).durable(2, 19).commits(0, 2, 1, Some(1));
+        assert!(case.breaks("R5"));
+    }
+
+    #[test]
+    fn commit_over_other_entries_breaks() {
+        let mut case = replicated();
+        case.appends(2, 1, 2, 99).durable(0, 20).durable(2, 20).commits(0, 2, 1, Some(1));
+        assert!(case.breaks("R5"));
+    }
+
+    #[test]
+    fn high_watermark_that_falls_breaks() {
+        let mut case = replicated();
+        case.durable(0, 20).durable(1, 20).commits(0, 2, 1, Some(1)).commits(0, 1, 1, Some(1));
+        assert!(case.breaks("R5"));
+    }
+
+    #[test]
+    fn high_watermark_that_falls_with_the_process_holds() {
+        let mut case = replicated();
+        case.durable(0, 20).durable(1, 20).commits(0, 2, 1, Some(1));
+        case.event(C, NodeEvent::Booted(Incarnation(2))).commits(0, 1, 1, None);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn high_watermark_that_nobody_found_breaks() {
+        let mut case = replicated();
+        case.durable(0, 20).durable(1, 20).commits(0, 1, 1, Some(1)).commits(1, 2, 1, None);
+        assert!(case.breaks("R5"));
+    }
+}

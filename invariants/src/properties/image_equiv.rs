@@ -84,3 +84,58 @@ pub(crate) fn by_the_log(node: NodeId, image: &Image, ledger: &Ledger) -> Check 
     require!(streams && wals, M1, "metadata", "node {node} at {at}: its WALs are not the log's");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{IncarnationId, MetaOffset, NodeId, ZoneId};
+    use broker_core::metadata::Image;
+    use broker_core::metadata::record::Record;
+
+    use crate::testing::{A, B, C, Case};
+
+    #[test]
+    fn digests_that_differ_break() {
+        let mut case = Case::new("M1");
+        case.applied(C, MetaOffset(0), alloc::vec![], Some(1));
+        case.applied(A, MetaOffset(0), alloc::vec![], Some(2));
+        assert!(case.breaks("M1"));
+    }
+
+    #[test]
+    fn digests_that_agree_hold() {
+        let mut case = Case::new("M1");
+        case.applied(C, MetaOffset(0), alloc::vec![], Some(1));
+        case.applied(A, MetaOffset(0), alloc::vec![], Some(1));
+        assert!(case.holds());
+    }
+
+    fn image(records: &[Record]) -> Image {
+        let mut image = Image::default();
+        image.apply(records).expect("sound records");
+        image
+    }
+
+    fn registered(node: NodeId) -> alloc::vec::Vec<Record> {
+        let (incarnation_id, zone) = (IncarnationId(1), ZoneId(0));
+        alloc::vec![Record::RegisterBroker { node, incarnation_id, zone }]
+    }
+
+    #[test]
+    fn image_other_than_the_log_breaks() {
+        let mut case = Case::new("M1");
+        case.meta(registered(A));
+        case.fake.images.insert(C, image(&registered(B)));
+        case.finish();
+        assert!(case.breaks("M1"));
+    }
+
+    #[test]
+    fn image_of_the_log_holds() {
+        let mut case = Case::new("M1");
+        case.meta(registered(A));
+        case.fake.images.insert(C, image(&registered(A)));
+        case.fake.images.insert(B, Image::default());
+        case.finish();
+        assert!(case.holds());
+    }
+}

@@ -57,3 +57,57 @@ pub(crate) fn committed(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Case;
+
+    /// Node 0 leads epoch 1 and commits one entry.
+    fn committed() -> Case {
+        let mut case = Case::new("R3");
+        case.elected(0, 1).appends(0, 0, 1, 10).commits(0, 1, 1, Some(1));
+        case
+    }
+
+    #[test]
+    fn leader_without_a_committed_entry_breaks() {
+        let mut case = committed();
+        case.elected(1, 2);
+        assert!(case.breaks("R3"));
+    }
+
+    #[test]
+    fn leader_with_the_committed_entry_holds() {
+        let mut case = committed();
+        case.appends(1, 0, 1, 10).elected(1, 2);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn leader_with_another_entry_there_breaks() {
+        let mut case = committed();
+        case.appends(1, 0, 2, 99).elected(1, 3);
+        assert!(case.breaks("R3"));
+    }
+
+    #[test]
+    fn commit_over_an_earlier_epochs_entry_breaks() {
+        let mut case = Case::new("R3");
+        case.appends(0, 0, 1, 10).elected(0, 2).commits(0, 1, 1, Some(2));
+        assert!(case.breaks("R3"));
+    }
+
+    #[test]
+    fn commit_of_an_earlier_epochs_entry_under_an_own_one_holds() {
+        let mut case = Case::new("R3");
+        case.appends(0, 0, 1, 10).elected(0, 2).appends(0, 1, 2, 11).commits(0, 2, 2, Some(2));
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn commit_by_a_deposed_leader_that_its_successor_lacks_breaks() {
+        let mut case = Case::new("R3");
+        case.elected(0, 1).appends(0, 0, 1, 10).elected(1, 2).commits(0, 1, 1, Some(1));
+        assert!(case.breaks("R3"));
+    }
+}

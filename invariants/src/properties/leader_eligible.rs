@@ -35,3 +35,38 @@ pub(crate) fn published(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{A, B, B_EPOCH, Case, broker_change, change};
+
+    #[test]
+    fn fenced_broker_chosen_breaks() {
+        let mut case = Case::cluster("C3");
+        case.meta(alloc::vec![broker_change(B, B_EPOCH, true, false)]);
+        case.meta(alloc::vec![change(Some(B), None, 1, 2)]);
+        assert!(case.breaks("C3"));
+    }
+
+    #[test]
+    fn leaving_broker_chosen_breaks() {
+        let mut case = Case::cluster("C3");
+        case.meta(alloc::vec![broker_change(B, B_EPOCH, false, true)]);
+        case.meta(alloc::vec![change(Some(B), None, 1, 2)]);
+        assert!(case.breaks("C3"));
+    }
+
+    #[test]
+    fn serving_broker_chosen_holds() {
+        let mut case = Case::cluster("C3");
+        case.meta(alloc::vec![change(Some(B), None, 1, 2)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn leader_published_that_is_not_the_replica_breaks() {
+        let mut case = Case::cluster("C3");
+        case.meta(alloc::vec![change(Some(B), Some(A), 1, 2)]);
+        assert!(case.breaks("C3"));
+    }
+}

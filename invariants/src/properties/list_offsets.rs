@@ -111,3 +111,96 @@ pub(crate) fn lookup(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+    use broker_core::protocol::OffsetSpec;
+
+    use crate::history::{Answer, Call};
+    use crate::testing::{A, A_EPOCH, Case, P, time_of};
+
+    fn listed(case: &mut Case, spec: OffsetSpec, epoch: u32, found: Option<(u64, u64)>) {
+        let leader_epoch = Some(LeaderEpoch(epoch));
+        let call = case.invoke(3, Call::ListOffsets { partition: P, spec, leader_epoch });
+        let found = found.map(|(offset, ms)| {
+            (Offset(offset), Some(time_of(ms)), LeaderEpoch(epoch))
+        });
+        case.ok(call, Answer::Listed(found));
+    }
+
+    fn acked_under(case: &mut Case, epoch: u32) {
+        let (partition, epoch, base, end) = (P, LeaderEpoch(epoch), Offset(0), Offset(3));
+        let sent = case.produce(100, 3);
+        case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end }).placed(sent, 0);
+    }
+
+    #[test]
+    fn latest_below_what_was_acknowledged_breaks() {
+        let mut case = Case::cluster("Q1");
+        acked_under(&mut case, 0);
+        listed(&mut case, OffsetSpec::Latest, 0, Some((2, 0)));
+        assert!(case.breaks("Q1"));
+    }
+
+    #[test]
+    fn latest_at_what_was_acknowledged_holds() {
+        let mut case = Case::cluster("Q1");
+        acked_under(&mut case, 0);
+        listed(&mut case, OffsetSpec::Latest, 0, Some((3, 0)));
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn latest_of_a_zombie_below_what_its_successor_acknowledged_holds() {
+        let mut case = Case::cluster("Q1");
+        acked_under(&mut case, 1);
+        listed(&mut case, OffsetSpec::Latest, 0, Some((0, 0)));
+        assert!(case.holds());
+        listed(&mut case, OffsetSpec::Latest, 1, Some((0, 0)));
+        assert!(case.breaks("Q1"));
+    }
+
+    /// Values 100 to 102 at offsets 0 to 2, with their numbers as timestamps, are the final log.
+    fn committed(spec: OffsetSpec, found: Option<(u64, u64)>) -> Case {
+        let mut case = Case::cluster("Q1");
+        acked_under(&mut case, 0);
+        listed(&mut case, spec, 0, found);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 3, 100)]).finish();
+        case
+    }
+
+    #[test]
+    fn timestamp_found_too_late_in_the_log_breaks() {
+        assert!(committed(OffsetSpec::At(time_of(101)), Some((2, 102))).breaks("Q1"));
+    }
+
+    #[test]
+    fn timestamp_found_first_holds() {
+        assert!(committed(OffsetSpec::At(time_of(101)), Some((1, 101))).holds());
+    }
+
+    #[test]
+    fn timestamp_answered_with_a_spurious_zero_breaks() {
+        assert!(committed(OffsetSpec::At(time_of(200)), Some((0, 200))).breaks("Q1"));
+        assert!(committed(OffsetSpec::At(time_of(200)), Some((0, 100))).breaks("Q1"));
+    }
+
+    #[test]
+    fn timestamp_not_found_breaks_if_it_is_there() {
+        assert!(committed(OffsetSpec::At(time_of(102)), None).breaks("Q1"));
+        assert!(committed(OffsetSpec::At(time_of(103)), None).holds());
+    }
+
+    #[test]
+    fn largest_timestamp_breaks_unless_it_is_the_largest() {
+        assert!(committed(OffsetSpec::MaxTimestamp, Some((1, 101))).breaks("Q1"));
+        assert!(committed(OffsetSpec::MaxTimestamp, Some((2, 102))).holds());
+    }
+
+    #[test]
+    fn end_shown_beyond_the_final_log_breaks() {
+        assert!(committed(OffsetSpec::Latest, Some((4, 0))).breaks("Q1"));
+    }
+}

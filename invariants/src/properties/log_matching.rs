@@ -38,3 +38,24 @@ impl LogMatching {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Case;
+
+    #[test]
+    fn entry_behind_another_log_breaks() {
+        let mut case = Case::new("R2");
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 11);
+        case.appends(1, 0, 1, 10).appends(1, 1, 1, 12);
+        assert!(case.breaks("R2"));
+    }
+
+    #[test]
+    fn entry_of_another_epoch_holds() {
+        let mut case = Case::new("R2");
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 11);
+        case.appends(1, 0, 1, 10).appends(1, 1, 2, 12);
+        assert!(case.holds());
+    }
+}

@@ -70,3 +70,76 @@ pub(crate) fn moved(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, NodeId, Offset};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, B, Case, P, S};
+
+    fn leader(case: &mut Case, node: NodeId, epoch: u32, next: u64) {
+        let (epoch, next) = (LeaderEpoch(epoch), Offset(next));
+        case.probe(node, &Probe::PartitionOpened { partition: P, stream: S, epoch, next });
+    }
+
+    fn offsets(case: &mut Case, node: NodeId, epoch: u32, high_watermark: u64) {
+        case.probe(
+            node,
+            &Probe::PartitionOffsets {
+                partition: P,
+                epoch: LeaderEpoch(epoch),
+                log_start: Offset(0),
+                high_watermark: Offset(high_watermark),
+                log_end: Offset(100),
+            },
+        );
+    }
+
+    #[test]
+    fn client_sees_the_high_watermark_fall_breaks() {
+        let mut case = Case::cluster("L6");
+        case.produce(100, 5);
+        case.reads(0, 1, 5, &[]).reads(0, 2, 4, &[]);
+        assert!(case.breaks("L6"));
+    }
+
+    #[test]
+    fn client_asks_a_zombie_after_its_successor_holds() {
+        let mut case = Case::cluster("L6");
+        case.produce(100, 5);
+        case.reads(0, 2, 5, &[]).reads(0, 1, 4, &[]).reads(0, 2, 5, &[]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn answer_of_a_fetch_begun_earlier_holds() {
+        let mut case = Case::cluster("L6");
+        let early = case.fetch(2, 0, 1);
+        case.reads(0, 1, 5, &[]).fetched(early, 4, &[]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn new_leader_below_the_old_one_breaks() {
+        let mut case = Case::cluster("L6");
+        leader(&mut case, A, 0, 0);
+        offsets(&mut case, A, 0, 7);
+        leader(&mut case, B, 1, 6);
+        offsets(&mut case, B, 1, 6);
+        assert!(case.breaks("L6"));
+    }
+
+    #[test]
+    fn zombie_that_hears_late_holds_within_what_was_recovered() {
+        let mut case = Case::cluster("L6");
+        leader(&mut case, A, 0, 0);
+        offsets(&mut case, A, 0, 5);
+        leader(&mut case, B, 1, 7);
+        offsets(&mut case, B, 1, 7);
+        offsets(&mut case, A, 0, 7);
+        assert!(case.holds());
+        offsets(&mut case, A, 0, 8);
+        assert!(case.breaks("L6"));
+    }
+}

@@ -46,3 +46,66 @@ pub(crate) fn accepted(partition: TopicPartition, first_value: u64, send: &Send)
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::Offset;
+    use broker_core::protocol::{Acks, ErrorCode};
+
+    use crate::history::{Answer, Call, ReadRecord};
+    use crate::testing::{Case, Opened, P, read};
+
+    #[test]
+    fn value_never_sent_breaks() {
+        let mut case = Case::cluster("L9");
+        case.produced(100, 2, 0).reads(0, 0, 3, &[(0, 100, 0), (1, 101, 0), (2, 102, 0)]);
+        assert!(case.breaks("L9"));
+    }
+
+    #[test]
+    fn values_sent_hold() {
+        let mut case = Case::cluster("L9");
+        case.produced(100, 2, 0).reads(0, 0, 2, &[(0, 100, 0), (1, 101, 0)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn value_read_before_it_is_sent_breaks() {
+        let mut case = Case::cluster("L9");
+        case.reads(0, 0, 1, &[(0, 100, 0)]);
+        case.produce(100, 1);
+        assert!(case.breaks("L9"));
+    }
+
+    fn damaged(case: &mut Case) -> Opened {
+        let (acks, first_value, count, damaged) = (Acks::All, 100, 1, true);
+        case.invoke(1, Call::Produce { partition: P, acks, first_value, count, damaged })
+    }
+
+    #[test]
+    fn damaged_batch_accepted_breaks() {
+        let mut case = Case::cluster("L9");
+        let sent = damaged(&mut case);
+        case.placed(sent, 0);
+        assert!(case.breaks("L9"));
+    }
+
+    #[test]
+    fn damaged_batch_refused_holds() {
+        let mut case = Case::cluster("L9");
+        let sent = damaged(&mut case);
+        case.fail(sent, ErrorCode::CorruptMessage).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn damaged_record_breaks() {
+        let mut case = Case::cluster("L9");
+        case.produced(100, 1, 0);
+        let fetch = case.fetch(2, 0, 0);
+        let records = alloc::vec![ReadRecord { intact: false, ..read(0, 100, 0) }];
+        let (high_watermark, log_start) = (Offset(1), Offset(0));
+        case.ok(fetch, Answer::Fetched { high_watermark, log_start, records });
+        assert!(case.breaks("L9"));
+    }
+}

@@ -71,3 +71,82 @@ pub(crate) fn final_next(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, Case, P, S};
+
+    fn opened(case: &mut Case) {
+        let (partition, epoch) = (P, LeaderEpoch(0));
+        case.probe(A, &Probe::PartitionOpened { partition, stream: S, epoch, next: Offset(5) });
+    }
+
+    fn appends(case: &mut Case, base: u64, end: u64) {
+        let (partition, epoch, base, end) = (P, LeaderEpoch(0), Offset(base), Offset(end));
+        case.probe(A, &Probe::PartitionAppended { partition, stream: S, epoch, base, end });
+    }
+
+    #[test]
+    fn append_behind_a_gap_breaks() {
+        let mut case = Case::cluster("L2");
+        opened(&mut case);
+        appends(&mut case, 5, 7);
+        appends(&mut case, 8, 9);
+        assert!(case.breaks("L2"));
+    }
+
+    #[test]
+    fn append_at_the_end_holds() {
+        let mut case = Case::cluster("L2");
+        opened(&mut case);
+        appends(&mut case, 5, 7);
+        appends(&mut case, 7, 9);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn wal_out_of_the_order_of_offsets_breaks() {
+        let mut case = Case::cluster("L2");
+        case.wal_write(0, &[(0, 1, 100), (2, 3, 102), (1, 2, 101)]);
+        assert!(case.breaks("L2"));
+    }
+
+    #[test]
+    fn wal_in_the_order_of_offsets_holds() {
+        let mut case = Case::cluster("L2");
+        case.wal_write(0, &[(0, 1, 100), (1, 2, 101), (2, 3, 102)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn produce_before_what_was_acknowledged_breaks() {
+        let mut case = Case::cluster("L2");
+        case.produced(100, 1, 5).produced(200, 1, 4);
+        assert!(case.breaks("L2"));
+    }
+
+    #[test]
+    fn produce_begun_before_the_other_was_acknowledged_holds() {
+        let mut case = Case::cluster("L2");
+        let slow = case.produce(200, 1);
+        case.produced(100, 1, 5).placed(slow, 4);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn read_that_skips_an_offset_breaks() {
+        let mut case = Case::cluster("L2");
+        case.produced(100, 3, 0).reads(0, 0, 3, &[(0, 100, 0), (2, 102, 0)]);
+        assert!(case.breaks("L2"));
+    }
+
+    #[test]
+    fn read_that_ends_early_holds() {
+        let mut case = Case::cluster("L2");
+        case.produced(100, 3, 0).reads(0, 0, 3, &[(0, 100, 0), (1, 101, 0)]);
+        assert!(case.holds());
+    }
+}

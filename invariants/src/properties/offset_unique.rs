@@ -31,3 +31,38 @@ pub(crate) fn placed(partition: TopicPartition, value: u64, send: &Send, base: O
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Case;
+
+    #[test]
+    fn offset_acknowledged_for_two_values_breaks() {
+        let mut case = Case::cluster("L1");
+        case.produced(100, 2, 0).produced(200, 2, 1);
+        assert!(case.breaks("L1"));
+    }
+
+    #[test]
+    fn offset_acknowledged_next_to_another_holds() {
+        let mut case = Case::cluster("L1");
+        case.produced(100, 2, 0).produced(200, 2, 2);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn offset_of_one_value_twice_breaks() {
+        let mut case = Case::cluster("L1");
+        case.produced(100, 1, 0).reads(0, 0, 2, &[(0, 100, 0), (1, 100, 0)]);
+        assert!(case.breaks("L1"));
+    }
+
+    #[test]
+    fn offset_of_an_unknown_produce_read_once_holds() {
+        let mut case = Case::cluster("L1");
+        let lost = case.produce(100, 2);
+        case.unknown(lost).reads(0, 0, 2, &[(0, 100, 0), (1, 101, 0)]);
+        case.reads(1, 0, 2, &[(1, 101, 0)]);
+        assert!(case.holds());
+    }
+}

@@ -20,3 +20,33 @@ pub(crate) fn acked(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, NodeId, Offset};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, B, Case, P};
+
+    fn acks(case: &mut Case, node: NodeId, epoch: u32) {
+        let (partition, epoch, base, end) = (P, LeaderEpoch(epoch), Offset(0), Offset(1));
+        case.probe(node, &Probe::PartitionAcked { partition, epoch, base, end });
+    }
+
+    #[test]
+    fn two_brokers_under_one_epoch_break() {
+        let mut case = Case::cluster("C2");
+        acks(&mut case, A, 3);
+        acks(&mut case, B, 3);
+        assert!(case.breaks("C2"));
+    }
+
+    #[test]
+    fn two_brokers_under_two_epochs_hold() {
+        let mut case = Case::cluster("C2");
+        acks(&mut case, A, 3);
+        acks(&mut case, B, 4);
+        acks(&mut case, A, 3);
+        assert!(case.holds());
+    }
+}

@@ -113,3 +113,64 @@ impl QuorumLeads {
         missing.then(|| String::from("LV2: the core has no leader")).into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{Incarnation, MetaOffset, NodeId, QuorumEpoch};
+    use broker_core::probe::Probe;
+
+    use crate::view::NodeEvent;
+    use crate::testing::{C, Case};
+
+    fn served(case: &mut Case, from: u16) {
+        let (from, fetch_offset) = (NodeId(from), MetaOffset(0));
+        case.probe(C, &Probe::QuorumFetchServed { from, fetch_offset });
+    }
+
+    #[test]
+    fn leader_that_nobody_fetches_from_breaks() {
+        let mut case = Case::new("LV2");
+        case.event(C, NodeEvent::Booted(Incarnation(1))).elected(0, 1).wait_ms(8_000);
+        assert!(case.breaks("LV2"));
+    }
+
+    #[test]
+    fn leader_that_one_other_of_three_fetches_from_holds() {
+        let mut case = Case::new("LV2");
+        case.event(C, NodeEvent::Booted(Incarnation(1))).elected(0, 1);
+        for _ in 0..10 {
+            served(&mut case, 1);
+            case.wait_ms(3_000);
+        }
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn leader_that_resigned_holds() {
+        let mut case = Case::new("LV2");
+        case.event(C, NodeEvent::Booted(Incarnation(1))).elected(0, 1).wait_ms(4_000);
+        let (epoch, check_quorum) = (QuorumEpoch(1), true);
+        case.probe(C, &Probe::QuorumResigned { epoch, check_quorum }).wait_ms(8_000);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn leader_that_is_frozen_holds_until_it_runs_again() {
+        let mut case = Case::new("LV2");
+        case.event(C, NodeEvent::Booted(Incarnation(1))).elected(0, 1);
+        case.event(C, NodeEvent::Paused).wait_ms(30_000).event(C, NodeEvent::Resumed);
+        case.wait_ms(5_000);
+        assert!(case.holds());
+        case.wait_ms(3_000);
+        assert!(case.breaks("LV2"));
+    }
+
+    #[test]
+    fn healed_core_without_a_leader_breaks() {
+        let mut case = Case::new("LV2");
+        case.heal().wait_ms(11_000);
+        assert!(case.holds());
+        case.wait_ms(2_000);
+        assert!(case.breaks("LV2"));
+    }
+}

@@ -52,3 +52,32 @@ pub(crate) fn tiled(ledger: &Ledger) -> Check {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case};
+
+    #[test]
+    fn commit_behind_a_gap_breaks() {
+        let mut case = Case::cluster("O1");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.commit(1, (A, A_EPOCH), (A, A_EPOCH), 0, &[(3, 4, 103)]);
+        assert!(case.breaks("O1"));
+    }
+
+    #[test]
+    fn commit_at_the_end_holds() {
+        let mut case = Case::cluster("O1");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.commit(1, (A, A_EPOCH), (A, A_EPOCH), 0, &[(2, 4, 102)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn commit_under_an_earlier_epoch_breaks() {
+        let mut case = Case::cluster("O1");
+        case.fail_over().seal(0).lead(B, B_EPOCH, 1, 3);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        assert!(case.breaks("O1"));
+    }
+}

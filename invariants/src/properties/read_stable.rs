@@ -46,3 +46,48 @@ pub(crate) fn kept(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::protocol::ErrorCode;
+
+    use crate::testing::{A, A_EPOCH, Case};
+
+    #[test]
+    fn offset_read_with_two_values_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 0, 1, &[(0, 100, 0)]).reads(0, 1, 1, &[(0, 101, 0)]);
+        assert!(case.breaks("L4"));
+    }
+
+    #[test]
+    fn offset_read_again_holds() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 0, 2, &[(0, 100, 0)]).reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn offset_read_and_gone_from_the_final_log_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 0, 2, &[(0, 100, 0), (1, 101, 0)]);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 1, 100)]).finish();
+        assert!(case.breaks("L4"));
+    }
+
+    #[test]
+    fn offset_out_of_range_for_a_zombie_holds_for_its_successor_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 2);
+        case.reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
+        let zombie = case.fetch(2, 1, 0);
+        case.fail(zombie, ErrorCode::OffsetOutOfRange);
+        assert!(case.holds());
+        let successor = case.fetch(2, 1, 1);
+        case.fail(successor, ErrorCode::OffsetOutOfRange);
+        assert!(case.breaks("L4"));
+    }
+}

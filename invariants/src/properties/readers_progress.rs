@@ -7,6 +7,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use broker_core::ids::TopicPartition;
+
 use crate::facts::Facts;
 use crate::facts::clients::OpenCall;
 use crate::view::View;
@@ -19,8 +21,9 @@ const FETCH_OPEN_US_MAX: u64 = 2_000_000;
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ReadersProgress {
     answered: BTreeSet<u16>,
-    /// Readers whose newest fetch, begun in the healthy core, ended without an answer.
-    hanging: BTreeMap<(u16, u32), u32>,
+    /// Readers whose newest fetch, begun in the healthy core, ended without an answer: of which
+    /// partition, and how many in a row.
+    hanging: BTreeMap<(u16, u32), (TopicPartition, u32)>,
 }
 
 impl ReadersProgress {
@@ -35,8 +38,8 @@ impl ReadersProgress {
     }
 
     /// A reader's fetch, begun in the healthy core, got no answer.
-    pub(crate) fn hung(&mut self, client: u16, reader: u32) {
-        *self.hanging.entry((client, reader)).or_default() += 1;
+    pub(crate) fn hung(&mut self, client: u16, reader: u32, partition: TopicPartition) {
+        self.hanging.entry((client, reader)).or_insert((partition, 0)).1 += 1;
     }
 
     /// What is owed.
@@ -48,7 +51,9 @@ impl ReadersProgress {
             .hanging
             .iter()
             .filter(|((client, _), _)| judged(*client))
-            .map(|((client, reader), times)| {
+            // A reader whose topic is deleted ends with it.
+            .filter(|(_, (partition, _))| facts.ledger.partitions.contains_key(partition))
+            .map(|((client, reader), (_, times))| {
                 alloc::format!(
                     "LV1: client {client}, reader {reader}: {times} fetches without an answer"
                 )
@@ -66,5 +71,62 @@ impl ReadersProgress {
             }
         }
         owed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{B, Case};
+
+    #[test]
+    fn fetches_without_an_answer_break() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs);
+        assert!(case.owes("LV1"));
+        case.finish();
+        assert!(case.breaks("LV1"));
+    }
+
+    #[test]
+    fn fetch_that_is_answered_after_one_that_was_not_holds() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs).reads(0, 0, 0, &[]);
+        assert!(!case.owes("LV1"));
+        case.finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn fetches_without_an_answer_hold_when_the_topic_is_deleted() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs);
+        assert!(case.owes("LV1"));
+        case.delete_topic();
+        assert!(!case.owes("LV1"));
+    }
+
+    #[test]
+    fn fetch_open_for_long_is_owed() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        case.fetch(2, 0, 0);
+        assert!(!case.wait_ms(1_900).owes("LV1"));
+        assert!(case.wait_ms(200).owes("LV1"));
+    }
+
+    #[test]
+    fn client_that_may_be_cut_off_holds() {
+        let mut case = Case::cluster("LV1");
+        case.fake.outside.insert(B);
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs).finish();
+        assert!(case.holds());
     }
 }

@@ -61,3 +61,51 @@ pub(crate) fn reopened(stream: StreamId, end: Offset, confirmed: Option<Offset>)
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, change, open_stream};
+
+    #[test]
+    fn sealed_without_a_confirmed_record_breaks() {
+        let mut case = Case::cluster("W3");
+        case.wal_write(0, &[(0, 2, 100), (2, 3, 102)]).fail_over();
+        case.commit(0, (B, B_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).seal(2);
+        assert!(case.breaks("W3"));
+    }
+
+    #[test]
+    fn sealed_with_all_confirmed_records_holds() {
+        let mut case = Case::cluster("W3");
+        case.wal_write(0, &[(0, 2, 100), (2, 3, 102)]).fail_over();
+        case.commit(0, (B, B_EPOCH), (A, A_EPOCH), 0, &[(0, 3, 100)]).seal(2);
+        case.lead(B, B_EPOCH, 1, 3);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn opened_below_what_is_confirmed_breaks() {
+        let mut case = Case::cluster("W3");
+        case.wal_write(0, &[(0, 2, 100)]);
+        case.meta(alloc::vec![change(Some(B), None, 1, 2), open_stream(B, B_EPOCH, 1)]);
+        assert!(case.breaks("W3"));
+    }
+
+    #[test]
+    fn confirmed_late_holds_in_what_was_recovered() {
+        let mut case = Case::cluster("W3");
+        case.fail_over().commit(0, (B, B_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]).seal(1);
+        case.record_confirmed(0, 0, 2);
+        assert!(case.holds());
+        case.record_confirmed(1, 2, 3);
+        assert!(case.breaks("W3"));
+    }
+
+    #[test]
+    fn confirmed_record_replaced_under_a_later_epoch_breaks() {
+        let mut case = Case::cluster("W3");
+        case.fail_over().seal(0).lead(B, B_EPOCH, 1, 3);
+        case.commit(0, (B, B_EPOCH), (B, B_EPOCH), 1, &[(0, 2, 200)]).record_confirmed(0, 0, 2);
+        assert!(case.breaks("W3"));
+    }
+}

@@ -66,3 +66,66 @@ pub(crate) fn took(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{BrokerEpoch, Lsn, Offset};
+    use broker_core::probe::Probe;
+    use broker_core::step::Flow;
+
+    use crate::testing::{A, A_EPOCH, B, Case, S, wal_object};
+
+    fn listed(case: &mut Case) {
+        case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let hole = false;
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+    }
+
+    fn took(case: &mut Case, lsn: u64, base: u64, end: u64) {
+        let (of, epoch, lsn, stream) = (A, A_EPOCH, Lsn(lsn), S);
+        let (base, end) = (Offset(base), Offset(end));
+        case.probe(B, &Probe::RecoveryTook { of, epoch, lsn, stream, base, end });
+    }
+
+    #[test]
+    fn object_put_behind_the_list_breaks() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        listed(&mut case);
+        case.wal_put(0, &[(0, 2, 100)]);
+        took(&mut case, 0, 0, 2);
+        assert!(case.breaks("W4"));
+    }
+
+    #[test]
+    fn object_put_before_the_list_holds() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2).wal_put(0, &[(0, 2, 100)]);
+        listed(&mut case);
+        took(&mut case, 0, 0, 2);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn list_before_the_claim_breaks() {
+        let mut case = Case::cluster("W4");
+        case.list(B, Flow::Recovery(A), 6, &alloc::format!("wal/{A}/"));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let hole = false;
+        case.claim(B, A, 2);
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+        assert!(case.breaks("W4"));
+    }
+
+    #[test]
+    fn record_from_another_epochs_wal_breaks() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        let (key, body) = wal_object(A, BrokerEpoch(99), 0, 0, &[(0, 2, 100)]);
+        case.put(A, Flow::Wal, &key, body);
+        listed(&mut case);
+        took(&mut case, 0, 0, 2);
+        assert!(case.breaks("W4"));
+    }
+}

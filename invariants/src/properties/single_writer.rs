@@ -36,3 +36,34 @@ pub(crate) fn confirmed(node: NodeId, record: &Confirmed, terms: &[StreamTerm]) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::probe::Probe;
+
+    use crate::testing::{B, B_EPOCH, Case, confirmed};
+
+    #[test]
+    fn two_brokers_in_one_epoch_break() {
+        let mut case = Case::cluster("L7");
+        case.record_confirmed(0, 0, 2);
+        case.probe(B, &Probe::BrokerRegistered { epoch: B_EPOCH }).probe(B, &confirmed(0, 0, 2, 3));
+        assert!(case.breaks("L7"));
+    }
+
+    #[test]
+    fn later_epoch_over_an_earlier_one_breaks() {
+        let mut case = Case::cluster("L7");
+        case.record_confirmed(0, 0, 2).probe(B, &confirmed(0, 1, 1, 3));
+        assert!(case.breaks("L7"));
+    }
+
+    #[test]
+    fn earlier_epoch_confirmed_late_holds_below_the_later_one() {
+        let mut case = Case::cluster("L7");
+        case.record_confirmed(0, 0, 2).probe(B, &confirmed(0, 1, 3, 4)).record_confirmed(1, 2, 3);
+        assert!(case.holds());
+        case.record_confirmed(2, 3, 4);
+        assert!(case.breaks("L7"));
+    }
+}

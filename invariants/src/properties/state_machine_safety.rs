@@ -98,3 +98,59 @@ impl Hasher for Fnv {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{MetaOffset, NodeId, QuorumEpoch};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, A_EPOCH, B, C, Case, prepare};
+
+    fn hands(case: &mut Case, node: u16, offset: u64, prefix: u64) {
+        let (offset, epoch) = (MetaOffset(offset), QuorumEpoch(1));
+        case.probe(NodeId(node), &Probe::QuorumCommitted { offset, epoch, prefix });
+    }
+
+    #[test]
+    fn different_entries_at_an_offset_break() {
+        let mut case = Case::new("R4");
+        hands(&mut case, 0, 0, 10);
+        hands(&mut case, 1, 0, 11);
+        assert!(case.breaks("R4"));
+    }
+
+    #[test]
+    fn same_entries_hold() {
+        let mut case = Case::new("R4");
+        hands(&mut case, 0, 0, 10);
+        hands(&mut case, 1, 0, 10);
+        hands(&mut case, 1, 1, 11);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn different_records_at_an_offset_break() {
+        let mut case = Case::new("R4");
+        case.applied(C, MetaOffset(0), alloc::vec![prepare(0, A, A_EPOCH)], None);
+        case.applied(B, MetaOffset(0), alloc::vec![prepare(1, A, A_EPOCH)], None);
+        assert!(case.breaks("R4"));
+    }
+
+    #[test]
+    fn skipped_offset_breaks() {
+        let mut case = Case::new("R4");
+        case.applied(C, MetaOffset(1), alloc::vec![], None);
+        assert!(case.breaks("R4"));
+    }
+
+    #[test]
+    fn cut_at_the_high_watermark_holds_below_it_breaks() {
+        let mut case = Case::new("R4");
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 11).commits(0, 1, 1, Some(1));
+        let from = MetaOffset(2);
+        case.probe(C, &Probe::QuorumTruncated { to: MetaOffset(1), from });
+        assert!(case.holds());
+        case.probe(C, &Probe::QuorumTruncated { to: MetaOffset(0), from });
+        assert!(case.breaks("R4"));
+    }
+}

@@ -51,3 +51,66 @@ pub(crate) fn still_there(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::Lsn;
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, A_EPOCH, B, Case, wal_key};
+
+    fn trims(case: &mut Case, upto: u64) {
+        case.probe(A, &Probe::WalTrimmed { upto: Lsn(upto) });
+    }
+
+    #[test]
+    fn trimmed_before_the_commit_breaks() {
+        let mut case = Case::cluster("W2");
+        case.wal_write(0, &[(0, 2, 100), (2, 3, 102)]);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        trims(&mut case, 2);
+        assert!(case.breaks("W2"));
+    }
+
+    #[test]
+    fn trimmed_behind_the_commit_holds() {
+        let mut case = Case::cluster("W2");
+        case.wal_write(0, &[(0, 2, 100), (2, 3, 102)]);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        trims(&mut case, 1);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn object_deleted_before_the_commit_breaks() {
+        let mut case = Case::cluster("W2");
+        case.wal_write(0, &[(0, 2, 100)]).delete(A, &wal_key(A, A_EPOCH, 0, 1));
+        assert!(case.breaks("W2"));
+    }
+
+    #[test]
+    fn object_deleted_behind_the_commit_holds() {
+        let mut case = Case::cluster("W2");
+        case.wal_write(0, &[(0, 2, 100)]);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.delete(A, &wal_key(A, A_EPOCH, 0, 1)).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn object_of_a_zombie_deleted_behind_the_seal_holds() {
+        let mut case = Case::cluster("W2");
+        case.fail_over().seal(0).wal_put(0, &[(0, 2, 100)]).record_confirmed(0, 0, 2);
+        case.delete(B, &wal_key(A, A_EPOCH, 0, 1));
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn confirmed_and_nowhere_at_the_end_breaks() {
+        let mut case = Case::cluster("W2");
+        case.wal_write(0, &[(0, 2, 100)]);
+        case.fake.objects.clear();
+        case.finish();
+        assert!(case.breaks("W2"));
+    }
+}

@@ -34,3 +34,35 @@ impl VoteOnce {
         self.0.range((node, QuorumEpoch(0))..(node, epoch)).next().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{Incarnation, NodeId, QuorumEpoch};
+    use broker_core::probe::Probe;
+
+    use crate::view::NodeEvent;
+    use crate::testing::{C, Case};
+
+    fn votes(case: &mut Case, epoch: u32, candidate: u16) {
+        let (epoch, candidate) = (QuorumEpoch(epoch), NodeId(candidate));
+        case.probe(C, &Probe::QuorumVoted { epoch, candidate });
+    }
+
+    #[test]
+    fn two_votes_in_an_epoch_break_over_a_restart() {
+        let mut case = Case::new("R6");
+        votes(&mut case, 2, 1);
+        case.event(C, NodeEvent::Booted(Incarnation(2)));
+        votes(&mut case, 2, 2);
+        assert!(case.breaks("R6"));
+    }
+
+    #[test]
+    fn one_vote_sent_twice_holds() {
+        let mut case = Case::new("R6");
+        votes(&mut case, 2, 1);
+        votes(&mut case, 2, 1);
+        votes(&mut case, 3, 2);
+        assert!(case.holds());
+    }
+}

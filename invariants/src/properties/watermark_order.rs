@@ -58,3 +58,78 @@ pub(crate) fn committed(range: &CommittedRange, confirmed: Option<Offset>) -> Ch
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+
+    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S};
+
+    fn offsets(case: &mut Case, high_watermark: u64, log_end: u64) {
+        case.probe(
+            A,
+            &Probe::PartitionOffsets {
+                partition: P,
+                epoch: LeaderEpoch(0),
+                log_start: Offset(0),
+                high_watermark: Offset(high_watermark),
+                log_end: Offset(log_end),
+            },
+        );
+    }
+
+    fn opened() -> Case {
+        let mut case = Case::cluster("L5");
+        let (partition, epoch, next) = (P, LeaderEpoch(0), Offset(0));
+        case.probe(A, &Probe::PartitionOpened { partition, stream: S, epoch, next });
+        case
+    }
+
+    #[test]
+    fn high_watermark_above_what_is_confirmed_breaks() {
+        let mut case = opened();
+        case.wal_write(0, &[(0, 2, 100)]);
+        offsets(&mut case, 3, 4);
+        assert!(case.breaks("L5"));
+    }
+
+    #[test]
+    fn high_watermark_at_what_is_confirmed_holds() {
+        let mut case = opened();
+        case.wal_write(0, &[(0, 2, 100)]);
+        offsets(&mut case, 2, 4);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn high_watermark_above_the_end_breaks() {
+        let mut case = opened();
+        case.wal_write(0, &[(0, 2, 100)]);
+        offsets(&mut case, 2, 1);
+        assert!(case.breaks("L5"));
+    }
+
+    #[test]
+    fn record_read_at_the_high_watermark_breaks() {
+        let mut case = Case::cluster("L5");
+        case.produced(100, 2, 0).reads(0, 0, 1, &[(0, 100, 0), (1, 101, 0)]);
+        assert!(case.breaks("L5"));
+    }
+
+    #[test]
+    fn commit_of_what_is_not_confirmed_breaks() {
+        let mut case = Case::cluster("L5");
+        case.wal_write(0, &[(0, 2, 100)]);
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 3, 100)]);
+        assert!(case.breaks("L5"));
+    }
+
+    #[test]
+    fn commit_by_a_recoverer_of_what_is_not_confirmed_holds() {
+        let mut case = Case::cluster("L5");
+        case.wal_write(0, &[(0, 2, 100)]).fail_over();
+        case.commit(0, (B, B_EPOCH), (A, A_EPOCH), 0, &[(0, 3, 100)]);
+        assert!(case.holds());
+    }
+}

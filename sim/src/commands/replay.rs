@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use super::run::execute_traced;
 use super::{add_mutants, check_only, exit_of, read_document, report_outcome, report_plan};
 use crate::cli::{BadInput, Exit, ReplayArgs};
-use crate::decider::RunOptions;
-use crate::execute::execute;
+use crate::decider::{self, RunOptions};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::check::check_mutant;
 use crate::plan::stored::{RESEEDS, StoredSeed};
@@ -55,7 +54,8 @@ pub fn replay(args: &ReplayArgs, report: &mut Report) -> Result<Exit, BadInput> 
 
 /// Every TOML file of a folder and its folders, sorted, so that the order is the same everywhere.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadInput> {
-    let complain = |error: std::io::Error| BadInput(format!("can not read {}: {error}", path.display()));
+    let complain =
+        |error: std::io::Error| BadInput(format!("can not read {}: {error}", path.display()));
     let meta = std::fs::metadata(path).map_err(complain)?;
     if !meta.is_dir() {
         files.push(path.to_owned());
@@ -134,7 +134,7 @@ fn replay_stored(
         return Err(BadInput(format!("--mutant is for plans; the stored seed {name} has its own")));
     }
     let only = args.only.as_deref();
-    let run = |plan| execute(&plan, RunOptions { only, ..RunOptions::default() });
+    let run = |plan| decider::run(&plan, RunOptions { only, ..RunOptions::default() });
     let found = &stored.found;
     let complain = |sentence: String| {
         report.line(format!("{} {} {sentence}", file.display(), report.fail("FAIL")));
@@ -143,9 +143,9 @@ fn replay_stored(
     };
     let mut bite = "no mutant to prove that it bites".to_owned();
     if let Some(mutant) = &found.mutant {
-        let nth = stored.plans(true).position(|plan| {
-            run(plan).verdict.property() == Some(found.property.as_str())
-        });
+        let nth = stored
+            .plans(true)
+            .position(|plan| run(plan).verdict.property() == Some(found.property.as_str()));
         let Some(nth) = nth else {
             return Ok(complain(format!(
                 "decayed: with {mutant} on, {} breaks neither in the plan nor in {RESEEDS} reseeds",

@@ -2,8 +2,7 @@
 
 use super::{check_only, exit_of, repeat_seed, report_outcome, report_plan};
 use crate::cli::{BadInput, Exit, RunArgs};
-use crate::decider::RunOptions;
-use crate::execute::execute;
+use crate::decider::{self, RunOptions};
 use crate::generate::generate;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, micros};
@@ -35,7 +34,7 @@ pub(super) fn execute_traced(
 ) -> Outcome {
     let mut print = |line: &TraceLine| report.text(&format_event(line));
     let trace = trace.then_some(&mut print as &mut dyn FnMut(&TraceLine));
-    execute(plan, RunOptions { only, trace, ..RunOptions::default() })
+    decider::run(plan, RunOptions { only, trace, ..RunOptions::default() })
 }
 
 fn format_event(line: &TraceLine) -> String {

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use super::{Subject, subject};
 use crate::cli::{BadInput, Exit, ShrinkArgs};
-use crate::decider::RunOptions;
-use crate::execute::execute;
+use crate::decider::{self, RunOptions};
 use crate::interrupt::Interrupt;
 use crate::outcome::Verdict;
 use crate::plan::Plan;
@@ -66,7 +65,7 @@ pub(super) fn shrink_subject(
 ) -> Result<Option<(Shrunk, Verdict)>, BadInput> {
     let stop = Interrupt::listen();
     let judge = |plan: &Plan| {
-        let outcome = execute(plan, RunOptions { only, ..RunOptions::default() });
+        let outcome = decider::run(plan, RunOptions { only, ..RunOptions::default() });
         let judgement = Judgement {
             property: outcome.verdict.property().map(str::to_owned),
             sim_us: outcome.sim_us,
@@ -98,7 +97,7 @@ pub(super) fn shrink_subject(
             "nothing to shrink: the run passes ({}); allowed: what fails",
             subject.repeat
         ))),
-        Err(Unshrinkable::Unsteady(_)) => {
+        Err(Unshrinkable::Unsteady) => {
             report.line(format!("{} two runs of one plan differ", report.fail("FAIL")));
             report.line(subject.repeat.replacen(" run ", " twice ", 1));
             Ok(None)

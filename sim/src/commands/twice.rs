@@ -53,7 +53,10 @@ fn one(plan: &Plan, repeat: &str, report: &Report) -> Result<Exit, BadInput> {
     match compare(plan)? {
         Comparison::Equal(account) => {
             let (word, steps) = (report.pass("PASS"), grouped(account.steps));
-            report.line(format!("{word} {steps} steps equal in two processes, trace {}", account.hash));
+            report.line(format!(
+                "{word} {steps} steps equal in two processes, trace {}",
+                account.hash
+            ));
             Ok(Exit::Passed)
         }
         Comparison::Different(difference) => Ok(report_difference(&difference, repeat, report)),

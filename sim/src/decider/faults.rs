@@ -195,7 +195,7 @@ impl Run {
     pub(super) fn heal(&mut self, options: &mut RunOptions<'_>) -> Judged {
         self.book.over = true;
         let layout = self.world.scene().layout().clone();
-        let mut outside = Set::default();
+        let (mut outside, mut cut_off) = (Set::default(), Set::default());
         for number in 0..self.book.entries.len() {
             let id = FaultId(number as u16);
             let Some((on, end)) = self.book.entry(id).active else { continue };
@@ -212,12 +212,21 @@ impl Run {
                 continue;
             }
             outside = more;
+            if matches!(what, What::ZoneCut { .. }) {
+                cut_off = cut_off.or(struck);
+            }
             self.take(Step::Outlast(id), StreamKey::PLAN, 0, options)?;
             // From here on it never ends.
             self.book.entry(id).active = None;
         }
         for node in outside.iter() {
             self.take(Step::Exile(node), StreamKey::PLAN, 0, options)?;
+            // A crash undoes a pause: a node that came back behind a fault that still lasts would
+            // live outside the core, and nobody could fail it over.
+            if !cut_off.holds(node) && self.world.scene().is_ready(node) {
+                self.book.down[node.index()] += 1;
+                self.take(Step::Crash(node, Keep::All), StreamKey::PLAN, 0, options)?;
+            }
         }
         self.take(Step::Heal, StreamKey::PLAN, 0, options)
     }

@@ -3,7 +3,7 @@
 use super::budget::{ALWAYS, Budget};
 use super::draw::Stream;
 use super::recipes::Recipe;
-use crate::plan::{Anchor, Fault, Fate, Keep, Plan, Topology, What, When};
+use crate::plan::{Anchor, Fate, Fault, Keep, Plan, Topology, What, When};
 
 /// Faults begin no earlier: a cluster that never came up tests little.
 const FIRST_US: u64 = 2_000_000;

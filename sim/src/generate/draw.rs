@@ -48,7 +48,7 @@ impl Stream {
 
     /// A number in `0..bound`; `bound` is at least 1. The bias is below `bound / 2^64`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.0.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number from `min` to `max`, both included.

@@ -29,9 +29,9 @@ fn controllers_down(plan: &Plan, fault: &Fault) -> Option<(u64, u64, Vec<u16>)> 
             }
             _ => return None,
         },
-        What::Crash { node, .. }
-        | What::DeviceSyncFail { node }
-        | What::DeviceFull { node } => vec![number(node)?],
+        What::Crash { node, .. } | What::DeviceSyncFail { node } | What::DeviceFull { node } => {
+            vec![number(node)?]
+        }
         _ => return None,
     };
     let device = matches!(fault.what, What::DeviceSyncFail { .. } | What::DeviceFull { .. });

@@ -191,9 +191,9 @@ fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
         | What::Pause { node }
         | What::ClockStep { node, .. }
         | What::ClockDrift { node, .. } => vec![("node", node, Roles::NODES)],
-        What::DeviceSyncFail { node }
-        | What::DeviceFull { node }
-        | What::DeviceBitRot { node } => vec![("node", node, Roles::CONTROLLERS)],
+        What::DeviceSyncFail { node } | What::DeviceFull { node } | What::DeviceBitRot { node } => {
+            vec![("node", node, Roles::CONTROLLERS)]
+        }
         What::Drain { node } => vec![("node", node, Roles::BROKERS)],
         What::Cut { from, to } | What::SlowLink { from, to, .. } => {
             let from = from.iter().map(|name| ("from", name.as_str(), Roles::ENDS));

@@ -28,9 +28,10 @@ pub fn format(us: u64) -> String {
 /// Reads a length of time.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
-    let (number, unit, digits) = [("us", 1, 0), ("µs", 1, 0), ("ms", 1_000, 3), ("s", 1_000_000, 6)]
-        .into_iter()
-        .find_map(|(name, unit, digits)| Some((text.strip_suffix(name)?, unit, digits)))?;
+    let (number, unit, digits) =
+        [("us", 1, 0), ("µs", 1, 0), ("ms", 1_000, 3), ("s", 1_000_000, 6)]
+            .into_iter()
+            .find_map(|(name, unit, digits)| Some((text.strip_suffix(name)?, unit, digits)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction_is_odd = number.contains('.') && fraction.is_empty();
     if whole.is_empty() || fraction_is_odd || fraction.len() > digits {

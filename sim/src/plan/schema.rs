@@ -156,10 +156,7 @@ pub const FAULTS: &[Kind] = &[
     Kind {
         name: "crash",
         what: "a process dies; its device keeps none, all or part of what was not synced",
-        keys: &[
-            NODE,
-            needed("keep", Type::Word(&["none", "all", "prefix", "subset", "torn"])),
-        ],
+        keys: &[NODE, needed("keep", Type::Word(&["none", "all", "prefix", "subset", "torn"]))],
     },
     Kind {
         name: "pause",
@@ -176,11 +173,7 @@ pub const FAULTS: &[Kind] = &[
         what: "a clock runs fast or slow",
         keys: &[NODE, needed("ppm", Type::Int(-500_000, 500_000))],
     },
-    Kind {
-        name: "cut",
-        what: "messages from these to those are lost",
-        keys: &[FROM, TO],
-    },
+    Kind { name: "cut", what: "messages from these to those are lost", keys: &[FROM, TO] },
     Kind {
         name: "lossy",
         what: "messages between nodes are lost, doubled or held back",
@@ -219,11 +212,7 @@ pub const FAULTS: &[Kind] = &[
     Kind {
         name: "store-duplicate",
         what: "puts are delivered a second time, later (a hedged request)",
-        keys: &[
-            NODE_OR_ALL,
-            needed("per_mille", PER_MILLE),
-            needed("later_max", MICROS),
-        ],
+        keys: &[NODE_OR_ALL, needed("per_mille", PER_MILLE), needed("later_max", MICROS)],
     },
     Kind {
         name: "device-sync-fail",

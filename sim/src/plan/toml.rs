@@ -42,7 +42,7 @@ pub enum Document {
     /// A plan.
     Plan(Plan),
     /// A stored seed: a plan with `[found]`.
-    Stored(Box<StoredSeed>),
+    Stored(StoredSeed),
 }
 
 /// Reads a plan or a stored seed; `file` is for messages.
@@ -56,8 +56,9 @@ pub fn read(file: &str, text: &str) -> Result<Document, BadFile> {
         source.bad(&span, format!("not TOML: {}", one_line(error.message())))
     })?;
     check_version(&source, root.get_ref())?;
+    let top = read_top(&source, root.get_ref())?;
     let places = Places::find(&source, root.get_ref())?;
-    let plan = read_plan(&source, root.get_ref(), &places)?;
+    let plan = read_plan(&source, top, &places)?;
     check(&plan).map_err(|problem| {
         let span = places.span(problem.place, problem.key);
         source.bad(&span, format!("`{}`: {}", problem.key, problem.message))
@@ -71,7 +72,7 @@ pub fn read(file: &str, text: &str) -> Result<Document, BadFile> {
                     source.bad(&places.span(Place::Found, "mutant"), format!("`mutant`: {message}"))
                 })?;
             }
-            Ok(Document::Stored(Box::new(StoredSeed { plan, found })))
+            Ok(Document::Stored(StoredSeed { plan, found }))
         }
     }
 }
@@ -116,7 +117,8 @@ impl<'a, 'i> Places<'a, 'i> {
         };
         let tables = |name: &str| -> Result<Vec<(&'a De<'i>, Range<usize>)>, BadFile> {
             let Some(value) = root.get(name) else { return Ok(Vec::new()) };
-            let refused = || source.bad(&value.span(), format!("`{name}` must be [[{name}]] tables"));
+            let refused =
+                || source.bad(&value.span(), format!("`{name}` must be [[{name}]] tables"));
             let DeValue::Array(rows) = value.get_ref() else { return Err(refused()) };
             rows.iter()
                 .map(|row| match row.get_ref() {
@@ -167,9 +169,12 @@ fn check_version(source: &Source<'_>, root: &De<'_>) -> Result<(), BadFile> {
     }
 }
 
-fn read_plan(source: &Source<'_>, root: &De<'_>, at: &Places<'_, '_>) -> Result<Plan, BadFile> {
-    let rest = root.iter().filter(|(key, _)| !TABLES.contains(&key.get_ref().as_ref()));
-    let mut top = convert_entries(source, rest, &[schema::PLAN], &TABLES, "the plan", &(0..0))?;
+/// The plan's own keys; the names of its tables are looked at, too.
+fn read_top(source: &Source<'_>, root: &De<'_>) -> Result<Table, BadFile> {
+    convert(source, (root, &(0..0)), &[schema::PLAN], &TABLES, "the plan")
+}
+
+fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result<Plan, BadFile> {
     let (topology, span) = &at.topology;
     let topology: Topology = fields(source, (topology, span), schema::TOPOLOGY, "[topology]")?;
     let (limits, span) = &at.limits;
@@ -204,9 +209,7 @@ fn read_fault(source: &Source<'_>, nth: usize, table: Located<'_, '_>) -> Result
     let mut all = convert(source, table, &[schema::FAULT, row.keys], &["fault"], &place)?;
     let when = match (all.remove("at"), all.remove("on")) {
         (Some(Value::String(at)), None) => When::At { at_us: micros::parse(&at).expect("checked") },
-        (None, Some(on)) => {
-            When::On { on: deserialize::<Anchor>(source, table.1, on, &place)? }
-        }
+        (None, Some(on)) => When::On { on: deserialize::<Anchor>(source, table.1, on, &place)? },
         _ => {
             let message = format!("{place} must have one of `at` and `on`");
             return Err(source.bad(table.1, message));
@@ -280,6 +283,7 @@ fn deserialize<T: DeserializeOwned>(
         .map_err(|error| source.bad(span, format!("{place}: {}", one_line(&error.to_string()))))
 }
 
+/// Checks a table against its keys and makes it ready for serde; leaves the keys `also` out.
 fn convert(
     source: &Source<'_>,
     (table, span): Located<'_, '_>,
@@ -287,22 +291,12 @@ fn convert(
     also: &[&str],
     place: &str,
 ) -> Result<Table, BadFile> {
-    let rest = table.iter().filter(|(key, _)| !also.contains(&key.get_ref().as_ref()));
-    convert_entries(source, rest, keys, also, place, span)
-}
-
-/// Checks the entries of a table against its keys and makes them ready for serde.
-fn convert_entries<'a, 'i: 'a>(
-    source: &Source<'_>,
-    entries: impl Iterator<Item = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>)>,
-    keys: &[&[Key]],
-    also: &[&str],
-    place: &str,
-    span: &Range<usize>,
-) -> Result<Table, BadFile> {
     let all = || keys.iter().copied().flatten();
     let mut out = Table::new();
-    for (name, value) in entries {
+    for (name, value) in table {
+        if also.contains(&name.get_ref().as_ref()) {
+            continue;
+        }
         let Some(key) = all().find(|key| key.name == name.get_ref().as_ref()) else {
             let what = format!("key in {place}:");
             let allowed = all().map(|key| key.name).chain(also.iter().copied());

@@ -97,7 +97,8 @@ fn whats(what: &What, plan: &Plan) -> Vec<What> {
         }
         What::ClockStep { node, by_us } => {
             let halved = by_us / 2;
-            let smaller = (halved != 0).then(|| What::ClockStep { node: node.clone(), by_us: halved });
+            let smaller =
+                (halved != 0).then(|| What::ClockStep { node: node.clone(), by_us: halved });
             smaller.into_iter().collect()
         }
         What::ZoneCut { .. }

@@ -18,8 +18,7 @@ fn judged(property: Option<&str>, plan: &Plan) -> Judgement {
 /// Breaks `L3` when some crash and two produces of client 2 are there, as a world might.
 fn needs_a_crash_and_two_produces(plan: &Plan) -> Judgement {
     let crash = |fault: &Fault| matches!(fault.what, What::Crash { .. } | What::ZoneFail { .. });
-    let produce =
-        |op: &&crate::plan::OpAt| op.client == 2 && matches!(op.op, Op::Produce { .. });
+    let produce = |op: &&crate::plan::OpAt| op.client == 2 && matches!(op.op, Op::Produce { .. });
     let breaks = plan.faults.iter().any(crash) && plan.ops.iter().filter(produce).count() >= 2;
     judged(breaks.then_some("L3"), plan)
 }
@@ -104,7 +103,7 @@ fn shrink_of_an_unsteady_run_is_refused() {
         Judgement { trace_hash: nth, ..judged(Some("L3"), plan) }
     };
     let result = shrink(storm(), 100, run, |_| true);
-    assert!(matches!(result, Err(Unshrinkable::Unsteady(_))), "{result:?}");
+    assert_eq!(result, Err(Unshrinkable::Unsteady));
 }
 
 #[test]

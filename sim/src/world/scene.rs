@@ -365,7 +365,7 @@ impl Scene {
         }
     }
 
-    fn is_ready(&self, node: Endpoint) -> bool {
+    pub(crate) fn is_ready(&self, node: Endpoint) -> bool {
         self.slot(node).is_ready()
     }
 }

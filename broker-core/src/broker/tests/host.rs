@@ -45,12 +45,15 @@ pub(super) struct Host {
     pub(super) halted: Vec<(NodeId, HaltReason)>,
     /// Answers of the store that are never given, by the flow that asked.
     pub(super) mute: Option<(NodeId, Flow)>,
-    /// Store operations that were answered, by kind and key.
+    /// Chance in a hundred that the store does not answer, and as many that it is slow.
+    pub(super) trouble: u64,
+    /// The gets so far.
     pub(super) gets: Vec<(Key, Option<(u64, u64)>)>,
     nodes: BTreeMap<NodeId, Node>,
     queue: BTreeMap<(u64, u64), (NodeId, Incarnation, Input)>,
     seq: u64,
     conns: u64,
+    pub(super) seed: u64,
 }
 
 struct Node {
@@ -70,7 +73,7 @@ enum Process {
 impl Host {
     /// A controller and two brokers, all up and serving.
     pub(super) fn new(limits: BrokerLimits) -> Self {
-        Self::with(limits, Mutants::default())
+        Self::with(limits, Mutants::NONE)
     }
 
     pub(super) fn with(limits: BrokerLimits, mutants: Mutants) -> Self {
@@ -96,11 +99,13 @@ impl Host {
             probes: Vec::new(),
             halted: Vec::new(),
             mute: None,
+            trouble: 0,
             gets: Vec::new(),
             nodes: BTreeMap::new(),
             queue: BTreeMap::new(),
             seq: 0,
             conns: 0,
+            seed: 0,
         }
     }
 
@@ -224,9 +229,9 @@ impl Host {
                 }
             }
             Effect::Obj(tok, op) => {
-                let result = self.object(op);
+                let (result, us) = self.troubled(op);
                 if self.mute != Some((id, tok.flow)) {
-                    self.later(STORE_US, id, Input::ObjDone(tok, result));
+                    self.later(us, id, Input::ObjDone(tok, result));
                 }
             }
             Effect::Arm { key, after } => {
@@ -243,6 +248,34 @@ impl Host {
                 self.kill(id);
             }
         }
+    }
+
+    /// What the store makes of an operation, and when its answer comes.
+    fn troubled(&mut self, op: ObjOp) -> (ObjResult, u64) {
+        if self.trouble == 0 {
+            return (self.object(op), STORE_US);
+        }
+        let us = 1_000 + self.draw(60_000);
+        let chance = self.draw(100);
+        if chance < self.trouble {
+            if self.draw(2) == 0 {
+                self.object(op);
+            }
+            (ObjResult::Unknown, 1_000_000)
+        } else if chance < 2 * self.trouble {
+            (ObjResult::SlowDown, us)
+        } else {
+            (self.object(op), us)
+        }
+    }
+
+    /// A number below `bound`, from the run's own sequence (splitmix64).
+    pub(super) fn draw(&mut self, bound: u64) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
     }
 
     fn object(&mut self, op: ObjOp) -> ObjResult {
@@ -401,7 +434,12 @@ pub(super) fn partition_of(topic: TopicId) -> TopicPartition {
 }
 
 pub(super) fn batch_at(time_ms: i64, values: &[&str]) -> Bytes {
-    let records = values.iter().map(|value| NewRecord {
+    batch_of(values.iter().map(|&value| (time_ms, value)))
+}
+
+/// A batch of these times and values.
+pub(super) fn batch_of<'a>(records: impl Iterator<Item = (i64, &'a str)>) -> Bytes {
+    let records = records.map(|(time_ms, value)| NewRecord {
         timestamp: TimestampMs(time_ms),
         key: None,
         value: Some(value.as_bytes()),

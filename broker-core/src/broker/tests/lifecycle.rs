@@ -191,7 +191,7 @@ fn broker_back_from_a_cut_is_told_that_it_is_fenced() {
 #[test]
 fn broker_survives_fencing_mutant_goes_on() {
     use crate::mutants::{Mutant, Mutants};
-    let mutants = Mutants::default().with(Mutant::BrokerSurvivesFencing);
+    let mutants = Mutants::NONE.with(Mutant::BrokerSurvivesFencing);
     let mut host = Host::with(BrokerLimits::default(), mutants);
     let partition = host.create_topic(&[]);
     let zombie = host.leader(partition);

@@ -27,7 +27,7 @@ fn ready(limits: BrokerLimits, mutants: Mutants) -> (Host, TopicPartition, NodeI
 }
 
 fn plain() -> (Host, TopicPartition, NodeId) {
-    ready(BrokerLimits::default(), Mutants::default())
+    ready(BrokerLimits::default(), Mutants::NONE)
 }
 
 fn fetch_with(
@@ -225,7 +225,7 @@ fn fetch_of_two_partitions_shares_one_limit_and_an_error_does_not_wait() {
 
 #[test]
 fn fetch_beyond_the_cache_reads_the_object_and_keeps_its_index() {
-    let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
     for value in ["a", "b", "c"] {
         host.produce(partition, &[value]);
     }
@@ -242,7 +242,7 @@ fn fetch_beyond_the_cache_reads_the_object_and_keeps_its_index() {
 
 #[test]
 fn fetch_of_an_object_that_is_gone_is_tried_again() {
-    let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
     host.produce(partition, &["a"]);
     host.run(LONG);
     let objects: Vec<_> = host.store.iter().filter(|(key, _)| key.0.starts_with("obj/")).collect();
@@ -271,11 +271,11 @@ fn fetch_parked_hears_when_the_partition_goes() {
     assert_eq!(results[0].result, Err(ErrorCode::NotLeaderOrFollower));
 }
 
-/// Three batches of times 10, 30, 20; the last two records of the second share the largest time.
+/// Three batches; the last two records of the second share the largest time.
 fn timed(host: &mut Host, partition: TopicPartition) {
     let leader = host.leader(partition);
-    for (time, values) in [(10, &["a", "b"][..]), (30, &["c", "d"]), (20, &["e"])] {
-        let batch = batch_at(time, values);
+    for times in [&[10, 10][..], &[25, 30, 30], &[20]] {
+        let batch = batch_of(times.iter().map(|&time| (time, "v")));
         assert!(host.try_produce(leader, partition, batch, Acks::All).is_ok());
     }
 }
@@ -283,11 +283,11 @@ fn timed(host: &mut Host, partition: TopicPartition) {
 fn check_listed(host: &mut Host, partition: TopicPartition) {
     let at = |ms: i64| OffsetSpec::At(Wall(ms * 1_000));
     assert_eq!(listed(host, partition, OffsetSpec::Earliest), Some((0, None, 0)));
-    assert_eq!(listed(host, partition, OffsetSpec::Latest), Some((5, None, 0)));
-    assert_eq!(listed(host, partition, OffsetSpec::MaxTimestamp), Some((2, Some(30), 0)));
+    assert_eq!(listed(host, partition, OffsetSpec::Latest), Some((6, None, 0)));
+    assert_eq!(listed(host, partition, OffsetSpec::MaxTimestamp), Some((3, Some(30), 0)));
     assert_eq!(listed(host, partition, at(0)), Some((0, Some(10), 0)));
-    assert_eq!(listed(host, partition, at(11)), Some((2, Some(30), 0)));
-    assert_eq!(listed(host, partition, at(30)), Some((2, Some(30), 0)));
+    assert_eq!(listed(host, partition, at(11)), Some((2, Some(25), 0)));
+    assert_eq!(listed(host, partition, at(26)), Some((3, Some(30), 0)));
     assert_eq!(listed(host, partition, at(31)), None);
 }
 
@@ -301,7 +301,7 @@ fn list_offsets_finds_ends_and_times_in_the_cache() {
 
 #[test]
 fn list_offsets_finds_times_in_objects() {
-    let (mut host, partition, leader) = ready(no_cache(), Mutants::default());
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
     timed(&mut host, partition);
     host.run(LONG);
     check_listed(&mut host, partition);
@@ -348,7 +348,7 @@ mod mutants {
     use crate::mutants::Mutant;
 
     fn with(mutant: Mutant) -> (Host, TopicPartition, NodeId) {
-        ready(no_cache(), Mutants::default().with(mutant))
+        ready(no_cache(), Mutants::NONE.with(mutant))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::host::*;
-use crate::batch::{self, Header, TimestampMs};
+use crate::batch::{self, TimestampMs};
 use crate::config::BrokerLimits;
 use crate::ids::{NodeId, Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::mutants::Mutants;
@@ -182,7 +182,7 @@ fn bases(answers: &[Response]) -> Vec<Result<u64, ErrorCode>> {
 
 #[test]
 fn produce_without_room_waits_and_keeps_the_order() {
-    let (mut host, partition, leader, answers) = crowded(Mutants::default(), 9);
+    let (mut host, partition, leader, answers) = crowded(Mutants::NONE, 9);
     assert!(host.saw(leader, |p| matches!(p, Probe::PartitionQueued { .. })) > 0);
     assert_eq!(bases(&answers), [Ok(0), Ok(1), Ok(2), Ok(3)]);
     let read = host.read_all(partition);
@@ -191,7 +191,7 @@ fn produce_without_room_waits_and_keeps_the_order() {
 
 #[test]
 fn produce_beyond_the_queue_is_throttled_before_it_has_offsets() {
-    let (mut host, partition, _, answers) = crowded(Mutants::default(), 1);
+    let (mut host, partition, _, answers) = crowded(Mutants::NONE, 1);
     let throttled = Err(ErrorCode::ThrottlingQuotaExceeded);
     assert_eq!(bases(&answers)[..2], [Ok(0), Ok(1)]);
     assert_eq!(bases(&answers)[2..], [throttled, throttled]);
@@ -201,10 +201,11 @@ fn produce_beyond_the_queue_is_throttled_before_it_has_offsets() {
 #[cfg(feature = "mutants")]
 mod mutants {
     use super::*;
+    use crate::batch::Header;
     use crate::mutants::Mutant;
 
     fn with(mutant: Mutant) -> (Host, TopicPartition, NodeId) {
-        let mut host = Host::with(BrokerLimits::default(), Mutants::default().with(mutant));
+        let mut host = Host::with(BrokerLimits::default(), Mutants::NONE.with(mutant));
         let partition = host.create_topic(&[]);
         let leader = host.leader(partition);
         (host, partition, leader)
@@ -232,8 +233,7 @@ mod mutants {
 
     #[test]
     fn partition_queue_reordered_mutant_puts_the_newest_first() {
-        let (host, _, leader, _) =
-            crowded(Mutants::default().with(Mutant::PartitionQueueReordered), 9);
+        let (host, _, leader, _) = crowded(Mutants::NONE.with(Mutant::PartitionQueueReordered), 9);
         let bases: Vec<u64> = host
             .probes
             .iter()
@@ -248,7 +248,7 @@ mod mutants {
     #[test]
     fn upload_unconfirmed_mutant_uploads_before_the_confirmation() {
         let limits = BrokerLimits { upload_block_bytes_max: 1, ..BrokerLimits::default() };
-        let mutants = Mutants::default().with(Mutant::UploadUnconfirmed);
+        let mutants = Mutants::NONE.with(Mutant::UploadUnconfirmed);
         let mut host = Host::with(limits, mutants);
         let partition = host.create_topic(&[]);
         let leader = host.leader(partition);

@@ -98,11 +98,15 @@ impl Summary {
             grouped(self.faults_effective_median),
         ));
         if !self.faults.is_empty() {
-            report.line(format!("{:20} {:>10} {:>10} {:>12}", "faults", "planned", "begun", "with effect"));
+            report.line(format!(
+                "{:20} {:>10} {:>10} {:>12}",
+                "faults", "planned", "begun", "with effect"
+            ));
         }
         for (kind, Faults { planned, begun, effective }) in &self.faults {
             let (planned, begun) = (grouped(*planned), grouped(*begun));
-            report.line(format!("  {kind:18} {planned:>10} {begun:>10} {:>12}", grouped(*effective)));
+            report
+                .line(format!("  {kind:18} {planned:>10} {begun:>10} {:>12}", grouped(*effective)));
         }
         self.report_sometimes(totals, report);
         report.line(format!(

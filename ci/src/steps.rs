@@ -1,0 +1,166 @@
+//! What each step runs. A step that fails ends the run; its name and command are printed first.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::tidy;
+
+/// One step.
+pub(crate) struct Step {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// One line for `--list`.
+    pub(crate) what: &'static str,
+    run: fn(&Path) -> Result<(), String>,
+}
+
+/// All steps, in the order in which they tell the most for the least time.
+pub(crate) const ALL: &[Step] = &[
+    Step { name: "tidy", what: "layout, sizes, bans, manifests, titles", run: tidy::check },
+    Step { name: "format", what: "rustfmt", run: format },
+    Step { name: "clippy", what: "lints, with and without the planted bugs", run: clippy },
+    Step { name: "fence", what: "the core links without std", run: fence },
+    Step { name: "test", what: "cargo test --workspace", run: test },
+    Step { name: "plain", what: "the core's tests without the planted bugs", run: plain },
+    Step {
+        name: "twice",
+        what: "fresh seeds are deterministic, determinism mutants caught",
+        run: twice,
+    },
+    Step {
+        name: "replay",
+        what: "every plan in seeds/ fails with its mutant, passes without",
+        run: replay,
+    },
+    Step { name: "sweep", what: "a sweep seeded from the commit hash", run: sweep },
+];
+
+/// The step of this name.
+pub(crate) fn by_name(name: &str) -> Result<&'static Step, String> {
+    ALL.iter().find(|step| step.name == name).ok_or_else(|| {
+        let names: Vec<_> = ALL.iter().map(|step| step.name).collect();
+        format!("unknown step {name:?}; there are {}", names.join(", "))
+    })
+}
+
+/// Runs the steps in order, to the first that fails.
+pub(crate) fn run(steps: &[&Step], root: &Path) -> Result<(), String> {
+    for step in steps {
+        println!("ci: {} ({})", step.name, step.what);
+        (step.run)(root).map_err(|why| format!("{}: {why}", step.name))?;
+    }
+    println!("ci: {} passed, 0 failed", steps.len());
+    Ok(())
+}
+
+fn format(root: &Path) -> Result<(), String> {
+    cargo(root, &["fmt", "--all", "--check"])
+}
+
+fn clippy(root: &Path) -> Result<(), String> {
+    let deny = ["--", "--deny", "warnings"];
+    let lint = |scope: &[&str]| cargo(root, &[&["clippy", "--quiet"], scope, &deny[..]].concat());
+    lint(&["--workspace", "--all-targets"])?;
+    // The workspace build switches the planted bugs on; the core must be clean without them, too.
+    lint(&["--package", "broker-core", "--all-targets"])
+}
+
+/// Links the core into a static library that has its own panic handler: a dependency that brings
+/// std in makes two of them, and the build fails. Where the target is installed, builds for bare
+/// metal as well.
+fn fence(root: &Path) -> Result<(), String> {
+    let folder = root.join("ci/fence");
+    let target = root.join("target/fence");
+    let target = target.to_str().ok_or("the path of the repository is not UTF-8")?;
+    let build = ["build", "--quiet", "--locked", "--target-dir", target];
+    cargo(&folder, &build)?;
+    let bare = "x86_64-unknown-none";
+    if target_installed(bare)? {
+        return cargo(&folder, &[&build[..], &["--target", bare]].concat());
+    }
+    println!("ci: fence: target {bare} is not installed, linked for the host only");
+    Ok(())
+}
+
+fn target_installed(target: &str) -> Result<bool, String> {
+    let print = ["--print", "target-libdir", "--target", target];
+    let output = Command::new("rustc").args(print).output().map_err(|e| format!("rustc: {e}"))?;
+    Ok(output.status.success()
+        && Path::new(String::from_utf8_lossy(&output.stdout).trim()).exists())
+}
+
+fn test(root: &Path) -> Result<(), String> {
+    cargo(root, &["test", "--workspace"])
+}
+
+/// In the workspace's tests `sim` switches the planted bugs on; here they are not compiled in.
+fn plain(root: &Path) -> Result<(), String> {
+    cargo(root, &["test", "--package", "broker-core"])
+}
+
+/// Twenty seeds that nobody has seen before, then each determinism mutant, which must be caught.
+fn twice(root: &Path) -> Result<(), String> {
+    let from = commit_seed(root)?;
+    seedbed(root, &["twice", &format!("{from}..{}", from + 20)], 0)?;
+    for mutant in listed(root, &["list", "mutants", "--kind", "determinism", "--ids"])? {
+        seedbed(root, &["twice", &format!("{from}..{}", from + 20), "--mutant", &mutant], 4)?;
+    }
+    Ok(())
+}
+
+fn replay(root: &Path) -> Result<(), String> {
+    seedbed(root, &["replay", "seeds/"], 0)
+}
+
+fn sweep(root: &Path) -> Result<(), String> {
+    let from = commit_seed(root)?.to_string();
+    seedbed(root, &["sweep", "--from", &from, "--for", "120s"], 0)
+}
+
+/// The first 12 hex digits of the commit: another sweep at each commit, repeatable for each.
+fn commit_seed(root: &Path) -> Result<u64, String> {
+    let output = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(root)
+        .output()
+        .map_err(|e| format!("git: {e}"))?;
+    let hash = String::from_utf8_lossy(&output.stdout);
+    let digits = hash.get(..12).ok_or("git rev-parse HEAD printed no hash")?;
+    u64::from_str_radix(digits, 16).map_err(|e| format!("{digits:?} is no hash: {e}"))
+}
+
+fn listed(root: &Path, arguments: &[&str]) -> Result<Vec<String>, String> {
+    let output = seedbed_command(root, arguments).output().map_err(|e| format!("cargo: {e}"))?;
+    let lines: Vec<_> =
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    if output.status.success() && !lines.is_empty() {
+        return Ok(lines);
+    }
+    Err(format!("cargo seedbed {} listed nothing", arguments.join(" ")))
+}
+
+fn seedbed(root: &Path, arguments: &[&str], code_expected: i32) -> Result<(), String> {
+    println!("ci: cargo seedbed {}", arguments.join(" "));
+    let status = seedbed_command(root, arguments).status().map_err(|e| format!("cargo: {e}"))?;
+    if status.code() == Some(code_expected) {
+        return Ok(());
+    }
+    let line = arguments.join(" ");
+    Err(format!("cargo seedbed {line} ended with {status}, expected {code_expected}"))
+}
+
+fn seedbed_command(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.arg("seedbed").args(arguments).current_dir(root);
+    command
+}
+
+fn cargo(folder: &Path, arguments: &[&str]) -> Result<(), String> {
+    println!("ci: cargo {}", arguments.join(" "));
+    let status = Command::new("cargo")
+        .args(arguments)
+        .current_dir(folder)
+        .status()
+        .map_err(|e| format!("cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed", arguments.join(" "))) }
+}

@@ -1,0 +1,159 @@
+//! Whole runs: a sound one under all properties at once, what it counts, and what it costs.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use broker_core::ids::{LeaderEpoch, Lsn, Offset};
+use broker_core::metadata::record::Record;
+use broker_core::probe::Probe;
+use broker_core::step::Flow;
+
+use crate::history::{EventKind, HistoryEvent};
+use crate::judge_history;
+use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S, open_stream, read, wal_key};
+
+/// A quorum, a produce, a commit, a death, a recovery, a new leader, a reader over both.
+fn sound_run() -> Case {
+    let mut case = Case::new("all");
+    quorum(&mut case);
+    let mut case = with_cluster(case);
+    let (partition, stream, epoch) = (P, S, LeaderEpoch(0));
+    let (log_start, next) = (Offset(0), Offset(0));
+    case.probe(A, &Probe::PartitionOpened { partition, stream, epoch, next });
+    let entries = vec![(epoch, next)];
+    case.probe(A, &Probe::PartitionEpochs { partition, entries });
+    let (high_watermark, log_end) = (next, next);
+    let offsets = Probe::PartitionOffsets { partition, epoch, log_start, high_watermark, log_end };
+    case.probe(A, &offsets);
+    let sent = case.produce(100, 2);
+    let (base, end) = (Offset(0), Offset(2));
+    case.probe(A, &Probe::PartitionAppended { partition, stream, epoch, base, end });
+    case.wal_write(0, &[(0, 2, 100)]);
+    case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end }).placed(sent, 0);
+    case.reads(0, 0, 2, &[(0, 100, 0), (1, 101, 0)]);
+    case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+    case.wal_write(1, &[(2, 3, 102)]);
+    let lost = case.produce(102, 1);
+    case.unknown(lost);
+    fail_over(&mut case);
+    case.produced(103, 1, 3).reads(0, 1, 4, &[(0, 100, 0), (1, 101, 0), (2, 102, 0), (3, 103, 1)]);
+    case.commit(2, (B, B_EPOCH), (B, B_EPOCH), 1, &[(3, 4, 103)]);
+    case
+}
+
+fn quorum(case: &mut Case) {
+    case.ballot(0, 1, 0).durable(0, 10).durable(1, 10).elected(0, 1);
+    case.appends(0, 0, 1, 10).appends(1, 0, 1, 10).commits(0, 1, 1, Some(1));
+}
+
+fn with_cluster(mut case: Case) -> Case {
+    case.boot(A).boot(B).register(A).register(B);
+    case.meta(vec![
+        Record::Topic { name: "t".into(), topic: P.topic, nonce: 1 },
+        Record::Partition { partition: P, stream: S, replica: Some(A) },
+    ]);
+    case.lead(A, A_EPOCH, 0, 1).claim(A, A, 1);
+    case
+}
+
+/// A dies with one record in its WAL; B recovers it and leads.
+fn fail_over(case: &mut Case) {
+    case.fail_over().claim(B, A, 2);
+    case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
+    let (of, epoch, objects, sealed, end, hole) = (A, A_EPOCH, 2, 0, Lsn(2), false);
+    case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+    let (stream, base, end) = (S, Offset(2), Offset(3));
+    case.probe(B, &Probe::RecoveryTook { of, epoch, lsn: Lsn(1), stream, base, end });
+    case.meta(vec![crate::testing::prepare(1, B, B_EPOCH)]).upload(1, B, 0, &[(2, 3, 102)]);
+    case.meta(vec![crate::testing::commit_object(1, (A, A_EPOCH), 0, (2, 3))]).seal(2);
+    case.lead(B, B_EPOCH, 1, 3);
+    let (partition, epoch, next) = (P, LeaderEpoch(1), Offset(3));
+    case.probe(B, &Probe::PartitionOpened { partition, stream, epoch, next });
+    case.probe(B, &Probe::BrokerRegistered { epoch: B_EPOCH });
+    b_confirms(case, 0, 3, 4);
+}
+
+/// B's WAL holds and confirms one record.
+fn b_confirms(case: &mut Case, lsn: u64, base: u64, end: u64) {
+    case.claim(B, B, 1);
+    let records = [(base, end, 103)];
+    let (key, body) = crate::testing::wal_object(B, B_EPOCH, lsn, 0, &records);
+    let (start, upto) = (Lsn(lsn), Lsn(lsn + 1));
+    case.put(B, Flow::Wal, &key, body).probe(B, &Probe::WalPutDone { start, end: upto });
+    case.probe(B, &Probe::WalVerifySent { seq: 1, covers: upto });
+    case.list(B, Flow::Claim, 1, &alloc::format!("claim/{B}/"));
+    case.probe(B, &Probe::WalConfirmed { seq: 1, epoch: B_EPOCH, end: upto });
+    case.probe(B, &crate::testing::confirmed(lsn, 1, base, end));
+}
+
+#[test]
+fn run_that_is_sound_holds_under_all_properties() {
+    let mut case = sound_run();
+    case.fake.outside.insert(A);
+    case.heal();
+    assert_eq!(case.judge.unsettled(&case.fake), Vec::<String>::new());
+    assert!(case.finish().holds());
+}
+
+#[test]
+fn run_counts_what_it_evaluated_and_reached() {
+    let mut case = sound_run();
+    case.finish();
+    let reached = case.judge.reached();
+    for id in ["unknown-seen", "epoch-moved", "commit-for-dead", "wal-sealed", "object-read-back"] {
+        assert!(reached.contains_key(id), "{id} in {reached:?}");
+    }
+    for code in ["L1", "L3", "L4", "L7", "W1", "W3", "W4", "O1", "O2", "O4", "R5"] {
+        let name = alloc::format!("evaluated:{code}");
+        assert!(reached.contains_key(name.as_str()), "{name} in {reached:?}");
+    }
+    assert!(!reached.contains_key("evaluated:Q2"));
+}
+
+#[test]
+fn run_judged_for_one_property_ignores_the_others() {
+    let mut case = Case::cluster("Q1");
+    case.produced(100, 2, 0).produced(200, 2, 1);
+    assert!(case.holds());
+}
+
+#[test]
+fn run_in_which_an_open_stream_is_opened_breaks() {
+    let mut case = sound_run();
+    case.meta(vec![open_stream(B, B_EPOCH, 2)]);
+    assert!(case.breaks("O4"));
+}
+
+#[test]
+fn store_forgets_nothing_that_a_trimmed_object_held() {
+    let mut case = sound_run();
+    case.delete(B, &wal_key(A, A_EPOCH, 0, 1)).delete(B, &wal_key(A, A_EPOCH, 1, 2));
+    assert!(case.finish().holds());
+}
+
+/// A million records acknowledged and read: near-linear, or this takes minutes.
+#[test]
+fn history_of_a_million_records_is_judged_in_linear_time() {
+    use crate::history::{Answer, Call, SimTime};
+    use broker_core::protocol::Acks;
+    let mut events = Vec::new();
+    let mut add = |client: u16, call: u32, kind: EventKind| {
+        events.push(HistoryEvent { at: SimTime(u64::from(call)), client, call, op: 0, kind });
+    };
+    for call in 0..10_000u32 {
+        let first = u64::from(call) * 100;
+        let (partition, acks, count, damaged) = (P, Acks::All, 100, false);
+        let send = Call::Produce { partition, acks, first_value: first, count, damaged };
+        add(1, call, EventKind::Invoke(send));
+        add(1, call, EventKind::Ok(Answer::Produced { base: Offset(first) }));
+        let (offset, reader, leader_epoch) = (Offset(first), 1, Some(LeaderEpoch(0)));
+        add(2, call, EventKind::Invoke(Call::Fetch { partition, offset, reader, leader_epoch }));
+        let records = (first..first + 100).map(|at| read(at, at, 0)).collect();
+        let (high_watermark, log_start) = (Offset(first + 100), Offset(0));
+        add(2, call, EventKind::Ok(Answer::Fetched { high_watermark, log_start, records }));
+    }
+    let summary = judge_history(&events).expect("a sound history");
+    assert_eq!((summary.events, summary.ok, summary.partitions), (40_000, 20_000, 1));
+    assert_eq!(summary.reached["evaluated:L9"], 2_000_000);
+}

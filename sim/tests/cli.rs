@@ -1,0 +1,364 @@
+//! The command line from outside: exit codes, what goes where, and what bad input gets to hear.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const BAD_INPUT: i32 = 2;
+
+fn seedbed(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_seedbed")).args(args).output().expect("the binary runs")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("no signal")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// Runs and expects one sentence on standard error, nothing on standard output, and exit code 2.
+#[track_caller]
+fn refused(args: &[&str]) -> String {
+    let output = seedbed(args);
+    let complaint = String::from_utf8(output.stderr.clone()).expect("text");
+    assert_eq!(code(&output), BAD_INPUT, "{args:?}: {complaint}");
+    assert_eq!(stdout(&output), "", "{args:?}");
+    assert_eq!(complaint.lines().count(), 1, "{args:?}: {complaint}");
+    assert!(complaint.starts_with("error: "), "{complaint}");
+    complaint
+}
+
+#[track_caller]
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
+
+/// An empty folder of this test's own.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    folder
+}
+
+/// A small plan: a fault at an event, a fault at a time, two operations.
+const PLAN: &str = r#"version = 1
+background = "0x7"
+profile = "none"
+workload = "none"
+safety = "3s"
+
+[topology]
+zones = 3
+controllers = 3
+brokers = 3
+clients = 2
+
+[limits]
+wal_bulk_bytes_max = 2048
+wal_bulk_interval = "50ms"
+wal_puts_in_flight_max = 4
+wal_unconfirmed_bytes_max = 20480
+upload_backlog_bytes_max = 372736
+upload_block_bytes_max = 21504
+upload_block_interval = "1s"
+cache_bytes_max = 19456
+produce_queue_max = 16
+list_page_max = 17
+
+[[fault]]
+fault = "store-lose-answer"
+node = "self"
+per_mille = 1000
+fate = { late = { by_max = "2s" } }
+on = { probe = "wal.put.sent", nth = 1 }
+lasting = "1s"
+
+[[fault]]
+fault = "pause"
+node = "broker-2"
+at = "1.5s"
+lasting = "200ms"
+
+[[op]]
+at = "500ms"
+client = 0
+op = "create-topic"
+topic = "a"
+partitions = 1
+
+[[op]]
+at = "1s"
+client = 1
+op = "produce"
+topic = "a"
+partition = 0
+records = 2
+bytes = 16
+acks = -1
+"#;
+
+/// Replays the plan with something replaced and expects to hear of the line where it stood.
+#[track_caller]
+fn plan_refused(test: &str, from: &str, to: &str, parts: &[&str]) {
+    assert_eq!(PLAN.matches(from).count(), 1, "`{from}` must name one place");
+    let file = folder(test).join("bad.toml");
+    fs::write(&file, PLAN.replacen(from, to, 1)).expect("written");
+    let complaint = refused(&["replay", file.to_str().expect("text")]);
+    let line = PLAN[..PLAN.find(from).expect("found above")].matches('\n').count() + 1;
+    has(&complaint, &[&format!("bad.toml line {line}: ")]);
+    has(&complaint, parts);
+    let left = fs::read_dir(file.parent().expect("a folder")).expect("read").count();
+    assert_eq!(left, 1, "nothing is written");
+}
+
+#[test]
+fn cli_unknown_names_are_refused_with_what_is_allowed() {
+    for command in [vec!["run", "5"], vec!["sweep", "--seeds", "1"], vec!["plan", "5"]] {
+        let with = |flag, name| refused(&[command.as_slice(), &[flag, name]].concat());
+        has(&with("--profile", "stormy"), &["unknown profile `stormy`; allowed: calm, storm, "]);
+        has(&with("--workload", "nope"), &["unknown workload `nope`; allowed: "]);
+        has(&with("--mutant", "nope"), &["unknown mutant `nope`; allowed: ", "wal-ack-before-v"]);
+    }
+    has(&refused(&["run", "5", "--only", "X9"]), &["unknown property `X9`; allowed: "]);
+    has(&refused(&["list", "bugs"]), &["unknown kind of list `bugs`; allowed: workloads, "]);
+    has(&refused(&["list", "mutants", "--kind", "x"]), &["`x`; allowed: core, determinism"]);
+}
+
+#[test]
+fn cli_seed_that_is_no_number_is_refused() {
+    for command in ["run", "plan"] {
+        has(&refused(&[command, "seven"]), &["`seven` is no seed; allowed: a number"]);
+    }
+    for command in ["shrink", "twice"] {
+        has(&refused(&[command, "seven"]), &["`seven` is no seed; allowed: ", "or a file"]);
+    }
+    has(&refused(&["sweep", "--seeds", "9..3"]), &["`9..3` is empty; allowed: A..B"]);
+    has(&refused(&["sweep", "--seeds", "x..3"]), &["`x` is no seed"]);
+    has(&refused(&["sweep", "--from", "1.5"]), &["`1.5` is no seed"]);
+    has(&refused(&["twice", "3..3"]), &["is empty"]);
+}
+
+#[test]
+fn cli_mistakes_in_the_arguments_are_one_sentence() {
+    refused(&[]);
+    has(&refused(&["rnu", "5"]), &["rnu", "allowed"]);
+    has(&refused(&["run"]), &["<SEED>"]);
+    has(&refused(&["run", "5", "--fast"]), &["--fast", "allowed"]);
+    has(&refused(&["sweep", "--for", "soon"]), &["`soon` is no length of time; allowed"]);
+    has(&refused(&["sweep", "--seeds", "5", "--for", "1m"]), &["--seeds", "--for"]);
+    has(&refused(&["sweep", "--jobs", "0"]), &["--jobs", "1..=1024"]);
+    has(&refused(&["replay", "no-such-file.toml"]), &["can not read no-such-file.toml"]);
+}
+
+#[test]
+fn cli_help_is_no_error() {
+    let output = seedbed(&["--help"]);
+    assert_eq!(code(&output), 0);
+    has(&stdout(&output), &["sweep", "replay", "Exit codes: 0 passed"]);
+    assert!(!stdout(&output).contains("twice-child"), "not for people");
+}
+
+#[test]
+fn cli_plan_with_an_unknown_key_is_refused_in_every_table() {
+    let check = |test: &str, from: &str, to: &str, parts: &[&str]| {
+        plan_refused(&format!("unknown-{test}"), from, to, parts);
+    };
+    check("top", "safety = ", "safty = ", &["`safty`", "the plan", "safety"]);
+    check("topology", "zones = 3", "zonez = 3", &["`zonez`", "[topology]", "zones, "]);
+    check("limits", "list_page_max", "list_pages", &["`list_pages`", "[limits]"]);
+    check("fault", "lasting = \"200ms\"", "until = \"2s\"", &["`until`", "number 2 (pause)"]);
+    check("other", "lasting = \"200ms\"", "keep = \"all\"", &["`keep`", "number 2 (pause)"]);
+    check("anchor", "nth = 1 }", "nth = 1, late = \"1s\" }", &["`late`", "`on` of [[fault]]"]);
+    check("op", "acks = -1", "ack = -1", &["`ack`", "[[op]] number 2 (produce)", "acks"]);
+    check("table", "[limits]", "[limitz]", &["`limitz`"]);
+}
+
+#[test]
+fn cli_plan_with_a_wrong_value_is_refused() {
+    let check = |test: &str, from: &str, to: &str, parts: &[&str]| {
+        plan_refused(&format!("value-{test}"), from, to, parts);
+    };
+    check("type", "zones = 3", "zones = \"3\"", &["`zones`", "whole number from 1 to 3"]);
+    check("range", "per_mille = 1000", "per_mille = 1001", &["`per_mille`", "0 to 1000"]);
+    check("even", "controllers = 3", "controllers = 2", &["2 controllers", "1, 3 or 5"]);
+    check("time", "at = \"1.5s\"", "at = \"1.5\"", &["`at`", "\"1.6s\", \"250ms\""]);
+    check("kind", "fault = \"pause\"", "fault = \"pauze\"", &["`pauze`", "allowed: zone-fail, "]);
+    check("op", "op = \"produce\"", "op = \"product\"", &["`product`", "create-topic, "]);
+    check("fate", "by_max = \"2s\" } }", "by = \"2s\" } }", &["`by`", "by_max"]);
+    check("profile", "profile = \"none\"", "profile = \"x\"", &["unknown profile `x`", "calm"]);
+    check("workload", "workload = \"none\"", "workload = \"x\"", &["unknown workload `x`"]);
+    let mutants = "mutants = [\"x\"]\nprofile = \"none\"";
+    check("mutant", "profile = \"none\"", mutants, &["`mutants`", "unknown mutant `x`"]);
+}
+
+#[test]
+fn cli_plan_with_a_key_missing_is_refused() {
+    let check = |test: &str, from: &str, parts: &[&str]| {
+        let file = folder(&format!("missing-{test}")).join("bad.toml");
+        fs::write(&file, PLAN.replacen(from, "", 1)).expect("written");
+        has(&refused(&["replay", file.to_str().unwrap()]), parts);
+    };
+    check("version", "version = 1", &["line 1: the plan lacks `version`"]);
+    check("limit", "list_page_max = 17", &["line 13: [limits] lacks `list_page_max`"]);
+    check("time", "at = \"1.5s\"", &["line 33: [[fault]] number 2", "one of `at` and `on`"]);
+    check("acks", "acks = -1", &["line 46: [[op]] number 2 (produce) lacks `acks`"]);
+    check("kind", "fault = \"pause\"", &["line 33: [[fault]] number 2 lacks `fault`; allowed"]);
+}
+
+#[test]
+fn cli_plan_with_a_name_of_nothing_is_refused() {
+    let check = |test: &str, from: &str, to: &str, parts: &[&str]| {
+        plan_refused(&format!("name-{test}"), from, to, parts);
+    };
+    let nodes = "controller-0 to controller-2, broker-0 to broker-2";
+    check("node", "node = \"broker-2\"", "node = \"broker-3\"", &["`broker-3`", nodes]);
+    check("zero", "node = \"broker-2\"", "node = \"broker-02\"", &["`broker-02`", nodes]);
+    check("self", "node = \"broker-2\"", "node = \"self\"", &["`self`", "`on`"]);
+    check("probe", "on = { probe = \"wal.put.sent\"", "on = { probe = \"x\"", &["probe `x`"]);
+    check("client", "client = 1\n", "client = 2\n", &["no client 2; allowed: 0 to 1"]);
+    let cut = "fault = \"cut\"\nfrom = [\"zone-3\"]\nto = [\"store\"]";
+    let text = PLAN.replace("fault = \"pause\"\nnode = \"broker-2\"", cut);
+    let file = folder("name-zone").join("bad.toml");
+    fs::write(&file, text).expect("written");
+    let complaint = refused(&["replay", file.to_str().unwrap()]);
+    has(&complaint, &["bad.toml line 35: ", "`zone-3`", "zone-0 to zone-2, store"]);
+}
+
+#[test]
+fn cli_plan_that_is_no_toml_or_newer_is_refused() {
+    plan_refused("toml", "zones = 3", "zones = = 3", &["not TOML"]);
+    plan_refused("newer", "version = 1", "version = 2", &["format version 2", "up to 1"]);
+    // The version comes first: what else is new in the format is not worth telling.
+    let file = folder("newer-with-new-keys").join("bad.toml");
+    fs::write(&file, PLAN.replace("version = 1", "version = 9\nnew_key = 1")).expect("written");
+    has(&refused(&["replay", file.to_str().unwrap()]), &["line 1: ", "format version 9"]);
+}
+
+#[test]
+fn cli_bad_file_among_good_ones_runs_nothing() {
+    let folder = folder("among");
+    fs::write(folder.join("a.toml"), PLAN).expect("written");
+    fs::write(folder.join("b.toml"), PLAN.replace("zones = 3", "zones = 9")).expect("written");
+    has(&refused(&["replay", folder.to_str().unwrap()]), &["b.toml line 8: "]);
+    fs::remove_file(folder.join("b.toml")).expect("removed");
+    fs::remove_file(folder.join("a.toml")).expect("removed");
+    has(&refused(&["replay", folder.to_str().unwrap()]), &["there is no plan (*.toml) in "]);
+}
+
+#[test]
+fn cli_sweep_that_can_not_write_says_so_before_it_starts() {
+    let folder = folder("sweep-out");
+    let file = folder.join("taken");
+    fs::write(&file, "").expect("written");
+    // `refused` sees that nothing was printed, so nothing had begun.
+    let complaint = refused(&["sweep", "--seeds", "1", "--out", file.to_str().unwrap()]);
+    has(&complaint, &["can not write in ", "taken"]);
+    let below = file.join("below");
+    refused(&["sweep", "--seeds", "1", "--out", below.to_str().unwrap()]);
+    assert_eq!(fs::read(&file).expect("still there"), b"");
+}
+
+#[test]
+fn cli_keep_never_overwrites_and_wants_a_slug() {
+    let folder = folder("keep");
+    let dir = folder.to_str().unwrap();
+    fs::write(folder.join("old.toml"), "precious").expect("written");
+    let keep = |slug| refused(&["keep", "5", "--slug", slug, "--why", "x", "--dir", dir]);
+    has(&keep("old"), &["old.toml is there already"]);
+    for slug in ["../x", "Old", "a--b", "", "a b"] {
+        has(&keep(slug), &["is no slug; allowed: lower-case words"]);
+    }
+    assert_eq!(fs::read(folder.join("old.toml")).expect("kept"), b"precious");
+    assert_eq!(fs::read_dir(&folder).expect("read").count(), 1);
+}
+
+fn line_with<'a>(text: &'a str, word: &str) -> &'a str {
+    text.lines().find(|line| line.starts_with(word)).unwrap_or_else(|| panic!("{word}: {text}"))
+}
+
+#[test]
+fn cli_run_twice_and_as_a_plan_gives_the_same_trace() {
+    let first = seedbed(&["run", "4711"]);
+    assert!([0, 1, 5].contains(&code(&first)), "{first:?}");
+    assert_eq!(stdout(&first), stdout(&seedbed(&["run", "4711"])));
+    let file = folder("run-as-plan").join("plan.toml");
+    fs::write(&file, stdout(&seedbed(&["plan", "0x1267"]))).expect("written");
+    let replayed = seedbed(&["replay", file.to_str().unwrap()]);
+    assert_eq!(code(&replayed), code(&first));
+    assert_eq!(line_with(&stdout(&first), "ran"), line_with(&stdout(&replayed), "ran"));
+}
+
+#[test]
+fn cli_sweep_that_fails_ends_with_the_command_that_repeats_it() {
+    let out = folder("sweep-fails");
+    let output = seedbed(&[
+        "sweep",
+        "--seeds",
+        "1..400",
+        "--mutant",
+        "wal-ack-before-verify",
+        "--profile",
+        "targeted",
+        "--stop-after",
+        "1",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), 1, "{text}");
+    let command = text.lines().last().expect("lines");
+    let again: Vec<_> = command.strip_prefix("cargo seedbed ").expect("ours").split(' ').collect();
+    let run = seedbed(&again);
+    assert!([1, 5].contains(&code(&run)), "{run:?}");
+    assert_eq!(stdout(&run).lines().last(), Some(command), "a run ends with it, too");
+    let failures = fs::read_to_string(out.join("failures.jsonl")).expect("written");
+    let first: serde_json::Value = serde_json::from_str(failures.lines().next().unwrap()).unwrap();
+    has(&stdout(&seedbed(&command_of(&first))), &[first["trace_hash"].as_str().unwrap()]);
+}
+
+fn command_of(failure: &serde_json::Value) -> Vec<&str> {
+    let command = failure["command"].as_str().expect("a text");
+    command.strip_prefix("cargo seedbed ").expect("ours").split(' ').collect()
+}
+
+#[test]
+fn cli_list_of_ids_feeds_other_commands() {
+    let ids = stdout(&seedbed(&["list", "mutants", "--ids", "--kind", "core"]));
+    assert!(ids.lines().any(|id| id == "wal-ack-before-verify"), "{ids}");
+    assert!(!ids.lines().any(|id| id.starts_with("nd-")), "{ids}");
+    for id in ids.lines() {
+        assert_eq!(code(&seedbed(&["plan", "1", "--mutant", id])), 0, "{id}");
+    }
+    let json = stdout(&seedbed(&["list", "faults", "--json"]));
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    assert!(rows.iter().any(|row| row["id"] == "zone-fail"), "{json}");
+}
+
+#[test]
+fn cli_sweep_writes_its_account_and_leaves_no_marks_of_running() {
+    let out = folder("sweep").join("made/by/it");
+    let output =
+        seedbed(&["sweep", "--seeds", "7..10", "--jobs", "2", "--out", out.to_str().unwrap()]);
+    assert!([0, 1].contains(&code(&output)), "{output:?}");
+    has(&stdout(&output), &["seeds 7..10, 2 jobs", "3 runs"]);
+    let summary = fs::read_to_string(out.join("summary.json")).expect("written");
+    let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(summary["runs"], 3);
+    let lines = fs::read_to_string(out.join("failures.jsonl")).expect("written");
+    assert_eq!(lines.lines().count() as u64, summary["failures"].as_u64().expect("a number"));
+    assert!(!out.join("running-0.txt").exists() && !out.join("running-1.txt").exists());
+}
+
+#[test]
+fn cli_plan_by_hand_runs_alike_in_two_processes() {
+    let file = folder("twice").join("plan.toml");
+    fs::write(&file, PLAN).expect("written");
+    let output = seedbed(&["twice", file.to_str().unwrap()]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    has(&stdout(&output), &["equal in two processes"]);
+}
