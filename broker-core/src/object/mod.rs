@@ -261,7 +261,8 @@ pub fn decode_index(bytes: &[u8]) -> Result<Index, FormatError> {
 /// Reads a block: exactly the bytes that its entry names. The batches share the block's memory.
 ///
 /// # Errors
-/// If the block or a batch is torn or damaged, or the batches do not cover the entry's offsets one by one.
+/// If the block or a batch is torn or damaged, or the batches do not cover the entry's offsets one
+/// by one.
 pub fn decode_block(entry: &BlockEntry, block: &Bytes) -> Result<Vec<BlockRecord>, FormatError> {
     if block.len() != entry.len as usize || crc32c(block) != entry.crc {
         return Err(FormatError::Checksum);

@@ -3,8 +3,8 @@
 //!
 //! Claim (from here on the old owner can acknowledge nothing more) → list → contiguous run from the
 //! trim position → read → take what the streams lack → prepare, put, commit → seal. Every step can
-//! be repeated by another recoverer, or by this one again: what is already committed is skipped, and
-//! the controller accepts the commits of the assigned recoverer only. Assignment is the
+//! be repeated by another recoverer, or by this one again: what is already committed is skipped,
+//! and the controller accepts the commits of the assigned recoverer only. Assignment is the
 //! controller's, opening the streams elsewhere is the new replica's work. Source: AutoMQ's
 //! `FailoverControlManager`, `RecoverIterator`, `WALRecovery`.
 
@@ -528,8 +528,8 @@ impl Recovery {
         out.disarm(timer);
         out.probe(Probe::RecoverySealed { of, epoch, end });
         events.push(RecoveryEvent::Sealed { end });
-        // All of it is garbage now, what was behind a hole, too. Nobody waits for these deletes; what
-        // they miss, or what lands later, the next owner or recoverer sweeps away.
+        // All of it is garbage now, what was behind a hole, too. Nobody waits for these deletes;
+        // what they miss, or what lands later, the next owner or recoverer sweeps away.
         let Found { objects, garbage, .. } = core::mem::take(&mut self.found);
         let own = objects.into_iter().filter(|&(_, of_epoch, _)| of_epoch == epoch);
         let own = own.map(|(start, _, end)| wal_key(WalKey { node: of, epoch, start, end }));

@@ -3,7 +3,8 @@
 //! Confirmed records gather in a block; a full or old block is sealed, gets an object id, is put
 //! create-only, and is committed; commits go strictly in order, so that a stream's end only grows.
 //! An unanswered commit is asked again, unchanged, until the answer is definite, and its object is
-//! never deleted from here. Only a definite commit is reported, for only then may the WAL be trimmed.
+//! never deleted from here. Only a definite commit is reported, for only then may the WAL be
+//! trimmed.
 //! Resending questions to changing controllers is the caller's work. Source: AutoMQ's `S3Storage`
 //! (`commitDeltaWALUpload`, FIFO prepare and commit queues).
 

@@ -1,8 +1,8 @@
 //! Owner, zombie and recoverer over a faulty store, in thousands of random schedules.
 //!
 //! A node writes, dies for its session at a random moment and goes on as a zombie; recoverers take
-//! over, crash, are replaced; the node comes back in a new registration and writes on. Operations on
-//! the store are answered out of order, lost before or after they took effect, or take effect long
+//! over, crash, are replaced; the node comes back in a new registration and writes on. Operations
+//! on the store are answered out of order, lost before or after they took effect, or take effect long
 //! after. In the end every record ever confirmed must be readable exactly once, with its bytes.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at what it is about")]
