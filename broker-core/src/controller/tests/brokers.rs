@@ -249,6 +249,19 @@ fn new_controller_tracks_the_brokers_it_inherits() {
 }
 
 #[test]
+fn unfenced_brokers_inherited_keep_their_sessions() {
+    let mut rig = Rig::of(3, Mutants::NONE);
+    rig.join(A, 1);
+    let old = rig.active();
+    rig.crash(old);
+    rig.elect();
+    // Not heard of yet by the new controller, but it may well serve.
+    assert_eq!(rig.register(A, 2), Err(ControllerError::DuplicateBrokerRegistration));
+    rig.pass(Dur::secs(10));
+    rig.join(A, 2);
+}
+
+#[test]
 fn fenced_brokers_inherited_may_register_anew_at_once() {
     let mut rig = Rig::of(3, Mutants::NONE);
     rig.join(A, 1);
