@@ -165,6 +165,7 @@ pub const ALL: &[Profile] = &[
             (2, recipes::ON_PUT_LOSE),
             (2, recipes::ON_RECOVERY_CRASH),
             (2, recipes::ON_VOTE_CRASH),
+            (1, recipes::BIT_ROT),
             (2, recipes::ON_LEADER_PAUSE),
             (2, recipes::ON_OPEN_PAUSE),
             (3, recipes::ZOMBIE),

@@ -95,10 +95,14 @@ pub fn properties() -> Vec<Entry> {
         .collect()
 }
 
-/// The `sometimes` marks that runs should reach.
+/// Begins the marks that tell that a property was judged with a true antecedent.
+pub const EVALUATED: &str = "evaluated:";
+
+/// The `sometimes` marks that runs should reach, and one per property that it was judged at all.
 #[must_use]
 pub fn sometimes() -> Vec<&'static str> {
-    invariants::SOMETIMES.iter().map(|row| row.id).collect()
+    let marks = invariants::SOMETIMES.iter().map(|row| row.id);
+    marks.chain(invariants::EVALUATED.iter().copied()).collect()
 }
 
 /// Planted bugs: of the core, and of determinism itself.

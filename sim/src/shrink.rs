@@ -1,5 +1,5 @@
 //! Makes a failing plan small: every candidate is run again and kept only if the *same property*
-//! breaks. Knows nothing of worlds; the runner is a closure.
+//! breaks. Knows nothing of worlds; a [`Runner`] runs the plans.
 //!
 //! Delta debugging after Zeller and Hildebrandt (removal only), then simpler values, then the same
 //! once more with a few other backgrounds per candidate, as matklad advises: a fresh smaller
@@ -8,7 +8,7 @@
 mod simpler;
 
 use crate::plan::check::check;
-use crate::plan::{Plan, When};
+use crate::plan::{OpAt, Plan, When};
 
 /// What one run tells the shrinker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,17 +75,29 @@ pub enum Unshrinkable {
 /// How many other backgrounds a candidate may try before it counts as passing.
 pub const BACKGROUNDS: u64 = 6;
 
-/// Makes `plan` small. `run` judges a plan; `go_on` is asked before each run.
+/// What the shrinker asks of whoever runs plans.
+pub trait Runner {
+    /// Runs a plan.
+    fn judge(&mut self, plan: &Plan) -> Judgement;
+
+    /// When and on which node the fault with this index began in the plan's run, if it waits for an
+    /// event and that came.
+    fn begun(&mut self, plan: &Plan, fault: usize) -> Option<(u64, String)>;
+
+    /// Asked before each run: whether to go on.
+    fn go_on(&mut self, progress: Progress) -> bool;
+}
+
+/// Makes `plan` small.
 ///
 /// # Errors
 /// If the plan does not fail to begin with, or not twice in the same way at the end.
 pub fn shrink(
     plan: Plan,
     executions_max: u64,
-    mut run: impl FnMut(&Plan) -> Judgement,
-    mut go_on: impl FnMut(Progress) -> bool,
+    runner: &mut dyn Runner,
 ) -> Result<Shrunk, Unshrinkable> {
-    let judgement = run(&plan);
+    let judgement = runner.judge(&plan);
     let Some(property) = judgement.property.clone() else { return Err(Unshrinkable::Passes) };
     let before = Size::of(&plan);
     let mut search = Search {
@@ -93,17 +105,15 @@ pub fn shrink(
         judgement,
         property,
         executions: 1,
-        executions_max: executions_max.max(3) - 2,
+        // The first run is done, and the last one is kept for the check at the end.
+        executions_max: executions_max.max(3) - 1,
         stopped: false,
         backgrounds: 0,
-        run: &mut run,
-        go_on: &mut go_on,
+        runner,
     };
     search.settle();
-    search.backgrounds = BACKGROUNDS;
-    search.settle();
     let Search { best, judgement, executions, stopped, .. } = search;
-    let again = run(&best);
+    let again = runner.judge(&best);
     if again != judgement {
         return Err(Unshrinkable::Unsteady);
     }
@@ -121,19 +131,43 @@ struct Search<'a> {
     stopped: bool,
     /// Reseeds that each candidate may try.
     backgrounds: u64,
-    run: &'a mut dyn FnMut(&Plan) -> Judgement,
-    go_on: &'a mut dyn FnMut(Progress) -> bool,
+    runner: &'a mut dyn Runner,
 }
 
 impl Search<'_> {
+    /// Removal first, for every change of a value costs a run per fault and operation left; then
+    /// values; then both once more with other backgrounds, until nothing changes.
     fn settle(&mut self) {
+        self.take_away();
+        self.backgrounds = BACKGROUNDS;
+        self.take_away();
+        loop {
+            let before = self.best.clone();
+            self.backgrounds = 0;
+            self.tighten_limits();
+            self.anchors_to_times();
+            self.simplify_all_ops();
+            self.simplify_faults();
+            self.take_away();
+            self.simplify_ops();
+            self.in_order_of_time();
+            self.backgrounds = BACKGROUNDS;
+            self.take_away();
+            self.renumber_clients();
+            if self.stopped || self.best == before {
+                return;
+            }
+        }
+    }
+
+    /// Removes until nothing more can go.
+    fn take_away(&mut self) {
         loop {
             let before = self.best.clone();
             self.cut_behind_violation();
             self.remove(|plan| &mut plan.faults);
             self.remove(|plan| &mut plan.ops);
             self.shrink_topology();
-            self.simplify();
             if self.stopped || self.best == before {
                 return;
             }
@@ -145,13 +179,13 @@ impl Search<'_> {
         for nth in 0..=self.backgrounds {
             let progress = Progress { executions: self.executions, size: Size::of(&self.best) };
             let out_of_budget = self.executions >= self.executions_max;
-            if self.stopped || out_of_budget || !(self.go_on)(progress) {
+            if self.stopped || out_of_budget || !self.runner.go_on(progress) {
                 self.stopped = true;
                 return false;
             }
             let candidate = candidate.reseeded(nth);
             self.executions += 1;
-            let judgement = (self.run)(&candidate);
+            let judgement = self.runner.judge(&candidate);
             if judgement.property.as_ref() == Some(&self.property) {
                 self.best = candidate;
                 self.judgement = judgement;
@@ -253,30 +287,109 @@ impl Search<'_> {
         }
     }
 
-    /// Simpler faults and operations, one change at a time.
-    fn simplify(&mut self) {
+    /// Gives busy clients the lowest numbers, so that the others can go.
+    fn renumber_clients(&mut self) {
+        for from in (1..self.best.topology.clients).rev() {
+            let busy = |client: u16| self.best.ops.iter().any(|op| op.client == client);
+            let Some(to) = (0..from).find(|to| !busy(*to)) else { return };
+            if busy(from) && !self.stopped {
+                let mut candidate = self.best.clone();
+                let moved = candidate.ops.iter_mut().filter(|op| op.client == from);
+                moved.for_each(|op| op.client = to);
+                self.accept(candidate);
+            }
+        }
+    }
+
+    /// Small pages and few puts side by side reach the same places with fewer operations.
+    fn tighten_limits(&mut self) {
+        let tighter: [fn(&mut Plan); 2] = [
+            |plan| plan.limits.list_page_max = plan.limits.list_page_max.min(3),
+            |plan| {
+                let most = plan.limits.wal_puts_in_flight_max;
+                plan.limits.wal_puts_in_flight_max = most.min(2);
+            },
+        ];
+        for tighten in tighter {
+            let mut candidate = self.best.clone();
+            tighten(&mut candidate);
+            if candidate != self.best {
+                self.accept(candidate);
+            }
+        }
+    }
+
+    /// A fault that waits for the 95th event keeps whatever causes the 94 before it; at the same
+    /// moment by the clock, it does not.
+    fn anchors_to_times(&mut self) {
+        for at in 0..self.best.faults.len() {
+            let many = matches!(&self.best.faults[at].when, When::On { on } if on.nth > 3);
+            if !many || self.stopped {
+                continue;
+            }
+            self.executions += 1;
+            let Some((at_us, node)) = self.runner.begun(&self.best, at) else { continue };
+            // Just behind the event, for at its own instant the fault would come first.
+            for at_us in [at_us, at_us + 1] {
+                let mut candidate = self.best.clone();
+                candidate.faults[at] = simpler::at_time(&candidate.faults[at], at_us, &node);
+                if self.accept(candidate) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// All operations simpler at once: most failures do not care for sizes and odd microseconds.
+    fn simplify_all_ops(&mut self) {
+        let changes: [fn(&mut OpAt); 4] = [
+            simpler::smallest,
+            |op| op.at_us -= op.at_us % 1_000_000,
+            |op| op.at_us -= op.at_us % 100_000,
+            |op| op.at_us -= op.at_us % 10_000,
+        ];
+        for change in changes {
+            let mut candidate = self.best.clone();
+            candidate.ops.iter_mut().for_each(change);
+            if candidate != self.best && !self.stopped {
+                self.accept(candidate);
+            }
+        }
+    }
+
+    /// Operations in the file as they come in the run.
+    fn in_order_of_time(&mut self) {
+        let mut candidate = self.best.clone();
+        candidate.ops.sort_by_key(|op| op.at_us);
+        if candidate != self.best && !self.stopped {
+            self.accept(candidate);
+        }
+    }
+
+    /// Simpler faults, one change at a time.
+    fn simplify_faults(&mut self) {
         for at in 0..self.best.faults.len() {
             self.simplify_one(|plan| {
-                simpler::faults(&plan.faults[at], plan)
-                    .into_iter()
-                    .map(|fault| {
-                        let mut simpler = plan.clone();
-                        simpler.faults[at] = fault;
-                        simpler
-                    })
-                    .collect()
+                let with = |fault| {
+                    let mut simpler = plan.clone();
+                    simpler.faults[at] = fault;
+                    simpler
+                };
+                simpler::faults(&plan.faults[at], plan).into_iter().map(with).collect()
             });
         }
+    }
+
+    /// Simpler operations, one change at a time.
+    fn simplify_ops(&mut self) {
         for at in 0..self.best.ops.len() {
             self.simplify_one(|plan| {
-                simpler::ops(&plan.ops[at])
-                    .into_iter()
-                    .map(|op| {
-                        let mut simpler = plan.clone();
-                        simpler.ops[at] = op;
-                        simpler
-                    })
-                    .collect()
+                let with = |op| {
+                    let mut simpler = plan.clone();
+                    simpler.ops[at] = op;
+                    simpler
+                };
+                simpler::ops(&plan.ops[at]).into_iter().map(with).collect()
             });
         }
     }

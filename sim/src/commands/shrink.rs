@@ -7,10 +7,11 @@ use crate::cli::{BadInput, Exit, ShrinkArgs};
 use crate::decider::{self, RunOptions};
 use crate::interrupt::Interrupt;
 use crate::outcome::Verdict;
-use crate::plan::Plan;
 use crate::plan::toml;
+use crate::plan::{Plan, When};
 use crate::report::{Report, grouped};
-use crate::shrink::{self, Judgement, Progress, Shrunk, Unshrinkable};
+use crate::shrink::{self, Judgement, Progress, Runner, Shrunk, Unshrinkable};
+use crate::trace::TraceLine;
 
 /// Shrinks a failing run.
 ///
@@ -63,34 +64,15 @@ pub(super) fn shrink_subject(
     executions: u64,
     report: &mut Report,
 ) -> Result<Option<(Shrunk, Verdict)>, BadInput> {
-    let stop = Interrupt::listen();
-    let judge = |plan: &Plan| {
-        let outcome = decider::run(plan, RunOptions { only, ..RunOptions::default() });
-        let judgement = Judgement {
-            property: outcome.verdict.property().map(str::to_owned),
-            sim_us: outcome.sim_us,
-            trace_hash: outcome.trace_hash,
-        };
-        (judgement, outcome.verdict)
-    };
     report.begin_progress(Some(executions));
-    let result = shrink::shrink(
-        subject.plan.clone(),
-        executions,
-        |plan| judge(plan).0,
-        |progress: Progress| {
-            report.progress(progress.executions, || {
-                let size = progress.size;
-                let runs = grouped(progress.executions);
-                format!("{runs} runs, {} faults and {} operations left", size.faults, size.ops)
-            });
-            !stop.asked()
-        },
-    );
+    let stop = Interrupt::listen();
+    let mut worlds = Worlds { only, stop, report };
+    let result = shrink::shrink(subject.plan.clone(), executions, &mut worlds);
     report.end_progress();
     match result {
         Ok(shrunk) => {
-            let verdict = judge(&shrunk.plan).1;
+            let options = RunOptions { only, ..RunOptions::default() };
+            let verdict = decider::run(&shrunk.plan, options).verdict;
             Ok(Some((shrunk, verdict)))
         }
         Err(Unshrinkable::Passes) => Err(BadInput(format!(
@@ -102,6 +84,52 @@ pub(super) fn shrink_subject(
             report.line(subject.repeat.replacen(" run ", " twice ", 1));
             Ok(None)
         }
+    }
+}
+
+/// Runs plans for the shrinker.
+struct Worlds<'a> {
+    only: Option<&'a str>,
+    stop: Interrupt,
+    report: &'a mut Report,
+}
+
+impl Runner for Worlds<'_> {
+    fn judge(&mut self, plan: &Plan) -> Judgement {
+        let outcome = decider::run(plan, RunOptions { only: self.only, ..RunOptions::default() });
+        Judgement {
+            property: outcome.verdict.property().map(str::to_owned),
+            sim_us: outcome.sim_us,
+            trace_hash: outcome.trace_hash,
+        }
+    }
+
+    fn begun(&mut self, plan: &Plan, fault: usize) -> Option<(u64, String)> {
+        let When::On { on } = &plan.faults[fault].when else { return None };
+        let mut left = on.nth;
+        let mut found = None;
+        let mut count = |line: &TraceLine| {
+            let here = on.node.as_ref().is_none_or(|node| *node == line.node);
+            let probes = line.effects.iter().filter(|effect| effect.probe == Some(&on.probe));
+            for _ in probes.take(if here { usize::MAX } else { 0 }) {
+                left = left.saturating_sub(1);
+                if left == 0 && found.is_none() {
+                    found = Some((line.at.0 + on.after_us, line.node.clone()));
+                }
+            }
+        };
+        let trace = Some(&mut count as &mut dyn FnMut(&TraceLine));
+        let _ = decider::run(plan, RunOptions { only: self.only, trace, ..RunOptions::default() });
+        found
+    }
+
+    fn go_on(&mut self, progress: Progress) -> bool {
+        self.report.progress(progress.executions, || {
+            let size = progress.size;
+            let runs = grouped(progress.executions);
+            format!("{runs} runs, {} faults and {} operations left", size.faults, size.ops)
+        });
+        !self.stop.asked()
     }
 }
 

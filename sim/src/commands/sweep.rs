@@ -98,6 +98,15 @@ fn announce(orders: &Orders, duration: Option<Duration>, report: &Report) {
     }
 }
 
+/// A message on one line of a terminal or two; `run` tells all of it.
+fn shortened(message: &str) -> String {
+    const MOST: usize = 160;
+    match message.char_indices().nth(MOST) {
+        None => message.to_owned(),
+        Some((end, _)) => format!("{} …", &message[..end]),
+    }
+}
+
 /// What the sweep's thread keeps.
 struct Watch<'a> {
     totals: Totals,
@@ -142,7 +151,8 @@ impl Watch<'_> {
             let property = verdict.property().unwrap_or_default();
             let word = self.report.fail("FAIL");
             let place = verdict.place();
-            self.report.line(format!("{word} {property} at {place}: {}", verdict.message()));
+            let message = shortened(verdict.message());
+            self.report.line(format!("{word} {property} at {place}: {message}"));
             self.report.line(command);
         }
         if self.stop_after.is_some_and(|most| self.totals.failures >= most) {
@@ -195,7 +205,7 @@ impl Watch<'_> {
         for ((property, place), group) in groups.clone() {
             let word = self.report.fail("FAIL");
             let count = grouped(group.count);
-            let message = group.best.outcome.verdict.message();
+            let message = shortened(group.best.outcome.verdict.message());
             self.report.line(format!("{word} {property} at {place}, {count} runs: {message}"));
             self.report.line(self.command(group.best.seed));
         }

@@ -51,11 +51,13 @@ recipes! {
         let keep = keep(stream);
         draft.crash_controller(stream, keep);
     };
-    /// The same, and bits flip in what was not synced.
+    /// A leader dies with an entry that it has not synced, and bits flip in it.
     BIT_ROT = "bit-rot", |draft, stream| {
-        if let Some(node) = draft.crash_controller(stream, Keep::All) {
-            draft.at(S, 0, What::DeviceBitRot { node });
-        }
+        let Some(victim) = draft.victim(stream) else { return };
+        let on = anchor("quorum.appended", stream.between(2, 40), Some(victim.clone()));
+        let lasting = stream.steps(100 * MS, 5 * S, 100 * MS);
+        draft.at(S, 0, What::DeviceBitRot { node: victim });
+        draft.on(on, lasting, What::Crash { node: me(), keep: Keep::All });
     };
     /// A node dies and does not come back.
     KILL_FOR_GOOD = "kill-for-good", |draft, stream| {

@@ -13,6 +13,10 @@ pub(super) fn faults(fault: &Fault, plan: &Plan) -> Vec<Fault> {
     if let Some(lasting_us) = shorter(fault.lasting_us, 100_000) {
         out.push(Fault { lasting_us, ..fault.clone() });
     }
+    if let When::At { at_us } = fault.when {
+        let rounder = rounder(at_us).map(|at_us| When::At { at_us });
+        out.extend(rounder.map(|when| Fault { when, ..fault.clone() }));
+    }
     if let When::On { on } = &fault.when {
         for nth in [1, on.nth / 2, on.nth - 1] {
             if nth >= 1 && nth < on.nth {
@@ -28,9 +32,45 @@ pub(super) fn faults(fault: &Fault, plan: &Plan) -> Vec<Fault> {
     out
 }
 
+/// The fault at a time instead of an event; `self` becomes the node of the event.
+pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
+    let mut what = fault.what.clone();
+    let names: Vec<&mut String> = match &mut what {
+        What::ZoneFail { zone } | What::ZoneCut { zone, .. } => vec![zone],
+        What::Crash { node, .. }
+        | What::Pause { node }
+        | What::ClockStep { node, .. }
+        | What::ClockDrift { node, .. }
+        | What::DeviceSyncFail { node }
+        | What::DeviceFull { node }
+        | What::DeviceBitRot { node }
+        | What::Drain { node } => vec![node],
+        What::Cut { from, to } | What::SlowLink { from, to, .. } => {
+            from.iter_mut().chain(to).collect()
+        }
+        What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
+            node.iter_mut().collect()
+        }
+        What::Lossy { .. } | What::StoreSlowDown { .. } | What::StoreBrownOut { .. } => Vec::new(),
+    };
+    for name in names {
+        if name == "self" {
+            node.clone_into(name);
+        }
+    }
+    Fault { when: When::At { at_us }, what, ..fault.clone() }
+}
+
+/// The smallest operation of its kind.
+pub(super) fn smallest(op: &mut OpAt) {
+    if let Op::Produce { records, bytes, .. } = &mut op.op {
+        (*records, *bytes) = (1, 8);
+    }
+}
+
 /// Simpler variants of an operation.
 pub(super) fn ops(op: &OpAt) -> Vec<OpAt> {
-    let mut out = Vec::new();
+    let mut out: Vec<_> = rounder(op.at_us).map(|at_us| OpAt { at_us, ..op.clone() }).collect();
     let mut add = |op_: Op| out.push(OpAt { op: op_, ..op.clone() });
     if let Op::Produce { records, bytes, .. } = &op.op {
         let with = |records: u32, bytes: u32| {
@@ -152,6 +192,12 @@ fn sides(
         out.extend((0..to.len()).map(|at| make(from.to_vec(), without(to, at))));
     }
     out
+}
+
+/// Earlier times that are easier to read, the roundest first.
+fn rounder(at_us: u64) -> impl Iterator<Item = u64> {
+    let rounded = [1_000_000, 100_000, 10_000].map(|step| at_us - at_us % step);
+    rounded.into_iter().filter(move |rounded| *rounded < at_us)
 }
 
 /// Half of a length of time, in round steps.

@@ -15,6 +15,35 @@ fn judged(property: Option<&str>, plan: &Plan) -> Judgement {
     Judgement { property: property.map(str::to_owned), sim_us: 20_000_000, trace_hash }
 }
 
+/// A runner of closures.
+struct Fake<R, G> {
+    run: R,
+    go_on: G,
+}
+
+impl<R: FnMut(&Plan) -> Judgement, G: FnMut(Progress) -> bool> Runner for Fake<R, G> {
+    fn judge(&mut self, plan: &Plan) -> Judgement {
+        (self.run)(plan)
+    }
+
+    fn begun(&mut self, _plan: &Plan, fault: usize) -> Option<(u64, String)> {
+        Some((5_000_000 + fault as u64, "broker-1".to_owned()))
+    }
+
+    fn go_on(&mut self, progress: Progress) -> bool {
+        (self.go_on)(progress)
+    }
+}
+
+fn shrunk(
+    plan: Plan,
+    executions_max: u64,
+    run: impl FnMut(&Plan) -> Judgement,
+    go_on: impl FnMut(Progress) -> bool,
+) -> Result<Shrunk, Unshrinkable> {
+    shrink(plan, executions_max, &mut Fake { run, go_on })
+}
+
 /// Breaks `L3` when some crash and two produces of client 2 are there, as a world might.
 fn needs_a_crash_and_two_produces(plan: &Plan) -> Judgement {
     let crash = |fault: &Fault| matches!(fault.what, What::Crash { .. } | What::ZoneFail { .. });
@@ -27,13 +56,14 @@ fn needs_a_crash_and_two_produces(plan: &Plan) -> Judgement {
 fn shrink_leaves_only_what_the_failure_needs() {
     let plan = storm();
     assert!(needs_a_crash_and_two_produces(&plan).property.is_some(), "the seed must fail");
-    let shrunk = shrink(plan, 5_000, needs_a_crash_and_two_produces, |_| true).unwrap();
+    let shrunk = shrunk(plan, 5_000, needs_a_crash_and_two_produces, |_| true).unwrap();
     assert!(shrunk.complete);
     assert!(shrunk.executions <= 1_500, "{} executions", shrunk.executions);
     assert_eq!(Size::of(&shrunk.plan), Size { faults: 1, ops: 2 });
     assert!(shrunk.plan.safety_us <= 20_000_000 + 100_000, "{}", shrunk.plan.safety_us);
     assert_eq!(shrunk.plan.topology.controllers, 1);
     assert_eq!(shrunk.plan.topology.clients, 3, "client 2 must exist");
+    assert!(shrunk.plan.ops.iter().all(|op| op.at_us % 1_000_000 == 0), "round times");
     for op in &shrunk.plan.ops {
         assert!(matches!(op.op, Op::Produce { records: 1, bytes: 8, .. }), "{op:?}");
     }
@@ -47,7 +77,7 @@ fn shrink_leaves_only_what_the_failure_needs() {
 fn shrink_other_property_on_the_way_is_not_followed() {
     // Fewer than four faults break something else: a shrinker that follows any failure ends at none.
     let run = |plan: &Plan| judged(Some(if plan.faults.len() < 4 { "L9" } else { "L3" }), plan);
-    let shrunk = shrink(storm(), 5_000, run, |_| true).unwrap();
+    let shrunk = shrunk(storm(), 5_000, run, |_| true).unwrap();
     assert_eq!(shrunk.judgement.property.as_deref(), Some("L3"));
     assert_eq!(Size::of(&shrunk.plan), Size { faults: 4, ops: 0 });
 }
@@ -60,7 +90,7 @@ fn shrink_that_needs_another_background_finds_one() {
         let lucky = plan.background == first && plan.faults.len() < 5;
         judged((!lucky && !plan.faults.is_empty()).then_some("L3"), plan)
     };
-    let shrunk = shrink(storm(), 5_000, run, |_| true).unwrap();
+    let shrunk = shrunk(storm(), 5_000, run, |_| true).unwrap();
     assert_eq!(Size::of(&shrunk.plan), Size { faults: 1, ops: 0 });
     assert_ne!(shrunk.plan.background, first);
 }
@@ -73,7 +103,7 @@ fn shrink_budget_is_kept_and_the_best_so_far_fails() {
             runs += 1;
             needs_a_crash_and_two_produces(plan)
         };
-        let shrunk = shrink(storm(), budget, run, |_| true).unwrap();
+        let shrunk = shrunk(storm(), budget, run, |_| true).unwrap();
         assert!(!shrunk.complete);
         assert!(runs <= budget, "{runs} runs of {budget}");
         assert_eq!(shrunk.executions, runs);
@@ -84,14 +114,14 @@ fn shrink_budget_is_kept_and_the_best_so_far_fails() {
 #[test]
 fn shrink_interrupted_keeps_the_best_so_far() {
     let go_on = |progress: Progress| progress.executions < 40;
-    let shrunk = shrink(storm(), 5_000, needs_a_crash_and_two_produces, go_on).unwrap();
+    let shrunk = shrunk(storm(), 5_000, needs_a_crash_and_two_produces, go_on).unwrap();
     assert!(!shrunk.complete);
     assert!(shrunk.plan.ops.len() < storm().ops.len());
 }
 
 #[test]
 fn shrink_of_a_passing_plan_is_refused() {
-    let result = shrink(storm(), 100, |plan| judged(None, plan), |_| true);
+    let result = shrunk(storm(), 100, |plan| judged(None, plan), |_| true);
     assert_eq!(result, Err(Unshrinkable::Passes));
 }
 
@@ -102,7 +132,7 @@ fn shrink_of_an_unsteady_run_is_refused() {
         nth += 1;
         Judgement { trace_hash: nth, ..judged(Some("L3"), plan) }
     };
-    let result = shrink(storm(), 100, run, |_| true);
+    let result = shrunk(storm(), 100, run, |_| true);
     assert_eq!(result, Err(Unshrinkable::Unsteady));
 }
 
@@ -126,9 +156,31 @@ fn shrink_late_put_that_must_stay_late_keeps_its_fate() {
         };
         judged(plan.faults.iter().any(late).then_some("W4"), plan)
     };
-    let shrunk = shrink(plan, 5_000, run, |_| true).unwrap();
+    let shrunk = shrunk(plan, 5_000, run, |_| true).unwrap();
     let What::StoreLoseAnswer { fate, times, .. } = &shrunk.plan.faults[0].what else {
         panic!("{:?}", shrunk.plan.faults);
     };
     assert_eq!((*fate, *times), (Fate::Late { by_us_max: 10_000_000 }, 1));
+}
+
+#[test]
+fn shrink_fault_at_a_late_event_moves_to_the_clock() {
+    let mut plan = storm();
+    let on =
+        crate::plan::Anchor { probe: "wal.put.sent".to_owned(), node: None, nth: 90, after_us: 0 };
+    let what = What::Pause { node: "self".to_owned() };
+    plan.faults = vec![Fault { when: When::On { on }, lasting_us: 9_000_000, what }];
+    // The event comes only if there are as many operations; the clock needs none.
+    let run = |plan: &Plan| {
+        let begins = |fault: &Fault| match &fault.when {
+            When::At { at_us } => (4_500_000..=5_000_001).contains(at_us),
+            When::On { on } => on.nth as usize <= plan.ops.len() && on.nth >= 60,
+        };
+        judged(plan.faults.iter().any(begins).then_some("W1"), plan)
+    };
+    let shrunk = shrunk(plan, 5_000, run, |_| true).unwrap();
+    assert_eq!(Size::of(&shrunk.plan), Size { faults: 1, ops: 0 });
+    let Fault { when, what, .. } = &shrunk.plan.faults[0];
+    assert_eq!(*when, When::At { at_us: 5_000_000 });
+    assert_eq!(*what, What::Pause { node: "broker-1".to_owned() });
 }

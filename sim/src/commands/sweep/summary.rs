@@ -29,6 +29,15 @@ pub(super) struct Summary {
     distinct: Vec<Distinct>,
 }
 
+/// What a sweep should reach: with `--only` the other properties are not looked at.
+fn expected(orders: &Orders) -> Vec<&'static str> {
+    let mut marks = registry::sometimes();
+    if let Some(only) = &orders.only {
+        marks.retain(|mark| mark.strip_prefix(registry::EVALUATED).is_none_or(|code| code == only));
+    }
+    marks
+}
+
 /// Faults of one kind, over all runs.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Faults {
@@ -76,7 +85,7 @@ impl Summary {
             faults_effective_median: totals.faults_effective.median(),
             faults: faults.collect(),
             reached: totals.reached.clone(),
-            never_reached: registry::sometimes().iter().filter(never).copied().collect(),
+            never_reached: expected(orders).iter().filter(never).copied().collect(),
             failures: totals.failures,
             distinct: distinct.collect(),
         }
@@ -120,8 +129,15 @@ impl Summary {
         if self.reached.is_empty() && self.never_reached.is_empty() {
             return;
         }
+        let is_judged = |mark: &str| mark.strip_prefix(registry::EVALUATED).map(str::to_owned);
+        let judged = self.reached.iter().filter_map(|(mark, runs)| Some((is_judged(mark)?, *runs)));
+        let (always, seldom): (Vec<_>, Vec<_>) = judged.partition(|(_, runs)| *runs == totals.runs);
+        let seldom =
+            seldom.iter().map(|(code, runs)| format!("{code} in {}", share(*runs, totals.runs)));
+        let seldom = seldom.collect::<Vec<_>>().join(", ");
+        report.line(format!("judged  {} properties in every run; {seldom}", always.len()));
         report.line("reached, in so many of the runs");
-        for (mark, runs) in &self.reached {
+        for (mark, runs) in self.reached.iter().filter(|(mark, _)| is_judged(mark).is_none()) {
             report.line(format!("  {:>7} {mark}", share(*runs, totals.runs)));
         }
         if !self.never_reached.is_empty() {
