@@ -200,12 +200,7 @@ impl Run {
             let id = FaultId(number as u16);
             let Some((on, end)) = self.book.entry(id).active else { continue };
             let what = &self.book.entries[number].fault.what;
-            let mut struck = kept_out(&layout, what, on);
-            if matches!(what, What::Pause { .. }) {
-                // A frozen process that was killed meanwhile has a successor that is well.
-                let frozen = |one: &Endpoint| self.world.scene().slot(*one).paused;
-                struck = struck.iter().filter(frozen).collect();
-            }
+            let struck = kept_out(&layout, what, on);
             let more = outside.or(struck);
             if end.0 <= self.safety_us || struck.is_empty() || !is_core(&layout, more) {
                 self.end(id, options)?;
