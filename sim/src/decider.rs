@@ -6,14 +6,16 @@
 //! TigerBeetle's VOPR.
 
 mod alarms;
+mod book;
 mod describe;
 mod faults;
 mod ledger;
 mod panics;
 mod queue;
 mod schedule;
+mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::mem;
 
@@ -24,7 +26,7 @@ use invariants::history::SimTime;
 use workloads::client::ClientTimer;
 
 use crate::decider::alarms::Alarms;
-use crate::decider::faults::Book;
+use crate::decider::book::Book;
 use crate::decider::ledger::Ledger;
 use crate::decider::queue::{Due, Queue};
 use crate::draws::{Purpose, StreamKey};
@@ -210,6 +212,7 @@ impl Run {
         for (fault, at_us) in self.book.anchored_in_time() {
             self.queue.push(SimTime(at_us), Due::Begin(fault, None), StreamKey::PLAN, 0);
         }
+        self.queue.seal();
     }
 
     fn plan_step(&mut self, at_us: u64, step: Step, stream: StreamKey) {
@@ -296,12 +299,16 @@ impl Run {
         if !self.world.scene().is_healed() {
             return Ok(());
         }
+        let late = self.now.0 >= self.safety_us + LIVENESS_US_MAX;
+        if self.is_busy() && !late {
+            return Ok(());
+        }
         let waiting = self.unfinished();
         if waiting.is_empty() {
             self.done = true;
             return self.world.finish(self.now);
         }
-        if self.now.0 >= self.safety_us + LIVENESS_US_MAX {
+        if late {
             self.done = true;
             self.world.finish(self.now)?;
             let message = format!(
@@ -312,6 +319,12 @@ impl Run {
             return Err(Violation { property: "LV1", place: "world".to_owned(), message });
         }
         Ok(())
+    }
+
+    /// Whether a client still has something to do: the cheap part of [`Self::unfinished`].
+    fn is_busy(&self) -> bool {
+        let clients = self.world.scene().clients();
+        clients.iter().any(|slot| !slot.ops.is_empty() || !slot.client.is_idle())
     }
 
     fn unfinished(&self) -> Vec<String> {

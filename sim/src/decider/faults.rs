@@ -1,159 +1,17 @@
-//! When faults begin and end, which steps they are made of, and whether they had an effect. What they
-//! do to single messages and store operations is in the scheduler.
-//!
-//! A fault was effective if something was really lost, delayed, refused, killed or changed by it: a
-//! plan whose faults all missed proves nothing, and the sweep says so.
-
-use std::collections::BTreeMap;
+//! When faults begin and end, and which steps they are made of. What they do to single messages and
+//! store operations is in the scheduler.
 
 use broker_core::step::LogOp;
 use invariants::history::SimTime;
 
 use crate::decider::queue::Due;
 use crate::decider::{Judged, Run, RunOptions};
-use crate::draws::{Purpose, StreamKey, key_of};
-use crate::outcome::FaultCount;
-use crate::plan::{Fault, Keep, What, When};
+use crate::draws::StreamKey;
+use crate::plan::{Fault, Keep, What};
 use crate::world::layout::{Endpoint, Layout, Set};
 use crate::world::scene::Asked;
 use crate::world::step::Step;
 use crate::world::weather::FaultId;
-
-/// The state of all faults of a run.
-#[derive(Clone, Debug)]
-pub(super) struct Book {
-    entries: Vec<Entry>,
-    /// By node: faults that hold it down.
-    down: Vec<u32>,
-    /// By node: faults that hold it frozen.
-    frozen: Vec<Vec<FaultId>>,
-    /// By node and client: its drift without faults.
-    base_drift: Vec<i32>,
-    /// By node: who made its next sync fail, its device full, its next crash rot.
-    sync_fail: Vec<Option<FaultId>>,
-    full: Vec<Option<FaultId>>,
-    rot: Vec<Option<FaultId>>,
-    over: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    fault: Fault,
-    stream: u64,
-    begun: bool,
-    effective: bool,
-    /// While it lasts: whom it struck, and until when.
-    active: Option<(Option<Endpoint>, SimTime)>,
-    /// Operations it has struck, where it counts them.
-    struck: u32,
-}
-
-impl Book {
-    pub(super) fn new(layout: &Layout) -> Self {
-        let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
-        let entries = layout.faults.iter().map(|fault| {
-            // Named by what it is and not by its place in the plan, so that removing another fault
-            // does not shift its draws.
-            let key = key_of(&format!("{:?} {:?}", fault.when, fault.what));
-            let twin = seen.entry(key).or_default();
-            *twin += 1;
-            Entry {
-                fault: fault.clone(),
-                stream: key.wrapping_add(*twin),
-                begun: false,
-                effective: false,
-                active: None,
-                struck: 0,
-            }
-        });
-        Self {
-            entries: entries.collect(),
-            down: vec![0; layout.nodes()],
-            frozen: vec![Vec::new(); layout.nodes()],
-            base_drift: vec![0; layout.nodes() + layout.clients()],
-            sync_fail: vec![None; layout.nodes()],
-            full: vec![None; layout.nodes()],
-            rot: vec![None; layout.nodes()],
-            over: false,
-        }
-    }
-
-    /// Faults that begin at a given time, µs.
-    pub(super) fn anchored_in_time(&self) -> Vec<(FaultId, u64)> {
-        let all = self.entries.iter().enumerate();
-        all.filter_map(|(number, entry)| match entry.fault.when {
-            When::At { at_us } => Some((FaultId(number as u16), at_us)),
-            When::On { .. } => None,
-        })
-        .collect()
-    }
-
-    pub(super) fn set_base_drift(&mut self, who: Endpoint, ppm: i32) {
-        self.base_drift[who.index()] = ppm;
-    }
-
-    /// Something was lost, delayed, refused, killed or changed by the fault.
-    pub(super) fn strike(&mut self, fault: FaultId) {
-        self.entry(fault).effective = true;
-    }
-
-    /// One more of the operations that the fault may strike, at most `times` (0: any number).
-    pub(super) fn strike_counted(&mut self, fault: FaultId, times: u32) -> bool {
-        let entry = self.entry(fault);
-        let room = times == 0 || entry.struck < times;
-        if room {
-            entry.struck += 1;
-            entry.effective = true;
-        }
-        room
-    }
-
-    /// The stream of a fault's decisions about `entity`.
-    pub(super) fn stream(&self, fault: FaultId, entity: u64) -> StreamKey {
-        let key = self.entries[usize::from(fault.0)].stream;
-        StreamKey::new(Purpose::Fault, key ^ entity.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// Whether some fault holds a node down.
-    pub(super) fn holds_down(&self, node: Endpoint) -> bool {
-        self.down[node.index()] > 0
-    }
-
-    /// Whether any node is frozen.
-    pub(super) fn any_frozen(&self) -> bool {
-        self.frozen.iter().any(|faults| !faults.is_empty())
-    }
-
-    /// The faults that hold a node frozen were effective.
-    pub(super) fn strike_frozen(&mut self, node: Endpoint) {
-        for fault in self.frozen[node.index()].clone() {
-            self.strike(fault);
-        }
-    }
-
-    /// Bits were flipped on this node's device.
-    pub(super) fn rotted(&mut self, node: Endpoint) {
-        if let Some(fault) = self.rot[node.index()].take() {
-            self.strike(fault);
-        }
-    }
-
-    /// What became of the faults, by kind.
-    pub(super) fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
-        let mut counts: BTreeMap<&'static str, FaultCount> = BTreeMap::new();
-        for entry in &self.entries {
-            let count = counts.entry(kind(&entry.fault.what)).or_default();
-            count.planned += 1;
-            count.begun += u64::from(entry.begun);
-            count.effective += u64::from(entry.effective);
-        }
-        counts
-    }
-
-    fn entry(&mut self, fault: FaultId) -> &mut Entry {
-        &mut self.entries[usize::from(fault.0)]
-    }
-}
 
 impl Run {
     /// Begins the faults that the last step triggered, or plans them if they wait a while.
@@ -188,57 +46,10 @@ impl Run {
         let end = SimTime(now.0 + lasting_us(&entry.fault, self.safety_us));
         entry.active = Some((on, end));
         self.queue.push(end, Due::End(id), StreamKey::PLAN, cause);
-        let layout = self.world.scene().layout().clone();
-        let node = |name: &str| layout.by_name(name, on).expect("the layout checked it");
         match &what {
             What::ZoneFail { zone } => {
-                let zone = layout.zone_by_name(zone, on).expect("the layout checked it");
-                for member in layout.zone_members(zone).iter().filter(|one| layout.is_node(*one)) {
-                    let stream = self.book.stream(id, member.0.into());
-                    let keep = KEEPS[self.ledger.draws.below(stream, KEEPS.len() as u64) as usize];
-                    self.kill(id, member, keep, cause, options)?;
-                }
-                self.impose(id, on, cause, options)?;
-            }
-            What::Crash { node: name, keep } => {
-                self.kill(id, node(name), *keep, cause, options)?;
-            }
-            What::Pause { node: name } => {
-                let node = node(name);
-                self.book.frozen[node.index()].push(id);
-                self.take(Step::Pause(node), StreamKey::PLAN, cause, options)?;
-            }
-            What::ClockStep { node: name, by_us } => {
-                self.book.strike(id);
-                let step = Step::ClockStep(node(name), *by_us);
-                self.take(step, StreamKey::PLAN, cause, options)?;
-            }
-            What::ClockDrift { node: name, .. } => {
-                self.book.strike(id);
-                self.drift(node(name), cause, options)?;
-            }
-            What::DeviceSyncFail { node: name } => {
-                let node = node(name);
-                self.book.sync_fail[node.index()] = Some(id);
-                self.take(Step::SyncFail(node, true), StreamKey::PLAN, cause, options)?;
-            }
-            What::DeviceFull { node: name } => {
-                let node = node(name);
-                self.book.full[node.index()] = Some(id);
-                self.take(Step::DeviceFull(node, true), StreamKey::PLAN, cause, options)?;
-            }
-            What::DeviceBitRot { node: name } => {
-                let node = node(name);
-                self.book.rot[node.index()] = Some(id);
-                self.take(Step::BitRot(node, true), StreamKey::PLAN, cause, options)?;
-            }
-            What::Drain { node: name } => {
-                let node = node(name);
-                self.book.down[node.index()] += 1;
-                if self.world.is_enabled(&Step::Drain(node)) {
-                    self.book.strike(id);
-                    self.take(Step::Drain(node), StreamKey::PLAN, cause, options)?;
-                }
+                self.fail_zone(id, zone, on, cause, options)?;
+                self.impose(id, on, cause, options)
             }
             What::ZoneCut { .. }
             | What::Cut { .. }
@@ -247,7 +58,82 @@ impl Run {
             | What::StoreSlowDown { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { .. }
-            | What::StoreDuplicate { .. } => self.impose(id, on, cause, options)?,
+            | What::StoreDuplicate { .. } => self.impose(id, on, cause, options),
+            What::Crash { node, .. }
+            | What::Pause { node }
+            | What::ClockStep { node, .. }
+            | What::ClockDrift { node, .. }
+            | What::DeviceSyncFail { node }
+            | What::DeviceFull { node }
+            | What::DeviceBitRot { node }
+            | What::Drain { node } => {
+                let node = self.world.scene().layout().by_name(node, on);
+                self.hurt(id, &what, node.expect("the layout checked it"), cause, options)
+            }
+        }
+    }
+
+    /// A fault of one node begins.
+    fn hurt(
+        &mut self,
+        id: FaultId,
+        what: &What,
+        node: Endpoint,
+        cause: u64,
+        options: &mut RunOptions<'_>,
+    ) -> Judged {
+        let step = match what {
+            What::Crash { keep, .. } => return self.kill(id, node, *keep, cause, options),
+            What::ClockDrift { .. } => {
+                self.book.strike(id);
+                return self.drift(node, cause, options);
+            }
+            What::Pause { .. } => {
+                self.book.frozen[node.index()].push(id);
+                Step::Pause(node)
+            }
+            What::ClockStep { by_us, .. } => {
+                self.book.strike(id);
+                Step::ClockStep(node, *by_us)
+            }
+            What::DeviceSyncFail { .. } => {
+                self.book.sync_fail[node.index()] = Some(id);
+                Step::SyncFail(node, true)
+            }
+            What::DeviceFull { .. } => {
+                self.book.full[node.index()] = Some(id);
+                Step::DeviceFull(node, true)
+            }
+            What::DeviceBitRot { .. } => {
+                self.book.rot[node.index()] = Some(id);
+                Step::BitRot(node, true)
+            }
+            What::Drain { .. } => {
+                self.book.down[node.index()] += 1;
+                if self.world.is_enabled(&Step::Drain(node)) {
+                    self.book.strike(id);
+                }
+                Step::Drain(node)
+            }
+            _ => unreachable!("{what:?} is not a fault of one node"),
+        };
+        self.take(step, StreamKey::PLAN, cause, options)
+    }
+
+    fn fail_zone(
+        &mut self,
+        id: FaultId,
+        zone: &str,
+        on: Option<Endpoint>,
+        cause: u64,
+        options: &mut RunOptions<'_>,
+    ) -> Judged {
+        let layout = self.world.scene().layout().clone();
+        let zone = layout.zone_by_name(zone, on).expect("the layout checked it");
+        for member in layout.zone_members(zone).iter().filter(|one| layout.is_node(*one)) {
+            let stream = self.book.stream(id, member.0.into());
+            let keep = KEEPS[self.ledger.draws.below(stream, KEEPS.len() as u64) as usize];
+            self.kill(id, member, keep, cause, options)?;
         }
         Ok(())
     }
@@ -456,7 +342,7 @@ impl Run {
 }
 
 /// What a machine that loses power may keep of unsynced writes.
-pub(super) const KEEPS: [Keep; 5] = [Keep::None, Keep::All, Keep::Prefix, Keep::Subset, Keep::Torn];
+const KEEPS: [Keep; 5] = [Keep::None, Keep::All, Keep::Prefix, Keep::Subset, Keep::Torn];
 
 /// How long a fault lasts. A lost answer that is counted waits for its operations.
 fn lasting_us(fault: &Fault, safety_us: u64) -> u64 {
@@ -501,27 +387,4 @@ fn is_core(layout: &Layout, outside: Set) -> bool {
     };
     let controllers = layout.controllers().len();
     inside(0, controllers) * 2 > controllers && inside(controllers, layout.brokers().len()) > 0
-}
-
-/// A fault's kind, as plans name it.
-pub(super) fn kind(what: &What) -> &'static str {
-    match what {
-        What::ZoneFail { .. } => "zone-fail",
-        What::ZoneCut { .. } => "zone-cut",
-        What::Crash { .. } => "crash",
-        What::Pause { .. } => "pause",
-        What::ClockStep { .. } => "clock-step",
-        What::ClockDrift { .. } => "clock-drift",
-        What::Cut { .. } => "cut",
-        What::Lossy { .. } => "lossy",
-        What::SlowLink { .. } => "slow-link",
-        What::StoreSlowDown { .. } => "store-slow-down",
-        What::StoreBrownOut { .. } => "store-brown-out",
-        What::StoreLoseAnswer { .. } => "store-lose-answer",
-        What::StoreDuplicate { .. } => "store-duplicate",
-        What::DeviceSyncFail { .. } => "device-sync-fail",
-        What::DeviceFull { .. } => "device-full",
-        What::DeviceBitRot { .. } => "device-bit-rot",
-        What::Drain { .. } => "drain",
-    }
 }

@@ -57,9 +57,12 @@ impl Ord for Event {
     }
 }
 
-/// The heap.
+/// All that is due.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Queue {
+    /// What was scheduled before the run began, latest first: hundreds of operations that would only
+    /// make the heap deep.
+    planned: Vec<Event>,
     heap: BinaryHeap<Event>,
     scheduled: u64,
     /// Set for the planted bug `nd-address-key`.
@@ -83,8 +86,36 @@ impl Queue {
         self.heap.push(Event { at, tie, due, stream, cause });
     }
 
+    /// All that was scheduled so far was planned; the run begins.
+    pub(super) fn seal(&mut self) {
+        self.planned = std::mem::take(&mut self.heap).into_sorted_vec();
+    }
+
     /// Takes out what is due next.
     pub(super) fn pop(&mut self) -> Option<Event> {
-        self.heap.pop()
+        // The greater event is the earlier one.
+        if self.planned.last() > self.heap.peek() { self.planned.pop() } else { self.heap.pop() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_gives_planned_and_scheduled_in_order_of_time_then_of_scheduling() {
+        let mut queue = Queue::new(false);
+        let push = |queue: &mut Queue, at: u64, mark: u16| {
+            queue.push(SimTime(at), Due::End(FaultId(mark)), StreamKey::PLAN, 0);
+        };
+        push(&mut queue, 5, 1);
+        push(&mut queue, 3, 2);
+        push(&mut queue, 5, 3);
+        queue.seal();
+        push(&mut queue, 5, 4);
+        push(&mut queue, 2, 5);
+        push(&mut queue, 9, 6);
+        let order: Vec<Due> = std::iter::from_fn(|| queue.pop()).map(|event| event.due).collect();
+        assert_eq!(order, [5, 2, 1, 3, 4, 6].map(|mark| Due::End(FaultId(mark))));
     }
 }

@@ -1,30 +1,19 @@
 //! When what a step set going will happen, and what becomes of it on the way: latencies, losses,
-//! copies, refusals, lost answers, late landings. Every decision is one draw of one keyed stream.
+//! copies, timers, what a frozen node misses. Every decision is one draw of one keyed stream.
 
 use broker_core::ids::ConnId;
-use broker_core::step::{LogOp, ObjOp};
+use broker_core::step::LogOp;
 use broker_core::time::Dur;
 use invariants::history::SimTime;
 
 use crate::decider::alarms::Ring;
-use crate::decider::faults::KEEPS;
 use crate::decider::queue::Due;
 use crate::decider::{Judged, Run, RunOptions, latency};
 use crate::draws::{Purpose, StreamKey};
-use crate::plan::Fate;
 use crate::world::determinism;
-use crate::world::latency::Quantiles;
 use crate::world::layout::Endpoint;
 use crate::world::slab::Handle;
 use crate::world::step::{Launch, Step};
-use crate::world::weather::FaultId;
-
-/// A store operation without an answer is given up after this: the request time-out of common S3
-/// clients is of this order.
-const STORE_PATIENCE_US: u64 = 10_000_000;
-
-/// A put of a dead node lands by this at the latest.
-const ORPHAN_US_MAX: u64 = 60_000_000;
 
 /// A process that ended by itself is started again within this (after at least a tenth of it), as by
 /// a supervisor.
@@ -175,22 +164,6 @@ impl Run {
         }
     }
 
-    /// The asker of a store operation that gets no answer will give up: half of them soon, as when a
-    /// connection is reset, the others when their patience ends.
-    pub(super) fn give_up_later(&mut self, handle: Handle, cause: u64) {
-        let Some(ask) = self.world.scene().asks().get(handle) else { return };
-        let stream = StreamKey::new(Purpose::Store, ask.node.0.into());
-        let after = self.patience(stream);
-        self.push(after, Step::StoreGiveUp(handle), stream, cause);
-    }
-
-    fn patience(&mut self, stream: StreamKey) -> u64 {
-        match self.ledger.draws.chance(stream, 500) {
-            true => latency::STORE_PUT.at(self.ledger.draws.half(stream)) * 2,
-            false => STORE_PATIENCE_US,
-        }
-    }
-
     fn message(
         &mut self,
         handle: Handle,
@@ -317,190 +290,6 @@ impl Run {
         self.push(after, step, stream, cause);
     }
 
-    fn store(&mut self, handle: Handle, cause: u64, options: &mut RunOptions<'_>) -> Judged {
-        let Some(ask) = self.world.scene().asks().get(handle) else { return Ok(()) };
-        let (node, is_put) = (ask.node, matches!(ask.op, ObjOp::Put { .. }));
-        let (table, bytes) = store_latency(&ask.op);
-        let stream = StreamKey::new(Purpose::Store, node.0.into());
-        let total = table.at(self.ledger.draws.half(stream))
-            + bytes * 1_000_000 / latency::STORE_BYTES_PER_S;
-        // The store does it somewhere in the middle half of the time that the answer takes.
-        let share = 256 + self.ledger.draws.below(stream, 512);
-        let total = self.brown_out(total) + self.slow_store(node);
-        let done = total * share / 1_024;
-        let scene = self.world.scene();
-        if let Some(fault) = scene.weather().cut(node, scene.layout().store()) {
-            self.book.strike(fault);
-            self.give_up_later(handle, cause);
-            return self.take(Step::StoreForget(handle), StreamKey::PLAN, cause, options);
-        }
-        if self.refused(node) {
-            self.push(done, Step::StoreRefuse(handle), stream, cause);
-            self.push(total, Step::StoreAnswer(handle), stream, cause);
-            return Ok(());
-        }
-        if is_put {
-            self.duplicate(handle, node, done, cause, options)?;
-        }
-        if let Some((fault, fate)) = self.loses_answer(node) {
-            return self.lose_answer(handle, node, fault, fate, done, cause, options);
-        }
-        self.push(done, Step::StoreTake(handle), stream, cause);
-        if total > STORE_PATIENCE_US {
-            self.push(STORE_PATIENCE_US, Step::StoreGiveUp(handle), stream, cause);
-        } else {
-            self.push(total, Step::StoreAnswer(handle), stream, cause);
-        }
-        Ok(())
-    }
-
-    fn brown_out(&mut self, mut total: u64) -> u64 {
-        for at in 0..self.world.scene().weather().brown_out().len() {
-            let (fault, factor) = self.world.scene().weather().brown_out()[at];
-            self.book.strike(fault);
-            total *= u64::from(factor.max(1));
-        }
-        total
-    }
-
-    fn slow_store(&mut self, node: Endpoint) -> u64 {
-        let scene = self.world.scene();
-        let (weather, store) = (scene.weather(), scene.layout().store());
-        let mut more = 0;
-        for (fault, by_us) in weather.slow(node, store).chain(weather.slow(store, node)) {
-            self.book.strike(fault);
-            more += by_us;
-        }
-        more
-    }
-
-    fn refused(&mut self, node: Endpoint) -> bool {
-        let mut refused = false;
-        for at in 0..self.world.scene().weather().slow_down().len() {
-            let (fault, per_mille) = self.world.scene().weather().slow_down()[at];
-            let stream = self.book.stream(fault, node.0.into());
-            if self.ledger.draws.chance(stream, per_mille) {
-                self.book.strike(fault);
-                refused = true;
-            }
-        }
-        refused
-    }
-
-    fn duplicate(
-        &mut self,
-        handle: Handle,
-        node: Endpoint,
-        done: u64,
-        cause: u64,
-        options: &mut RunOptions<'_>,
-    ) -> Judged {
-        for at in 0..self.world.scene().weather().duplicate().len() {
-            let (fault, rule) = self.world.scene().weather().duplicate()[at];
-            if rule.of.is_some_and(|of| of != node) {
-                continue;
-            }
-            let stream = self.book.stream(fault, node.0.into());
-            if !self.ledger.draws.chance(stream, rule.per_mille) {
-                continue;
-            }
-            let later = self.ledger.draws.below(stream, rule.later_us_max.max(1));
-            self.book.strike(fault);
-            self.take(Step::StoreDuplicate(handle), stream, cause, options)?;
-            if let Some(copy) = self.copied.take() {
-                self.push(done + 1 + later, Step::StoreTake(copy), stream, cause);
-            }
-        }
-        Ok(())
-    }
-
-    fn loses_answer(&mut self, node: Endpoint) -> Option<(FaultId, Fate)> {
-        for at in 0..self.world.scene().weather().lose_answer().len() {
-            let (fault, rule) = self.world.scene().weather().lose_answer()[at];
-            if rule.of.is_some_and(|of| of != node) {
-                continue;
-            }
-            let stream = self.book.stream(fault, node.0.into());
-            if self.ledger.draws.chance(stream, rule.per_mille)
-                && self.book.strike_counted(fault, rule.times)
-            {
-                return Some((fault, rule.fate));
-            }
-        }
-        None
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, and each of them is needed")]
-    fn lose_answer(
-        &mut self,
-        handle: Handle,
-        node: Endpoint,
-        fault: FaultId,
-        fate: Fate,
-        done: u64,
-        cause: u64,
-        options: &mut RunOptions<'_>,
-    ) -> Judged {
-        let stream = self.book.stream(fault, u64::from(node.0) | 1 << 16);
-        let given_up = self.patience(stream).max(done + 1);
-        self.push(given_up, Step::StoreGiveUp(handle), stream, cause);
-        match fate {
-            Fate::Applied => self.push(done, Step::StoreTake(handle), stream, cause),
-            Fate::Dropped => {
-                self.take(Step::StoreForget(handle), StreamKey::PLAN, cause, options)?;
-            }
-            Fate::Late { by_us_max } => {
-                let later = 1 + self.ledger.draws.below(stream, by_us_max.max(1));
-                self.push(given_up + later, Step::StoreTake(handle), stream, cause);
-            }
-        }
-        Ok(())
-    }
-
-    /// Nobody waits for this operation any more. If its asker died, it lands at its time, or later,
-    /// or never; if it was merely given up, it lands when it was to land.
-    fn orphan(&mut self, handle: Handle, cause: u64, options: &mut RunOptions<'_>) -> Judged {
-        let Some(ask) = self.world.scene().asks().get(handle) else { return Ok(()) };
-        let node = ask.node;
-        if self.world.scene().slot(node).process.is_some() {
-            return Ok(());
-        }
-        let stream = StreamKey::new(Purpose::Orphan, node.0.into());
-        match self.ledger.draws.below(stream, 4) {
-            0 => self.take(Step::StoreForget(handle), stream, cause, options),
-            1 => {
-                let later = STORE_PATIENCE_US / 10 + self.ledger.draws.below(stream, ORPHAN_US_MAX);
-                let at = SimTime(self.now.0 + later);
-                self.late.push((handle, at));
-                self.queue.push(at, Due::Step(Step::StoreTake(handle)), stream, cause);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether an orphan's landing was put off to a later time than now.
-    fn postponed(&mut self, handle: Handle) -> bool {
-        let Some(place) = self.late.iter().position(|(late, _)| *late == handle) else {
-            return false;
-        };
-        let later = self.late[place].1 > self.now;
-        if !later {
-            self.late.swap_remove(place);
-        }
-        later
-    }
-
-    fn answer_is_cut(&mut self, handle: Handle) -> bool {
-        let scene = self.world.scene();
-        let Some(ask) = scene.asks().get(handle).filter(|ask| !ask.orphan) else { return false };
-        let cut = scene.weather().cut(scene.layout().store(), ask.node);
-        if let Some(fault) = cut {
-            self.book.strike(fault);
-        }
-        cut.is_some()
-    }
-
     fn is_held_down(&self, who: Endpoint) -> bool {
         self.world.scene().layout().is_node(who) && self.book.holds_down(who)
     }
@@ -557,21 +346,7 @@ impl Run {
         (due, clock.when(due).max(SimTime(self.now.0 + 1)))
     }
 
-    fn push(&mut self, after_us: u64, step: Step, stream: StreamKey, cause: u64) {
+    pub(super) fn push(&mut self, after_us: u64, step: Step, stream: StreamKey, cause: u64) {
         self.queue.push(SimTime(self.now.0 + after_us), Due::Step(step), stream, cause);
     }
 }
-
-fn store_latency(op: &ObjOp) -> (&'static Quantiles, u64) {
-    match op {
-        ObjOp::Put { body, .. } => (&latency::STORE_PUT, body.len() as u64),
-        ObjOp::Get { range: Some((start, end)), .. } => {
-            (&latency::STORE_GET, end.saturating_sub(*start))
-        }
-        ObjOp::Get { range: None, .. } => (&latency::STORE_GET, 0),
-        ObjOp::List { .. } => (&latency::STORE_LIST, 0),
-        ObjOp::Delete { .. } => (&latency::STORE_PUT, 0),
-    }
-}
-
-const _: () = assert!(KEEPS.len() == 5, "every way to lose unsynced writes");

@@ -57,7 +57,7 @@ fn name(name: &str) -> String {
 }
 
 /// One of everything, none of which alone breaks the core.
-fn storm() -> Vec<Fault> {
+pub(crate) fn storm() -> Vec<Fault> {
     vec![
         at(2, 3, What::Crash { node: name("broker-1"), keep: Keep::None }),
         at(3, 4, What::Pause { node: name("broker-0") }),

@@ -7,9 +7,11 @@
 //! FoundationDB's simulation and TigerBeetle's VOPR for one world under one seed; stateright for
 //! state and action as plain values.
 
+mod carry;
 pub mod clock;
 pub mod connection;
 pub mod determinism;
+mod environment;
 pub mod hash;
 pub mod latency;
 pub mod layout;
@@ -25,21 +27,19 @@ pub mod weather;
 use std::mem;
 
 use broker_core::ids::{ConnId, IncarnationId};
-use broker_core::step::{BootImage, Cx, Effect, Input, ObjResult, Outbox};
+use broker_core::step::{BootImage, Cx, Effect, Input, Outbox};
 use invariants::history::SimTime;
 use invariants::view::{Evidence, NodeEvent};
 use invariants::{Judge, Violation};
 use workloads::client::{ClientIn, ClientOut};
 
-use crate::plan::{Keep, Plan};
-use crate::world::connection::{Connection, Down, Up};
+use crate::plan::Plan;
+use crate::world::connection::{Down, Up};
 use crate::world::layout::{BadPlan, Endpoint};
-use crate::world::log_device::Loss;
 use crate::world::node::Node;
-use crate::world::scene::{Asked, Message, Scene, StoreAsk};
+use crate::world::scene::Scene;
 use crate::world::slab::Handle;
-use crate::world::step::{Launch, Sink, Step};
-use crate::world::weather::FaultId;
+use crate::world::step::{Sink, Step};
 
 /// Everything that a run's future depends on, but for its draws.
 #[derive(Clone, Debug)]
@@ -132,80 +132,33 @@ impl World {
                 self.tell(at, client, ClientIn::Op(number, op), sink)
             }
             Step::Deliver(handle) => self.deliver(at, handle, sink),
-            Step::Lose(handle) => {
-                self.scene.messages.remove(handle);
-                Ok(())
-            }
-            Step::Duplicate(handle) => {
-                let copy = self.scene.messages.get(handle).expect("enabled").clone();
-                sink.launched(Launch::Message(self.scene.messages.insert(copy)));
-                Ok(())
-            }
             Step::Up(conn) => self.arrive_up(at, conn, sink),
             Step::Down(conn) => self.arrive_down(at, conn, sink),
-            Step::Break(conn) => {
-                self.break_off(conn, sink);
-                Ok(())
-            }
-            Step::StoreTake(handle) => self.store_take(at, handle, sink),
-            Step::StoreRefuse(handle) => self.store_refuse(at, handle, sink),
-            Step::StoreAnswer(handle) => self.store_answer(at, handle, sink),
-            Step::StoreForget(handle) => {
-                self.store_forget(handle);
-                Ok(())
-            }
-            Step::StoreGiveUp(handle) => self.store_give_up(at, handle, sink),
-            Step::StoreDuplicate(handle) => {
-                let mut copy = self.scene.asks.get(handle).expect("enabled").clone();
-                copy.orphan = true;
-                sink.launched(Launch::Copy(self.scene.asks.insert(copy)));
-                Ok(())
-            }
-            Step::Device(node, _) => self.device(at, node, sink),
-            Step::Crash(node, keep) => self.bury(at, node, Some(keep), sink),
-            Step::Pause(node) => {
-                self.scene.slots[node.index()].paused = true;
-                self.node_event(at, node, NodeEvent::Paused, sink)
-            }
-            Step::Resume(node) => {
-                self.scene.slots[node.index()].paused = false;
-                self.node_event(at, node, NodeEvent::Resumed, sink)
-            }
-            Step::ClockStep(who, by_us) => {
-                self.scene.clocks[who.index()].step(by_us);
-                Ok(())
-            }
-            Step::ClockDrift(who, ppm) => {
-                self.scene.clocks[who.index()].set_drift(at, ppm);
-                Ok(())
-            }
             Step::Drain(node) => self.feed(at, node, Input::Drain, sink),
-            Step::SyncFail(node, fail) => {
-                self.scene.devices[node.index()].fail_next_sync(fail);
-                Ok(())
-            }
-            Step::DeviceFull(node, full) => {
-                if self.scene.devices[node.index()].set_full(full) {
-                    sink.launched(Launch::Device(node));
-                }
-                Ok(())
-            }
-            Step::BitRot(node, rot) => {
-                self.scene.devices[node.index()].rot_at_crash(rot);
-                Ok(())
-            }
-            Step::Impose(fault, on) => self.impose(at, fault, on, sink),
-            Step::Lift(fault) => self.change_weather(at, sink, |scene| scene.weather.lift(fault)),
-            Step::Exile(node) => {
-                self.scene.outside.insert(node);
-                Ok(())
-            }
-            Step::Outlast(fault) => {
-                self.scene.lasting.push(fault);
-                Ok(())
-            }
-            Step::Heal => self.heal(at, sink),
+            Step::Device(node, _) => self.device(at, node, sink),
+            Step::StoreTake(_)
+            | Step::StoreRefuse(_)
+            | Step::StoreAnswer(_)
+            | Step::StoreForget(_)
+            | Step::StoreGiveUp(_)
+            | Step::StoreDuplicate(_) => self.apply_to_store(at, step, sink),
             Step::Tick => self.judge.tick(at, &self.scene),
+            Step::Lose(_)
+            | Step::Duplicate(_)
+            | Step::Break(_)
+            | Step::Crash(..)
+            | Step::Pause(_)
+            | Step::Resume(_)
+            | Step::ClockStep(..)
+            | Step::ClockDrift(..)
+            | Step::SyncFail(..)
+            | Step::DeviceFull(..)
+            | Step::BitRot(..)
+            | Step::Impose(..)
+            | Step::Lift(_)
+            | Step::Exile(_)
+            | Step::Outlast(_)
+            | Step::Heal => self.apply_mishap(at, step, sink),
         }
     }
 
@@ -245,63 +198,6 @@ impl World {
         judged
     }
 
-    fn carry_out<S: Sink>(
-        &mut self,
-        at: SimTime,
-        node: Endpoint,
-        effect: Effect,
-        sink: &mut S,
-    ) -> Judged {
-        let scene = &mut self.scene;
-        match effect {
-            Effect::Reply { conn, corr, resp } => {
-                let found = scene.connection_mut(conn).filter(|found| found.broker == node);
-                if found.is_some_and(|found| found.reply(corr, resp)) {
-                    sink.launched(Launch::Down { conn, end: false });
-                }
-            }
-            Effect::Close(conn) => {
-                let found = scene.connection_mut(conn).filter(|found| found.broker == node);
-                if found.is_some_and(Connection::close_by_broker) {
-                    sink.launched(Launch::Down { conn, end: true });
-                }
-                scene.forget_if_over(conn);
-            }
-            Effect::Send { to, msg } => {
-                if let Some(to) = scene.layout.endpoint(to) {
-                    let handle = scene.messages.insert(Message { from: node, to, msg });
-                    sink.launched(Launch::Message(handle));
-                }
-            }
-            Effect::Log(tok, op) => {
-                let device = scene.devices.get_mut(node.index());
-                if device.expect("only controllers have a log device").submit(tok, op) {
-                    sink.launched(Launch::Device(node));
-                }
-            }
-            Effect::Obj(tok, op) => {
-                let ask = StoreAsk { node, tok, op, stage: Asked::OnItsWay, orphan: false };
-                sink.launched(Launch::Store(scene.asks.insert(ask)));
-            }
-            Effect::Arm { key, after } => {
-                scene.slots[node.index()].timers.arm(key);
-                sink.launched(Launch::Timer(node, key, after));
-            }
-            Effect::Disarm(key) => {
-                scene.slots[node.index()].timers.disarm(key);
-            }
-            Effect::Probe(probe) => {
-                let node = scene.layout.node(node);
-                return self.show(at, &Evidence::Probe { node, probe: &probe }, sink);
-            }
-            Effect::Halt(_) => {
-                self.bury(at, node, None, sink)?;
-                sink.launched(Launch::Halted(node));
-            }
-        }
-        Ok(())
-    }
-
     /// Tells a client something and carries out what it asks for.
     fn tell<S: Sink>(
         &mut self,
@@ -322,51 +218,6 @@ impl World {
         }
         self.client_effects = effects;
         judged
-    }
-
-    fn carry_out_client<S: Sink>(
-        &mut self,
-        at: SimTime,
-        client: Endpoint,
-        effect: ClientOut,
-        sink: &mut S,
-    ) -> Judged {
-        let scene = &mut self.scene;
-        match effect {
-            ClientOut::Open { conn, to } => {
-                let Some(broker) = scene.layout.endpoint(to) else { return Ok(()) };
-                let mut connection = Connection::new(conn, client, broker);
-                // Nobody listens: refused, as soon as word of it is back.
-                if scene.slots[broker.index()].process.is_none() && connection.close_by_broker() {
-                    sink.launched(Launch::Down { conn, end: true });
-                }
-                scene.client_mut(client).connections.push(connection);
-            }
-            ClientOut::Send { conn, corr, req } => {
-                if scene.connection_mut(conn).is_some_and(|found| found.send(corr, req)) {
-                    sink.launched(Launch::Up { conn, end: false });
-                }
-            }
-            ClientOut::Close(conn) => {
-                if scene.connection_mut(conn).is_some_and(Connection::close_by_client) {
-                    sink.launched(Launch::Up { conn, end: true });
-                }
-                scene.forget_if_over(conn);
-            }
-            ClientOut::Arm { key, after } => {
-                scene.client_mut(client).timers.arm(key);
-                sink.launched(Launch::ClientTimer(client, key, after));
-            }
-            ClientOut::Disarm(key) => {
-                scene.client_mut(client).timers.disarm(key);
-            }
-            ClientOut::Observe(observation) => {
-                let number = scene.layout.client_number(client);
-                let event = observer::history_event(at, number, observation);
-                return self.show(at, &Evidence::History(&event), sink);
-            }
-        }
-        Ok(())
     }
 
     fn cx<S: Sink>(&self, at: SimTime, who: Endpoint, sink: &mut S) -> Cx {
@@ -420,162 +271,6 @@ impl World {
             Down::Gone => ClientIn::Gone(conn),
         };
         self.tell(at, client, input, sink)
-    }
-
-    fn break_off<S: Sink>(&mut self, conn: ConnId, sink: &mut S) {
-        let (up, down) = self.scene.connection_mut(conn).expect("enabled").break_off();
-        if up {
-            sink.launched(Launch::Up { conn, end: true });
-        }
-        if down {
-            sink.launched(Launch::Down { conn, end: true });
-        }
-    }
-
-    fn store_take<S: Sink>(&mut self, at: SimTime, handle: Handle, sink: &mut S) -> Judged {
-        let ask = self.scene.asks.get(handle).expect("enabled");
-        let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
-        let result = self.scene.store.perform(&op);
-        let node = self.scene.layout.node(node);
-        self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
-        self.store_settle(handle, result);
-        Ok(())
-    }
-
-    fn store_refuse<S: Sink>(&mut self, at: SimTime, handle: Handle, sink: &mut S) -> Judged {
-        let ask = self.scene.asks.get(handle).expect("enabled");
-        let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
-        let node = self.scene.layout.node(node);
-        let result = ObjResult::SlowDown;
-        self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
-        self.store_settle(handle, result);
-        Ok(())
-    }
-
-    fn store_settle(&mut self, handle: Handle, result: ObjResult) {
-        let ask = self.scene.asks.get_mut(handle).expect("enabled");
-        if ask.orphan {
-            self.scene.asks.remove(handle);
-        } else {
-            ask.stage = Asked::Answered(result);
-        }
-    }
-
-    fn store_answer<S: Sink>(&mut self, at: SimTime, handle: Handle, sink: &mut S) -> Judged {
-        let ask = self.scene.asks.remove(handle).expect("enabled");
-        let Asked::Answered(result) = ask.stage else { unreachable!("enabled") };
-        self.feed(at, ask.node, Input::ObjDone(ask.tok, result), sink)
-    }
-
-    fn store_forget(&mut self, handle: Handle) {
-        let ask = self.scene.asks.get_mut(handle).expect("enabled");
-        ask.stage = Asked::Lost;
-        if ask.orphan {
-            self.scene.asks.remove(handle);
-        }
-    }
-
-    fn store_give_up<S: Sink>(&mut self, at: SimTime, handle: Handle, sink: &mut S) -> Judged {
-        let ask = self.scene.asks.get_mut(handle).expect("enabled");
-        let (node, tok) = (ask.node, ask.tok);
-        ask.orphan = true;
-        if ask.stage == Asked::OnItsWay && ask.changes_the_store() {
-            sink.launched(Launch::Orphan(handle));
-        } else {
-            self.scene.asks.remove(handle);
-        }
-        self.feed(at, node, Input::ObjDone(tok, ObjResult::Unknown), sink)
-    }
-
-    fn device<S: Sink>(&mut self, at: SimTime, node: Endpoint, sink: &mut S) -> Judged {
-        let device = &mut self.scene.devices[node.index()];
-        let (tok, result) = device.work().expect("enabled");
-        if device.head().is_some() {
-            sink.launched(Launch::Device(node));
-        }
-        self.feed(at, node, Input::LogDone(tok, result), sink)
-    }
-
-    /// A process is gone, with its machine (`keep`) or by itself.
-    fn bury<S: Sink>(
-        &mut self,
-        at: SimTime,
-        node: Endpoint,
-        keep: Option<Keep>,
-        sink: &mut S,
-    ) -> Judged {
-        let scene = &mut self.scene;
-        let slot = &mut scene.slots[node.index()];
-        slot.process = None;
-        slot.paused = false;
-        slot.timers.clear();
-        let loss = match (scene.devices.get_mut(node.index()), keep) {
-            (Some(device), Some(keep)) => device.crash(keep),
-            (Some(device), None) => device.exit(),
-            (None, _) => Loss::default(),
-        };
-        if loss.rotted {
-            sink.launched(Launch::Rotted(node));
-        }
-        for conn in scene.connections_of(node) {
-            let connection = scene.connection_mut(conn).expect("listed");
-            if connection.close_by_broker() {
-                sink.launched(Launch::Down { conn, end: true });
-            }
-            scene.forget_if_over(conn);
-        }
-        for handle in scene.asks_of(node) {
-            let ask = scene.asks.get_mut(handle).expect("listed");
-            ask.orphan = true;
-            if ask.stage == Asked::OnItsWay && ask.changes_the_store() {
-                sink.launched(Launch::Orphan(handle));
-            } else {
-                scene.asks.remove(handle);
-            }
-        }
-        self.node_event(at, node, NodeEvent::Crashed { unsynced_lost: loss.lost }, sink)
-    }
-
-    fn impose<S: Sink>(
-        &mut self,
-        at: SimTime,
-        fault: FaultId,
-        on: Option<Endpoint>,
-        sink: &mut S,
-    ) -> Judged {
-        self.change_weather(at, sink, |scene| {
-            let what = &scene.layout.faults[usize::from(fault.0)].what;
-            scene.weather.impose(&scene.layout, fault, what, on);
-        })
-    }
-
-    fn heal<S: Sink>(&mut self, at: SimTime, sink: &mut S) -> Judged {
-        self.change_weather(at, sink, |scene| {
-            scene.weather.heal(&scene.layout, &scene.lasting, scene.outside);
-            scene.healed = true;
-        })?;
-        self.show(at, &Evidence::Healed, sink)
-    }
-
-    /// Changes the weather and says whom it cut off or joined again.
-    fn change_weather<S: Sink>(
-        &mut self,
-        at: SimTime,
-        sink: &mut S,
-        change: impl FnOnce(&mut Scene),
-    ) -> Judged {
-        let before = self.scene.weather.impaired();
-        change(&mut self.scene);
-        let after = self.scene.weather.impaired();
-        let steps = [(NodeEvent::Impaired, after.without(before))];
-        for (event, whom) in steps.into_iter().chain([(NodeEvent::Restored, before.without(after))])
-        {
-            for who in whom.iter().filter(|who| self.scene.layout.is_node(*who)).collect::<Vec<_>>()
-            {
-                self.node_event(at, who, event, sink)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,263 @@
+//! What the environment does in a step: store, devices, broken connections, crashes, weather.
+
+use broker_core::ids::ConnId;
+use broker_core::step::{Input, ObjResult};
+use invariants::history::SimTime;
+use invariants::view::{Evidence, NodeEvent};
+
+use crate::plan::Keep;
+use crate::world::layout::Endpoint;
+use crate::world::log_device::Loss;
+use crate::world::scene::{Asked, Scene};
+use crate::world::slab::Handle;
+use crate::world::step::{Launch, Sink, Step};
+use crate::world::weather::FaultId;
+use crate::world::{Judged, World};
+
+impl World {
+    /// A step of the object store.
+    pub(super) fn apply_to_store<S: Sink>(
+        &mut self,
+        at: SimTime,
+        step: &Step,
+        sink: &mut S,
+    ) -> Judged {
+        match *step {
+            Step::StoreTake(handle) => self.store_take(at, handle, sink),
+            Step::StoreRefuse(handle) => self.store_refuse(at, handle, sink),
+            Step::StoreAnswer(handle) => self.store_answer(at, handle, sink),
+            Step::StoreGiveUp(handle) => self.store_give_up(at, handle, sink),
+            Step::StoreForget(handle) => {
+                self.store_forget(handle);
+                Ok(())
+            }
+            Step::StoreDuplicate(handle) => {
+                let mut copy = self.scene.asks.get(handle).expect("enabled").clone();
+                copy.orphan = true;
+                sink.launched(Launch::Copy(self.scene.asks.insert(copy)));
+                Ok(())
+            }
+            _ => unreachable!("{step:?} is no step of the store"),
+        }
+    }
+
+    /// A step that only a hostile environment takes, or that ends its hostility.
+    pub(super) fn apply_mishap<S: Sink>(
+        &mut self,
+        at: SimTime,
+        step: &Step,
+        sink: &mut S,
+    ) -> Judged {
+        match *step {
+            Step::Lose(handle) => drop(self.scene.messages.remove(handle)),
+            Step::Duplicate(handle) => {
+                let copy = self.scene.messages.get(handle).expect("enabled").clone();
+                sink.launched(Launch::Message(self.scene.messages.insert(copy)));
+            }
+            Step::Break(conn) => self.break_off(conn, sink),
+            Step::Crash(node, keep) => return self.bury(at, node, Some(keep), sink),
+            Step::Pause(node) => {
+                self.scene.slots[node.index()].paused = true;
+                return self.node_event(at, node, NodeEvent::Paused, sink);
+            }
+            Step::Resume(node) => {
+                self.scene.slots[node.index()].paused = false;
+                return self.node_event(at, node, NodeEvent::Resumed, sink);
+            }
+            Step::ClockStep(who, by_us) => self.scene.clocks[who.index()].step(by_us),
+            Step::ClockDrift(who, ppm) => self.scene.clocks[who.index()].set_drift(at, ppm),
+            Step::SyncFail(node, fail) => self.scene.devices[node.index()].fail_next_sync(fail),
+            Step::DeviceFull(node, full) => {
+                if self.scene.devices[node.index()].set_full(full) {
+                    sink.launched(Launch::Device(node));
+                }
+            }
+            Step::BitRot(node, rot) => self.scene.devices[node.index()].rot_at_crash(rot),
+            Step::Impose(fault, on) => return self.impose(at, fault, on, sink),
+            Step::Lift(fault) => {
+                return self.change_weather(at, sink, |scene| scene.weather.lift(fault));
+            }
+            Step::Exile(node) => self.scene.outside.insert(node),
+            Step::Outlast(fault) => self.scene.lasting.push(fault),
+            Step::Heal => return self.heal(at, sink),
+            _ => unreachable!("{step:?} is no mishap"),
+        }
+        Ok(())
+    }
+
+    pub(super) fn break_off<S: Sink>(&mut self, conn: ConnId, sink: &mut S) {
+        let (up, down) = self.scene.connection_mut(conn).expect("enabled").break_off();
+        if up {
+            sink.launched(Launch::Up { conn, end: true });
+        }
+        if down {
+            sink.launched(Launch::Down { conn, end: true });
+        }
+    }
+
+    pub(super) fn store_take<S: Sink>(
+        &mut self,
+        at: SimTime,
+        handle: Handle,
+        sink: &mut S,
+    ) -> Judged {
+        let ask = self.scene.asks.get(handle).expect("enabled");
+        let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
+        let result = self.scene.store.perform(&op);
+        let node = self.scene.layout.node(node);
+        self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
+        self.store_settle(handle, result);
+        Ok(())
+    }
+
+    pub(super) fn store_refuse<S: Sink>(
+        &mut self,
+        at: SimTime,
+        handle: Handle,
+        sink: &mut S,
+    ) -> Judged {
+        let ask = self.scene.asks.get(handle).expect("enabled");
+        let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
+        let node = self.scene.layout.node(node);
+        let result = ObjResult::SlowDown;
+        self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
+        self.store_settle(handle, result);
+        Ok(())
+    }
+
+    pub(super) fn store_settle(&mut self, handle: Handle, result: ObjResult) {
+        let ask = self.scene.asks.get_mut(handle).expect("enabled");
+        if ask.orphan {
+            self.scene.asks.remove(handle);
+        } else {
+            ask.stage = Asked::Answered(result);
+        }
+    }
+
+    pub(super) fn store_answer<S: Sink>(
+        &mut self,
+        at: SimTime,
+        handle: Handle,
+        sink: &mut S,
+    ) -> Judged {
+        let ask = self.scene.asks.remove(handle).expect("enabled");
+        let Asked::Answered(result) = ask.stage else { unreachable!("enabled") };
+        self.feed(at, ask.node, Input::ObjDone(ask.tok, result), sink)
+    }
+
+    pub(super) fn store_forget(&mut self, handle: Handle) {
+        let ask = self.scene.asks.get_mut(handle).expect("enabled");
+        ask.stage = Asked::Lost;
+        if ask.orphan {
+            self.scene.asks.remove(handle);
+        }
+    }
+
+    pub(super) fn store_give_up<S: Sink>(
+        &mut self,
+        at: SimTime,
+        handle: Handle,
+        sink: &mut S,
+    ) -> Judged {
+        let ask = self.scene.asks.get_mut(handle).expect("enabled");
+        let (node, tok) = (ask.node, ask.tok);
+        ask.orphan = true;
+        if ask.stage == Asked::OnItsWay && ask.changes_the_store() {
+            sink.launched(Launch::Orphan(handle));
+        } else {
+            self.scene.asks.remove(handle);
+        }
+        self.feed(at, node, Input::ObjDone(tok, ObjResult::Unknown), sink)
+    }
+
+    pub(super) fn device<S: Sink>(&mut self, at: SimTime, node: Endpoint, sink: &mut S) -> Judged {
+        let device = &mut self.scene.devices[node.index()];
+        let (tok, result) = device.work().expect("enabled");
+        if device.head().is_some() {
+            sink.launched(Launch::Device(node));
+        }
+        self.feed(at, node, Input::LogDone(tok, result), sink)
+    }
+
+    /// A process is gone, with its machine (`keep`) or by itself.
+    pub(super) fn bury<S: Sink>(
+        &mut self,
+        at: SimTime,
+        node: Endpoint,
+        keep: Option<Keep>,
+        sink: &mut S,
+    ) -> Judged {
+        let scene = &mut self.scene;
+        let slot = &mut scene.slots[node.index()];
+        slot.process = None;
+        slot.paused = false;
+        slot.timers.clear();
+        let loss = match (scene.devices.get_mut(node.index()), keep) {
+            (Some(device), Some(keep)) => device.crash(keep),
+            (Some(device), None) => device.exit(),
+            (None, _) => Loss::default(),
+        };
+        if loss.rotted {
+            sink.launched(Launch::Rotted(node));
+        }
+        for conn in scene.connections_of(node) {
+            let connection = scene.connection_mut(conn).expect("listed");
+            if connection.close_by_broker() {
+                sink.launched(Launch::Down { conn, end: true });
+            }
+            scene.forget_if_over(conn);
+        }
+        for handle in scene.asks_of(node) {
+            let ask = scene.asks.get_mut(handle).expect("listed");
+            ask.orphan = true;
+            if ask.stage == Asked::OnItsWay && ask.changes_the_store() {
+                sink.launched(Launch::Orphan(handle));
+            } else {
+                scene.asks.remove(handle);
+            }
+        }
+        self.node_event(at, node, NodeEvent::Crashed { unsynced_lost: loss.lost }, sink)
+    }
+
+    pub(super) fn impose<S: Sink>(
+        &mut self,
+        at: SimTime,
+        fault: FaultId,
+        on: Option<Endpoint>,
+        sink: &mut S,
+    ) -> Judged {
+        self.change_weather(at, sink, |scene| {
+            let what = &scene.layout.faults[usize::from(fault.0)].what;
+            scene.weather.impose(&scene.layout, fault, what, on);
+        })
+    }
+
+    pub(super) fn heal<S: Sink>(&mut self, at: SimTime, sink: &mut S) -> Judged {
+        self.change_weather(at, sink, |scene| {
+            scene.weather.heal(&scene.layout, &scene.lasting, scene.outside);
+            scene.healed = true;
+        })?;
+        self.show(at, &Evidence::Healed, sink)
+    }
+
+    /// Changes the weather and says whom it cut off or joined again.
+    pub(super) fn change_weather<S: Sink>(
+        &mut self,
+        at: SimTime,
+        sink: &mut S,
+        change: impl FnOnce(&mut Scene),
+    ) -> Judged {
+        let before = self.scene.weather.impaired();
+        change(&mut self.scene);
+        let after = self.scene.weather.impaired();
+        let steps = [(NodeEvent::Impaired, after.without(before))];
+        for (event, whom) in steps.into_iter().chain([(NodeEvent::Restored, before.without(after))])
+        {
+            for who in whom.iter().filter(|who| self.scene.layout.is_node(*who)).collect::<Vec<_>>()
+            {
+                self.node_event(at, who, event, sink)?;
+            }
+        }
+        Ok(())
+    }
+}
