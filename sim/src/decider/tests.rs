@@ -150,8 +150,8 @@ fn run_forked_half_way_ends_as_the_original() {
     );
 }
 
-/// Deleting a fault that changes nothing but the clock of an idle client leaves every draw as it was;
-/// deleting one of two lossy periods leaves the draws of the other's stream as they were.
+/// Deleting a fault that changes nothing but the clock of an idle client leaves every draw as it
+/// was; deleting one of two lossy periods leaves the draws of the other's stream as they were.
 #[test]
 fn run_without_one_fault_draws_the_same_from_all_other_streams() {
     let lossy = |drop_pm| What::Lossy { drop_pm, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
