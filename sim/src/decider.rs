@@ -79,7 +79,7 @@ pub fn run(plan: &Plan, mut options: RunOptions<'_>) -> Outcome {
             };
         }
     };
-    let verdict = match panics::caught(|| run.to_the_end(&mut options)) {
+    let verdict = match panics::caught(|| run.drive(&mut options)) {
         Ok(Ok(())) => Verdict::Passed,
         Ok(Err(Violation { property, place, message })) => {
             Verdict::Violated { property: property.to_owned(), place, message }
@@ -272,7 +272,7 @@ impl Run {
 
     /// Counts a step, and ends the run if it has had enough.
     fn note(&mut self, options: &mut RunOptions<'_>) {
-        if self.step % CHECKPOINT_STEPS == 0
+        if self.step.is_multiple_of(CHECKPOINT_STEPS)
             && let Some(checkpoints) = &mut options.checkpoints
         {
             let hash = self.ledger.hash.value();
@@ -283,7 +283,7 @@ impl Run {
         }
     }
 
-    fn to_the_end(&mut self, options: &mut RunOptions<'_>) -> Judged {
+    fn drive(&mut self, options: &mut RunOptions<'_>) -> Judged {
         while self.advance(options)? {
             if self.step >= STEPS_MAX {
                 let message = format!("{STEPS_MAX} steps and no end at {} µs", self.now.0);

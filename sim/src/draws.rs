@@ -101,7 +101,7 @@ impl Draws {
     /// A number in `0..bound`; `bound` is at least 1. The bias of taking the high
     /// part of a product is below `bound / 2^64`.
     pub fn below(&mut self, key: StreamKey, bound: u64) -> u64 {
-        (u128::from(self.bits(key)) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.bits(key)) * u128::from(bound)) >> 64) as u64
     }
 
     /// Yes in `per_mille` of 1,000 draws.

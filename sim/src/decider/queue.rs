@@ -67,6 +67,7 @@ pub(super) struct Queue {
     scheduled: u64,
     /// Set for the planted bug `nd-address-key`.
     address_key: bool,
+    #[expect(clippy::vec_box, reason = "their addresses are the planted bug")]
     kept: Vec<Box<u64>>,
 }
 

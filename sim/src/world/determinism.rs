@@ -89,7 +89,6 @@ pub fn address(kept: &mut Vec<Box<u64>>) -> u64 {
 
 /// A few microseconds by the real clock.
 #[expect(clippy::disallowed_types, reason = "the planted bug nd-wall-clock")]
-#[expect(clippy::disallowed_methods, reason = "the planted bug nd-wall-clock")]
 pub fn wall_clock_jitter_us() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| u64::from(since.subsec_nanos()) % 97)

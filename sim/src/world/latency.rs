@@ -31,7 +31,7 @@ impl Quantiles {
 
 /// The value `share / 2^32` of the way from `low` to `high`.
 fn between(low: u32, high: u32, share: u32) -> u64 {
-    u64::from(low) + (u64::from(high - low) * u64::from(share) >> 32)
+    u64::from(low) + ((u64::from(high - low) * u64::from(share)) >> 32)
 }
 
 /// One way inside a zone: median 0.2 ms, σ 0.3; 1 % around 1.5 ms, σ 0.8.
