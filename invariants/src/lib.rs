@@ -57,7 +57,7 @@ pub(crate) type Check = Result<(), Violation>;
 
 impl Violation {
     pub(crate) fn of(code: Code, place: impl Into<Place>, message: String) -> Self {
-        Self { property: code.name(), place: place.into().0, message }
+        Self { property: code.text(), place: place.into().0, message }
     }
 }
 

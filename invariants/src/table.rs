@@ -30,7 +30,7 @@ macro_rules! properties {
         pub(crate) enum Code { $($code,)* }
 
         impl Code {
-            pub(crate) fn name(self) -> &'static str {
+            pub(crate) fn text(self) -> &'static str {
                 PROPERTIES[self as usize].code
             }
         }

@@ -14,7 +14,6 @@ use broker_core::ids::{
 };
 use broker_core::metadata::Image;
 use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
-use broker_core::mutants::Mutants;
 use broker_core::object::{BlockRecord, Builder, ObjectHeader};
 use broker_core::probe::Probe;
 use broker_core::protocol::{Acks, ErrorCode};
@@ -585,7 +584,12 @@ pub(crate) fn data_object(epoch: u32, batches: &[(u64, u64, u64)]) -> Bytes {
         let (base, end) = (Offset(*base), Offset(*end));
         builder.push(S, LeaderEpoch(epoch), BlockRecord { base, end, batch });
     }
-    builder.encode(ObjectHeader { node: A, epoch: A_EPOCH, nonce: 1 }, Mutants::default())
+    builder.encode(ObjectHeader { node: A, epoch: A_EPOCH, nonce: 1 }, none())
+}
+
+/// The set of planted bugs is a unit in one build and a bitset in the other.
+fn none<T: Default>() -> T {
+    T::default()
 }
 
 /// A WAL object with records `(base, end, first value)` of the stream under epoch 0, and its key.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
 use broker_core::protocol::{Acks, OffsetSpec};
 
-use crate::history::{Call, SimTime};
+use crate::history::{Call, HistoryEvent, SimTime};
 
 /// Offsets above this are beyond any run; a broken broker must not make the judge eat all memory.
 pub(crate) const OFFSET_MAX: u64 = 1 << 26;
@@ -169,6 +169,8 @@ pub(crate) struct Send {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Open {
     pub(crate) since: SimTime,
+    /// The operation of the plan it belongs to.
+    pub(crate) op: u32,
     pub(crate) what: OpenCall,
 }
 
@@ -176,7 +178,7 @@ pub(crate) struct Open {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum OpenCall {
     Produce { first_value: u64 },
-    Fetch { read: Query, offset: Offset, reader: u32 },
+    Fetch { read: Query, offset: Offset },
     List { read: Query, spec: OffsetSpec },
     EpochEnd { read: Query, epoch: LeaderEpoch },
     Admin,
@@ -240,7 +242,8 @@ impl Clients {
         place
     }
 
-    pub(crate) fn invoke(&mut self, at: SimTime, client: u16, call: u32, what: &Call) {
+    pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call) {
+        let HistoryEvent { at: since, client, call, op, .. } = *event;
         let what = match what {
             Call::Produce { partition, acks, first_value, count, damaged } => {
                 let place = self.partition(*partition);
@@ -258,10 +261,9 @@ impl Clients {
                 self.sends.insert(*first_value, send);
                 OpenCall::Produce { first_value: *first_value }
             }
-            Call::Fetch { partition, offset, reader, leader_epoch } => OpenCall::Fetch {
+            Call::Fetch { partition, offset, leader_epoch, .. } => OpenCall::Fetch {
                 read: self.query(client, *partition, *leader_epoch),
                 offset: *offset,
-                reader: *reader,
             },
             Call::ListOffsets { partition, spec, leader_epoch } => {
                 OpenCall::List { read: self.query(client, *partition, *leader_epoch), spec: *spec }
@@ -272,7 +274,7 @@ impl Clients {
             },
             Call::Admin { .. } => OpenCall::Admin,
         };
-        self.open.insert((client, call), Open { since: at, what });
+        self.open.insert((client, call), Open { since, op, what });
     }
 
     fn query(&mut self, client: u16, of: TopicPartition, epoch: Option<LeaderEpoch>) -> Query {

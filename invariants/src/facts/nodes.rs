@@ -20,7 +20,7 @@ pub(crate) struct Node {
     paused_us: u64,
     /// Its registration, as it knows it.
     pub(crate) epoch: Option<BrokerEpoch>,
-    /// It learned that it is fenced, or that its WAL is someone else's.
+    /// It learned that its registration is refused.
     pub(crate) fenced: bool,
     /// The claim on its own WAL.
     pub(crate) claim: Option<u64>,
@@ -29,6 +29,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Its process is frozen.
+    pub(crate) fn paused(&self) -> bool {
+        self.paused_since.is_some()
+    }
+
     /// For how long its processes have run and not been paused: the clock of its timers.
     pub(crate) fn ran_us(&self, at: SimTime) -> u64 {
         let now = self.paused_since.unwrap_or(at);

@@ -98,10 +98,8 @@ impl Judge {
     pub(super) fn wal(&mut self, node: NodeId, probe: &Probe) -> Check {
         let pos = self.facts.pos;
         match probe {
-            Probe::ClaimTaken { of, number } => {
-                if *of == node {
-                    self.facts.nodes.of(node).claim = Some(*number);
-                }
+            Probe::ClaimTaken { of, number } if *of == node => {
+                self.facts.nodes.of(node).claim = Some(*number);
             }
             Probe::WalVerifySent { seq, .. } => {
                 let verify = Verify { sent: pos, listed: None };

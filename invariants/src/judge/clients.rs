@@ -30,7 +30,7 @@ impl Judge {
         let key = (event.client, event.call);
         match &event.kind {
             EventKind::Invoke(call) => {
-                self.facts.clients.invoke(event.at, event.client, event.call, call);
+                self.facts.clients.invoke(event, call);
                 Ok(())
             }
             EventKind::Ok(answer) => match self.facts.clients.open.remove(&key) {
@@ -68,15 +68,12 @@ impl Judge {
             return;
         }
         if with_answer {
-            self.readers.answered(client);
+            self.readers.answered(client, open.op);
         }
-        if let OpenCall::Fetch { reader, ref read, .. } = open.what {
+        if let OpenCall::Fetch { read, .. } = &open.what {
             self.marks.evaluated(crate::table::Code::LV1);
-            if with_answer {
-                self.readers.fetched(client, reader);
-            } else {
-                let partition = self.facts.clients.seen[read.partition as usize].partition;
-                self.readers.hung(client, reader, partition);
+            if !with_answer {
+                self.readers.hung(client, open.op, read.partition);
             }
         }
     }

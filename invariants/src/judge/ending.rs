@@ -106,7 +106,7 @@ impl Judge {
 fn orphans(facts: &Facts, view: &dyn View) -> Vec<String> {
     let mut owed = Vec::new();
     for (id, wal) in &facts.wals.wals {
-        if !failover_done::serves(*id, facts, view) {
+        if !view.in_core(id.0) || !failover_done::serves(*id, facts, view) {
             continue;
         }
         let prefix = alloc::format!("wal/{}/{:020}/", id.0, id.1.0);

@@ -59,6 +59,9 @@ impl FinalLog {
 /// Streams and logs by the partition's place.
 type Logs = BTreeMap<u32, (StreamId, FinalLog)>;
 
+/// A WAL object by its lsns, and its records if it can be read.
+type OpenObject = ((Lsn, Lsn), Option<Vec<Contained>>);
+
 /// Data objects, read once each.
 type Objects = BTreeMap<ObjectId, Vec<Contained>>;
 
@@ -110,7 +113,7 @@ impl Judge {
     ) -> Result<BTreeMap<StreamId, Vec<Contained>>, Violation> {
         let mut tails: BTreeMap<StreamId, Vec<Contained>> = BTreeMap::new();
         for ((node, epoch), wal) in &self.facts.wals.wals {
-            let mut open: Option<((Lsn, Lsn), Option<Vec<Contained>>)> = None;
+            let mut open: Option<OpenObject> = None;
             for (lsn, record) in wal.records(wal.committed_below, Lsn(u64::MAX)) {
                 let ledger = &self.facts.ledger;
                 if ledger.covers(record.stream, record.epoch, record.base, record.end) {

@@ -206,10 +206,7 @@ impl Judge {
                 self.facts.nodes.of(node).fenced = true;
                 self.marks.hit(Mark::BrokerFenced);
             }
-            Probe::WalFenced {} => {
-                self.facts.nodes.of(node).fenced = true;
-                self.marks.hit(Mark::VerifyLostToClaim);
-            }
+            Probe::WalFenced {} => self.marks.hit(Mark::VerifyLostToClaim),
             Probe::WalBackPressure { on } => {
                 self.facts.nodes.of(node).back_pressure = *on;
                 self.marks.hit_if(*on, Mark::BackPressure);

@@ -58,11 +58,9 @@ impl Judge {
             Probe::QuorumFlushed { end } => {
                 ask!(self, R9, self.promised(node, end, view));
             }
-            Probe::QuorumFetchSent { fetch_offset } => {
-                // Brokers follow the log, too, and make no promises.
-                if view.controllers().contains(&node) {
-                    ask!(self, R9, self.promised(node, fetch_offset, view));
-                }
+            // Brokers follow the log, too, and make no promises.
+            Probe::QuorumFetchSent { fetch_offset } if view.controllers().contains(&node) => {
+                ask!(self, R9, self.promised(node, fetch_offset, view));
             }
             Probe::QuorumFetchServed { from, .. } => {
                 let ran_us = self.facts.nodes.of(node).ran_us(self.facts.at);

@@ -55,10 +55,9 @@ impl Judge {
             Some(Named::Claim { of, number }) => {
                 let claim = Claim { number, by: node, incarnation: tok.incarnation };
                 self.facts.wals.claims.entry(of).or_default().insert(number, claim);
-                // Landed behind its answer, it comes behind the list that followed the answer.
-                if !late {
-                    self.facts.wals.takeover(node, of, tok.incarnation).claimed = Some(pos);
-                }
+                // A late duplicate of it may land behind the list that followed its answer.
+                let takeover = self.facts.wals.takeover(node, of, tok.incarnation);
+                takeover.claimed = takeover.claimed.filter(|_| late).or(Some(pos));
             }
             Some(Named::Data(object)) => {
                 self.facts.wals.data.insert(object);

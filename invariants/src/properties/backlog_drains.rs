@@ -14,7 +14,7 @@ use crate::view::View;
 pub(crate) fn owed(facts: &Facts, view: &dyn View) -> Vec<String> {
     let mut owed = Vec::new();
     for (id, wal) in &facts.wals.wals {
-        if !serves(*id, facts, view) {
+        if !view.in_core(id.0) || !serves(*id, facts, view) {
             continue;
         }
         let first_left = wal.records(wal.committed_below, Lsn(u64::MAX)).find(|(_, record)| {

@@ -1,6 +1,7 @@
 //! LV7 FailoverDone: in the healthy core every broker serves under its current registration, every
-//! partition has one of them as published leader, and every WAL of a registration that is not served
-//! is recovered and sealed. Source: KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c.
+//! partition has a published leader that lives, and every WAL of a registration that is not served
+//! is recovered and sealed. A broker outside the core that lives all the same may keep what it has;
+//! a dead one's sessions end. Source: KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,15 +11,12 @@ use broker_core::ids::{BrokerEpoch, NodeId};
 use crate::facts::Facts;
 use crate::view::View;
 
-/// Whether a registration is served by a running broker of the core.
-pub(crate) fn serves(
-    (node, epoch): (NodeId, BrokerEpoch),
-    facts: &Facts,
-    view: &dyn View,
-) -> bool {
+/// Whether a registration is served: by a process that runs, holds it and is not fenced.
+pub(crate) fn serves((node, epoch): (NodeId, BrokerEpoch), facts: &Facts, view: &dyn View) -> bool {
     let registered = facts.ledger.current(node, epoch).is_some_and(|broker| !broker.fenced);
-    let known = facts.nodes.get(node).is_some_and(|known| known.epoch == Some(epoch));
-    registered && known && view.in_core(node) && view.is_up(node)
+    let known = facts.nodes.get(node);
+    let lives = known.is_some_and(|known| known.epoch == Some(epoch) && !known.paused());
+    registered && lives && view.is_up(node)
 }
 
 /// What is owed.
@@ -86,14 +84,26 @@ mod tests {
     fn partition_of_a_dead_broker_breaks() {
         let mut case = settled();
         case.fake.outside.insert(A);
+        case.fake.down.insert(A);
         assert!(case.owes("LV7"));
         assert!(case.finish().breaks("LV7"));
+    }
+
+    #[test]
+    fn partition_of_a_frozen_broker_is_owed_until_it_goes_on() {
+        let mut case = settled();
+        case.fake.outside.insert(A);
+        case.event(A, NodeEvent::Paused);
+        assert!(case.owes("LV7"));
+        case.event(A, NodeEvent::Resumed);
+        assert!(!case.owes("LV7"));
     }
 
     #[test]
     fn partition_failed_over_holds_when_the_wal_is_sealed() {
         let mut case = settled();
         case.fake.outside.insert(A);
+        case.fake.down.insert(A);
         case.fail_over();
         assert!(case.owes("LV7"));
         case.seal(0).lead(B, B_EPOCH, 1, 3);

@@ -7,8 +7,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use broker_core::ids::TopicPartition;
-
 use crate::facts::Facts;
 use crate::facts::clients::OpenCall;
 use crate::view::View;
@@ -21,25 +19,22 @@ const FETCH_OPEN_US_MAX: u64 = 2_000_000;
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ReadersProgress {
     answered: BTreeSet<u16>,
-    /// Readers whose newest fetch, begun in the healthy core, ended without an answer: of which
-    /// partition, and how many in a row.
-    hanging: BTreeMap<(u16, u32), (TopicPartition, u32)>,
+    /// Clients' operations whose newest call, begun in the healthy core, was a fetch without an
+    /// answer: of which partition, and how many in a row.
+    hanging: BTreeMap<(u16, u32), (u32, u32)>,
 }
 
 impl ReadersProgress {
-    /// A client got an answer in the healthy core.
-    pub(crate) fn answered(&mut self, client: u16) {
+    /// An operation of a client got an answer in the healthy core, be it an error.
+    pub(crate) fn answered(&mut self, client: u16, op: u32) {
         self.answered.insert(client);
+        self.hanging.remove(&(client, op));
     }
 
-    /// A reader got data, an empty answer or an error.
-    pub(crate) fn fetched(&mut self, client: u16, reader: u32) {
-        self.hanging.remove(&(client, reader));
-    }
-
-    /// A reader's fetch, begun in the healthy core, got no answer.
-    pub(crate) fn hung(&mut self, client: u16, reader: u32, partition: TopicPartition) {
-        self.hanging.entry((client, reader)).or_insert((partition, 0)).1 += 1;
+    /// A fetch, begun in the healthy core, got no answer.
+    pub(crate) fn hung(&mut self, client: u16, op: u32, partition: u32) {
+        let (of, times) = self.hanging.entry((client, op)).or_default();
+        (*of, *times) = (partition, *times + 1);
     }
 
     /// What is owed.
@@ -47,25 +42,28 @@ impl ReadersProgress {
         let Some(healed) = facts.healed else { return Vec::new() };
         let all_in_core = view.brokers().iter().all(|broker| view.in_core(*broker));
         let judged = |client: u16| all_in_core || self.answered.contains(&client);
+        // The readers of a topic that is deleted find nobody to ask.
+        let place = |place: u32| facts.clients.seen[place as usize].partition;
+        let gone = |of: u32| !facts.ledger.partitions.contains_key(&place(of));
         let mut owed: Vec<String> = self
             .hanging
             .iter()
-            .filter(|((client, _), _)| judged(*client))
-            // A reader whose topic is deleted ends with it.
-            .filter(|(_, (partition, _))| facts.ledger.partitions.contains_key(partition))
-            .map(|((client, reader), (_, times))| {
+            .filter(|((client, _), (of, _))| judged(*client) && !gone(*of))
+            .map(|((client, op), (of, times))| {
+                let index = place(*of).index;
                 alloc::format!(
-                    "LV1: client {client}, reader {reader}: {times} fetches without an answer"
+                    "LV1: client {client}, operation {op}: {times} fetches of partition {index} \
+                     without an answer"
                 )
             })
             .collect();
         for ((client, _), open) in &facts.clients.open {
-            let OpenCall::Fetch { read, offset, reader } = &open.what else { continue };
+            let OpenCall::Fetch { read, offset } = &open.what else { continue };
             let for_us = facts.at.0.saturating_sub(open.since.0.max(healed.0));
-            if judged(*client) && for_us > FETCH_OPEN_US_MAX {
-                let partition = facts.clients.seen[read.partition as usize].partition.index;
+            if judged(*client) && !gone(read.partition) && for_us > FETCH_OPEN_US_MAX {
+                let (op, index) = (open.op, place(read.partition).index);
                 owed.push(alloc::format!(
-                    "LV1: client {client}, reader {reader}: the fetch of partition {partition} from \
+                    "LV1: client {client}, operation {op}: the fetch of partition {index} from \
                      {offset} is open for {for_us} µs"
                 ));
             }

@@ -114,16 +114,15 @@ impl Draft {
     }
 
     /// Takes a controller down at a time, with what its device keeps, if a majority stays up.
-    pub fn crash_controller(&mut self, stream: &mut Stream, keep: Keep) -> Option<String> {
+    pub fn crash_controller(&mut self, stream: &mut Stream, keep: Keep) {
         let lasting_us = stream.steps(100_000, 12_000_000, 100_000);
         let at_us = self.time(stream, lasting_us);
         let which = stream.below(self.topology.controllers.into()) as usize;
         if !self.budget.take_controllers(&[which], (at_us, at_us + lasting_us)) {
-            return None;
+            return;
         }
         let node = format!("controller-{which}");
-        self.at(at_us, lasting_us, What::Crash { node: node.clone(), keep });
-        Some(node)
+        self.at(at_us, lasting_us, What::Crash { node, keep });
     }
 
     /// Takes a controller out from `at_us` to the end of the safety phase (its device is lost).

@@ -77,3 +77,28 @@ impl workloads::Draw for Stream {
         Self::below(self, bound)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draw_streams_differ_by_seed_purpose_and_entity() {
+        let first = |seed, purpose, entity| Stream::new(seed, purpose, entity).0.next_u64();
+        let base = first(1, Purpose::Recipe, 7);
+        assert_eq!(base, first(1, Purpose::Recipe, 7));
+        assert_ne!(base, first(2, Purpose::Recipe, 7));
+        assert_ne!(base, first(1, Purpose::Faults, 7));
+        assert_ne!(base, first(1, Purpose::Recipe, 8));
+    }
+
+    #[test]
+    fn draw_between_reaches_both_ends_and_nothing_beyond() {
+        let mut stream = Stream::new(1, Purpose::Limits, 0);
+        let drawn: std::collections::BTreeSet<_> =
+            (0..300).map(|_| stream.steps(10, 40, 10)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [10, 20, 30, 40]);
+        let drawn: std::collections::BTreeSet<_> = (0..300).map(|_| stream.between(3, 5)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
+    }
+}
