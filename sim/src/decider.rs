@@ -1,8 +1,8 @@
-//! Runs a plan: picks the next step by simulated time, draws what is left to chance, begins and
-//! ends the faults. The world itself stays ignorant of time's order, draws and plans.
+//! Runs a plan: picks the next step by simulated time, draws what is left to chance, begins and ends
+//! the faults. The world itself stays ignorant of time's order, draws and plans.
 //!
-//! A run has two phases. Safety: anything in the plan goes. Liveness: a core is healed and stays
-//! so; every pending operation must end within [`LIVENESS_US_MAX`]. Source of the two phases:
+//! A run has two phases. Safety: anything in the plan goes. Liveness: a core is healed and stays so;
+//! every pending operation must end within [`LIVENESS_US_MAX`]. Source of the two phases:
 //! TigerBeetle's VOPR.
 
 mod alarms;
@@ -79,7 +79,7 @@ pub fn run(plan: &Plan, mut options: RunOptions<'_>) -> Outcome {
             };
         }
     };
-    let verdict = match panics::caught(|| run.run_to_the_end(&mut options)) {
+    let verdict = match panics::caught(|| run.drive(&mut options)) {
         Ok(Ok(())) => Verdict::Passed,
         Ok(Err(Violation { property, place, message })) => {
             Verdict::Violated { property: property.to_owned(), place, message }
@@ -283,7 +283,7 @@ impl Run {
         }
     }
 
-    fn run_to_the_end(&mut self, options: &mut RunOptions<'_>) -> Judged {
+    fn drive(&mut self, options: &mut RunOptions<'_>) -> Judged {
         while self.advance(options)? {
             if self.step >= STEPS_MAX {
                 let message = format!("{STEPS_MAX} steps and no end at {} µs", self.now.0);

@@ -77,8 +77,8 @@ struct Recoverer {
 }
 
 enum Machine {
-    Owner(Box<Owner>),
-    Recoverer(Recoverer),
+    Owner(Owner),
+    Recoverer(Box<Recoverer>),
 }
 
 struct Actor {
@@ -177,7 +177,7 @@ impl Run {
         self.controller.register(NODE, epoch);
         let (wal, upload) = (Wal::new(NODE, limits()), Upload::new(NODE, limits()));
         let owner = Owner { epoch, wal, upload, next: None, halted: false };
-        let at = self.add(Machine::Owner(Box::new(owner)));
+        let at = self.add(Machine::Owner(owner));
         let cx = self.cx();
         let actor = &mut self.actors[at];
         let Machine::Owner(owner) = &mut actor.machine else { unreachable!() };
