@@ -193,7 +193,7 @@ impl Run {
         self.controller.assign((NODE, wal), me);
         let recovery = Recovery::new(me.0, me.1, NODE, wal, limits());
         let image = self.controller.image.clone();
-        let at = self.add(Machine::Recoverer(Recoverer { me, recovery, image }));
+        let at = self.add(Machine::Recoverer(Box::new(Recoverer { me, recovery, image })));
         let cx = self.cx();
         let actor = &mut self.actors[at];
         let Machine::Recoverer(it) = &mut actor.machine else { unreachable!() };
