@@ -77,7 +77,7 @@ struct Recoverer {
 }
 
 enum Machine {
-    Owner(Owner),
+    Owner(Box<Owner>),
     Recoverer(Box<Recoverer>),
 }
 
@@ -177,7 +177,7 @@ impl Run {
         self.controller.register(NODE, epoch);
         let (wal, upload) = (Wal::new(NODE, limits()), Upload::new(NODE, limits()));
         let owner = Owner { epoch, wal, upload, next: None, halted: false };
-        let at = self.add(Machine::Owner(owner));
+        let at = self.add(Machine::Owner(Box::new(owner)));
         let cx = self.cx();
         let actor = &mut self.actors[at];
         let Machine::Owner(owner) = &mut actor.machine else { unreachable!() };
