@@ -303,6 +303,11 @@ probes! {
         /// An earlier copy of the request had done it.
         redundant: bool,
     };
+    /// The commit was refused for what it says of its streams.
+    UploadCommitRefused = "upload.commit.refused" {
+        /// The object.
+        object: ObjectId,
+    };
 
     // Recovery.
     /// Recovery of a WAL began.

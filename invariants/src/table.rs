@@ -128,7 +128,7 @@ properties! {
             "recovery-seal-ignored", "recovery-first-page", "recovery-hole-ignored",
             "recovery-without-claim"];
     W4 sealed_epoch "SealedEpoch":
-        "WAL objects that appear behind the successor's list never contribute";
+        "WAL objects of a sealed epoch, or that appear behind the successor's list, never contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
         mutants ["wal-single-delete", "recovery-overlap-first", "recovery-seal-ignored",
@@ -144,7 +144,7 @@ properties! {
         sometimes ["object-read-back"];
         mutants ["upload-wrong-index"];
     O3 commit_idem "CommitIdem":
-        "a commit sent again is applied once or refused";
+        "a commit sent again is applied once, and never refused for what its first copy did";
         from "AutoMQ #1055, a458623abd"; jepsen None;
         sometimes ["commit-found-applied", "prepared-expired"];
         mutants ["controller-continuity-first", "controller-end-set-back",

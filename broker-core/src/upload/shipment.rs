@@ -248,6 +248,9 @@ impl Shipment {
             }
             // The object will be deleted by the controller; the data is still in the WAL and here.
             (Verdict::Expired, Step::Committing { .. }) => self.step = Step::Waiting,
+            (Verdict::Refused(_), &Step::Committing { object, .. }) => {
+                io.out.probe(Probe::UploadCommitRefused { object });
+            }
             (_, _) => {}
         }
     }
