@@ -54,7 +54,7 @@ mutants! {
         "a leader without a majority never resigns",
         "KAFKA-15489", ["LV2"];
     QuorumVoteNotPersisted = "quorum-vote-not-persisted",
-        "a vote is granted before it is durable",
+        "the state file holds the epoch, and not the vote that was given in it",
         "synthetic (Raft, figure 2: votedFor is persistent state)", ["R6", "R9"];
     QuorumFetchUnvalidated = "quorum-fetch-unvalidated",
         "the leader counts a follower's offset before checking that the logs agree",

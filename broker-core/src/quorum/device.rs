@@ -14,6 +14,7 @@ use super::log::Log;
 use super::state::RoleState;
 use super::{Entry, Quorum, QuorumEvent};
 use crate::ids::MetaOffset;
+use crate::mutants::Mutant;
 use crate::probe::Probe;
 use crate::step::{Cx, Effect, Flow, HaltReason, LogOp, LogResult, Outbox, Tok};
 
@@ -86,9 +87,12 @@ impl Quorum {
     }
 
     /// Replaces the state file by the state in memory.
-    pub(super) fn write_state(&mut self, out: &mut Outbox<Effect>) {
+    pub(super) fn write_state(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
         assert!(!self.device.is_writing(), "two writes of the state file at once");
-        let seq = self.issue(LogOp::WriteState { bytes: encode_state(&self.election) }, out);
+        let forgets = cx.mutants.on(Mutant::QuorumVoteNotPersisted);
+        let voted = self.election.voted.filter(|_| !forgets);
+        let bytes = encode_state(&ElectionState { voted, ..self.election });
+        let seq = self.issue(LogOp::WriteState { bytes }, out);
         self.device.writing = Some((seq, self.election));
     }
 

@@ -11,7 +11,6 @@ use super::state::{Ballot, RoleState, Work};
 use super::timing::{VOTE_RETRY, election_timeout, lost_election_backoff, successor_backoff};
 use super::{Quorum, QuorumEvent};
 use crate::ids::{MetaOffset, NodeId, QuorumEpoch};
-use crate::mutants::Mutant;
 use crate::peer::QuorumMsg;
 use crate::probe::Probe;
 use crate::step::{Cx, Effect, Outbox, QuorumTimer};
@@ -52,8 +51,7 @@ impl Quorum {
         if granted && !pre_vote {
             self.election.voted = Some(from);
         }
-        let hasty = granted && !pre_vote && cx.mutants.on(Mutant::QuorumVoteNotPersisted);
-        if !self.is_settled() && !hasty {
+        if !self.is_settled() {
             let VoteAsked { last_epoch, end_offset, .. } = asked;
             return self.again(from, QuorumMsg::Vote { epoch, last_epoch, end_offset, pre_vote });
         }

@@ -301,7 +301,7 @@ impl Quorum {
     fn drive(&mut self, cx: &Cx, out: &mut Outbox<Effect>, events: &mut Vec<QuorumEvent>) {
         while self.is_loaded() && !self.device.is_writing() {
             if !self.device.holds(&self.election) {
-                self.write_state(out);
+                self.write_state(cx, out);
             } else if self.entering {
                 self.entering = false;
                 self.enter(cx, out, events);
