@@ -64,7 +64,7 @@ properties! {
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
         jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
         sometimes ["append-after-ack", "back-pressure"];
-        mutants ["recovery-hole-ignored", "partition-queue-reordered"];
+        mutants ["wal-unknown-is-failure", "partition-queue-reordered"];
     L3 acked_durable "AckedDurable":
         "what was acknowledged with acks=all stays; what definitely failed never shows";
         from "Kafka producer contract (acks=all); Jepsen kafka workload";
@@ -72,7 +72,7 @@ properties! {
         sometimes ["failover-served", "definite-failure", "unknown-lost"];
         mutants ["wal-confirm-max", "wal-cache-on-put-order", "wal-unknown-is-failure",
             "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
-            "recovery-overlap-first", "recovery-first-page", "recovery-without-claim"];
+            "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim"];
     L4 read_stable "ReadStable":
         "a record that was read is what every later read of its offset returns";
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
@@ -84,7 +84,7 @@ properties! {
         committed";
         from "Kafka LogOffsetMetadata; AutoMQ confirmOffset; Redpanda #11840"; jepsen None;
         sometimes ["verified-in-flight"];
-        mutants ["upload-unconfirmed", "partition-hw-is-leo"];
+        mutants ["wal-cache-on-put-order", "upload-unconfirmed", "partition-hw-is-leo"];
     L6 monotone "Monotone":
         "high watermark and log start never go back, neither for a client nor from leader to \
         leader";
@@ -113,8 +113,7 @@ properties! {
         from "AutoMQ ObjectWALService, #743"; jepsen None;
         sometimes ["verified-in-flight", "own-write-refused", "verify-lost-to-claim"];
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
-            "wal-confirm-max", "wal-refused-is-done", "upload-unconfirmed",
-            "recovery-without-claim", "partition-hw-is-leo"];
+            "wal-confirm-max", "wal-refused-is-done"];
     W2 trim_after_commit "TrimAfterCommit":
         "a WAL object goes only when all its records are in committed objects";
         from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
@@ -125,30 +124,27 @@ properties! {
         from "AutoMQ WALRecovery, FailoverControlManager"; jepsen None;
         sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm"];
         mutants ["controller-open-unchecked", "wal-claim-overwrites", "recovery-overlap-first",
-            "recovery-seal-ignored", "recovery-first-page", "recovery-hole-ignored",
-            "recovery-without-claim"];
+            "recovery-seal-ignored", "recovery-first-page", "recovery-without-claim"];
     W4 sealed_epoch "SealedEpoch":
         "WAL objects of a sealed epoch, or that appear behind the successor's list, never contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
-        mutants ["wal-single-delete", "recovery-overlap-first", "recovery-seal-ignored",
-            "recovery-without-claim"];
+        mutants ["recovery-seal-ignored", "recovery-without-claim"];
     O1 range_contig "RangeContig":
         "the committed ranges of a stream tile it, in order of epochs, each with one owner";
         from "AutoMQ verifyStreamContinuous"; jepsen None;
         sometimes ["epoch-moved", "commit-for-dead"];
-        mutants ["controller-open-unchecked", "controller-end-set-back", "recovery-hole-ignored"];
+        mutants ["controller-end-set-back"];
     O2 coverage "Coverage":
         "every committed offset is in exactly one committed object, with the bytes acknowledged";
         from "AutoMQ StreamReader.continuousCheck, #2653"; jepsen None;
         sometimes ["object-read-back"];
-        mutants ["upload-wrong-index"];
+        mutants ["upload-wrong-index", "recovery-hole-ignored"];
     O3 commit_idem "CommitIdem":
         "a commit sent again is applied once, and never refused for what its first copy did";
         from "AutoMQ #1055, a458623abd"; jepsen None;
         sometimes ["commit-found-applied", "prepared-expired"];
-        mutants ["controller-continuity-first", "controller-end-set-back",
-            "recovery-dedupe-skipped"];
+        mutants ["controller-continuity-first", "controller-end-set-back"];
     O4 fenced_commit "FencedCommit":
         "nothing is applied whose broker, stream or WAL epoch was stale at its place in the log";
         from "AutoMQ nodeEpochCheck, KIP-631"; jepsen None;
@@ -189,19 +185,17 @@ properties! {
         its own";
         from "Raft §5.4; KAFKA-12619"; jepsen None;
         sometimes ["second-leader", "high-watermark-waited"];
-        mutants ["quorum-hw-prior-epoch", "quorum-restart-as-leader", "quorum-fetch-unvalidated",
-            "quorum-truncate-skipped"];
+        mutants ["quorum-hw-prior-epoch", "quorum-restart-as-leader", "quorum-truncate-skipped"];
     R4 state_machine_safety "StateMachineSafety":
         "no two nodes apply different records at an offset; nothing committed is cut";
         from "Raft §5.4.3; KAFKA-12460"; jepsen None;
         sometimes ["diverging-truncation", "second-leader"];
-        mutants ["quorum-restart-as-leader", "quorum-truncate-skipped",
-            "controller-speculative-kept"];
+        mutants ["quorum-restart-as-leader", "quorum-truncate-skipped"];
     R5 hw_monotone "HwMonotone":
         "a high watermark never falls and covers only what a majority would keep through a crash";
         from "KIP-595; KAFKA-10533, KAFKA-12619"; jepsen None;
         sometimes ["unflushed-tail-lost", "torn-tail-cut"];
-        mutants ["quorum-hw-prior-epoch", "quorum-ack-before-fsync", "quorum-fetch-unvalidated"];
+        mutants ["quorum-ack-before-fsync", "quorum-fetch-unvalidated"];
     R6 vote_once "VoteOnce":
         "a voter votes for one candidate per epoch, also across its own restarts";
         from "Raft figure 2 (votedFor)"; jepsen None;
@@ -217,7 +211,7 @@ properties! {
         obey it";
         from "KIP-631; AutoMQ 8f9a584b4f"; jepsen None;
         sometimes ["broker-fenced"];
-        mutants ["controller-epoch-unchecked", "broker-survives-fencing"];
+        mutants ["broker-survives-fencing"];
     C2 one_leader "OneLeader":
         "under one leader epoch of a partition one broker acknowledges produces";
         from "KIP-101; KAFKA-15021"; jepsen None;
@@ -253,12 +247,12 @@ properties! {
         from "KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c"; jepsen None;
         sometimes ["healed-with-work"];
         mutants ["controller-leaderless-kept", "controller-sessions-unseeded",
-            "recovery-dedupe-skipped", "recovery-hole-ignored"];
+            "recovery-dedupe-skipped", "recovery-hole-ignored", "broker-survives-fencing"];
     LV8 backlog_drains "BacklogDrains":
         "in the healthy core all that is confirmed gets committed, and back-pressure ends";
         from "AutoMQ #1055, 0e459685e3"; jepsen None;
         sometimes ["backlog-drained", "back-pressure"];
-        mutants ["controller-continuity-first", "upload-prepare-wedges"];
+        mutants ["upload-prepare-wedges"];
     LV10 backs_off "BacksOff":
         "a throttled put is retried with growing pauses";
         from "S3 error best practices (SlowDown)"; jepsen None;
