@@ -35,21 +35,21 @@ impl Judge {
             }
             EventKind::Ok(answer) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
-                    self.ended(event.client, &open, true);
+                    self.ended(event, &open, true);
                     self.answered(event.client, &open, answer)
                 }
                 None => Ok(()),
             },
             EventKind::Fail(code) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
-                    self.ended(event.client, &open, true);
+                    self.ended(event, &open, true);
                     self.refused(&open, *code)
                 }
                 None => Ok(()),
             },
             EventKind::Unknown => {
                 if let Some(open) = self.facts.clients.open.remove(&key) {
-                    self.ended(event.client, &open, false);
+                    self.ended(event, &open, false);
                     if let OpenCall::Produce { first_value } = open.what
                         && let Some(send) = self.facts.clients.sends.get_mut(&first_value)
                     {
@@ -62,21 +62,21 @@ impl Judge {
     }
 
     /// For LV1: calls of the healthy core that ended, with or without an answer.
-    fn ended(&mut self, client: u16, open: &Open, with_answer: bool) {
+    fn ended(&mut self, event: &HistoryEvent, open: &Open, with_answer: bool) {
         let healthy = self.facts.healed.is_some_and(|healed| open.since >= healed);
         if !healthy {
             return;
         }
         if with_answer {
-            self.readers.answered(client);
+            self.readers.answered(event.client);
         }
         if let OpenCall::Fetch { reader, ref read, .. } = open.what {
             self.marks.evaluated(crate::table::Code::LV1);
             if with_answer {
-                self.readers.fetched(client, reader);
+                self.readers.fetched(event.client, event.op);
             } else {
                 let partition = self.facts.clients.seen[read.partition as usize].partition;
-                self.readers.hung(client, reader, partition);
+                self.readers.hung(event.client, event.op, reader, partition);
             }
         }
     }

@@ -21,9 +21,19 @@ const FETCH_OPEN_US_MAX: u64 = 2_000_000;
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ReadersProgress {
     answered: BTreeSet<u16>,
-    /// Readers whose newest fetch, begun in the healthy core, ended without an answer: of which
-    /// partition, and how many in a row.
-    hanging: BTreeMap<(u16, u32), (TopicPartition, u32)>,
+    /// Readers whose newest fetch, begun in the healthy core, ended without an answer: by client
+    /// and operation, for a reader that starts over (after a reset, a truncation) is still the same
+    /// reader, only under another number.
+    hanging: BTreeMap<(u16, u32), Hanging>,
+}
+
+/// A reader's fetches without an answer, in a row.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Hanging {
+    /// The reader's number and partition in the newest of them.
+    reader: u32,
+    partition: TopicPartition,
+    times: u32,
 }
 
 impl ReadersProgress {
@@ -32,14 +42,15 @@ impl ReadersProgress {
         self.answered.insert(client);
     }
 
-    /// A reader got data, an empty answer or an error.
-    pub(crate) fn fetched(&mut self, client: u16, reader: u32) {
-        self.hanging.remove(&(client, reader));
+    /// The reader of an operation got data, an empty answer or an error.
+    pub(crate) fn fetched(&mut self, client: u16, op: u32) {
+        self.hanging.remove(&(client, op));
     }
 
-    /// A reader's fetch, begun in the healthy core, got no answer.
-    pub(crate) fn hung(&mut self, client: u16, reader: u32, partition: TopicPartition) {
-        self.hanging.entry((client, reader)).or_insert((partition, 0)).1 += 1;
+    /// Its fetch, begun in the healthy core, got no answer.
+    pub(crate) fn hung(&mut self, client: u16, op: u32, reader: u32, partition: TopicPartition) {
+        let times = self.hanging.get(&(client, op)).map_or(0, |before| before.times) + 1;
+        self.hanging.insert((client, op), Hanging { reader, partition, times });
     }
 
     /// What is owed.
@@ -52,8 +63,8 @@ impl ReadersProgress {
             .iter()
             .filter(|((client, _), _)| judged(*client))
             // A reader whose topic is deleted ends with it.
-            .filter(|(_, (partition, _))| facts.ledger.partitions.contains_key(partition))
-            .map(|((client, reader), (_, times))| {
+            .filter(|(_, hanging)| facts.ledger.partitions.contains_key(&hanging.partition))
+            .map(|((client, _), Hanging { reader, times, .. })| {
                 alloc::format!(
                     "LV1: client {client}, reader {reader}: {times} fetches without an answer"
                 )
@@ -98,6 +109,43 @@ mod tests {
         assert!(!case.owes("LV1"));
         case.finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn reader_that_started_over_and_is_answered_holds() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch_as((2, 1), 7, 0);
+        case.unknown(hangs);
+        let again = case.fetch_as((2, 2), 0, 0);
+        case.fetched(again, 0, &[]);
+        assert!(!case.owes("LV1"));
+        case.finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn reader_that_started_over_and_hangs_again_breaks() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let answered = case.fetch_as((2, 1), 7, 0);
+        case.fetched(answered, 0, &[]);
+        let hangs = case.fetch_as((2, 2), 0, 0);
+        case.unknown(hangs);
+        assert!(case.owes("LV1"));
+        case.finish();
+        assert!(case.breaks("LV1"));
+    }
+
+    #[test]
+    fn reader_of_another_operation_that_is_answered_breaks() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.unknown(hangs).next_op().reads(0, 0, 0, &[]);
+        assert!(case.owes("LV1"));
+        case.finish();
+        assert!(case.breaks("LV1"));
     }
 
     #[test]
