@@ -227,6 +227,18 @@ fn run_keeps_a_zone_out_of_the_core_only_if_the_rest_can_work() {
 }
 
 #[test]
+fn run_keeps_a_node_down_whose_crash_ends_before_its_pause() {
+    let broker = || name("broker-2");
+    let pause = at(20, 999, What::Pause { node: broker() });
+    let mut crash = at(28, 0, What::Crash { node: broker(), keep: Keep::All });
+    // Over when the safety phase is, and the boot still to come.
+    crash.lasting_us = 1_900_000;
+    let run = finished(&plan(vec![pause, crash]));
+    assert_eq!(run.world.scene().outside().iter().collect::<Vec<_>>(), [Endpoint(5)]);
+    assert!(run.world.scene().slot(Endpoint(5)).process.is_none(), "lives outside the core");
+}
+
+#[test]
 fn run_under_each_determinism_mutant_differs_from_itself() {
     for row in crate::world::determinism::REGISTRY {
         let mut plan = plan(Vec::new());
