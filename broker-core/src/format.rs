@@ -1,4 +1,5 @@
-//! The envelope of everything that a device or a store holds: magic, version, length, CRC-32C, body.
+//! The envelope of everything that a device or a store holds: magic, version, length, CRC-32C,
+//! body.
 //!
 //! It tells a torn or damaged piece from a whole one, and an unknown version from garbage. What the
 //! bodies mean is their owners' business. Layout, big-endian: magic u32, version u8, body length

@@ -187,7 +187,8 @@ pub enum ControllerRequest {
     },
     /// Make an uploaded object part of its streams.
     CommitObject(CommitRequest),
-    /// The WAL of `wal_node` in `wal_epoch` is recovered: all its records below `end` are committed.
+    /// The WAL of `wal_node` in `wal_epoch` is recovered: all its records below `end` are
+    /// committed.
     SealWal {
         /// The recoverer's registration.
         epoch: BrokerEpoch,

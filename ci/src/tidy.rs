@@ -81,16 +81,27 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     check_root(root, &mut wrong)?;
     check_manifests(root, &mut wrong)?;
     let mut over = BTreeSet::new();
+    let mut sources = Vec::new();
     for file in files(root)? {
         let name = file.strip_prefix(root).expect("found below the root").display().to_string();
         let text = fs::read_to_string(&file).map_err(|e| format!("{name}: {e}"))?;
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("rs") => check_rust(&name, &text, &mut wrong, &mut over)?,
+            Some("rs") => {
+                let parsed = syn::parse_file(&text).map_err(|e| format!("{name}: {e}"))?;
+                sources.push(Source { name, text, parsed });
+            }
             Some("md") if !text.starts_with("# ") => {
                 wrong.push(format!("{name}:1: a page begins with its title, `# …`"));
             }
             _ => {}
         }
+    }
+    let test_modules: Vec<String> = sources.iter().flat_map(test_modules).collect();
+    for source in &sources {
+        let stem = source.name.trim_end_matches(".rs");
+        let below = |module: &String| stem == module || stem.starts_with(&format!("{module}/"));
+        let is_test = source.name.contains("/tests/") || test_modules.iter().any(below);
+        check_rust(source, is_test, &mut wrong, &mut over);
     }
     for unneeded in OVER_LIMIT.iter().filter(|name| !over.contains(**name)) {
         wrong.push(format!("{unneeded} is within its limit: take it off the list in tidy.rs"));
@@ -125,39 +136,58 @@ fn check_manifests(root: &Path, wrong: &mut Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
+/// A source file.
+struct Source {
+    name: String,
+    text: String,
+    parsed: syn::File,
+}
+
+/// The modules, as paths without `.rs`, that a file declares for tests only.
+fn test_modules(source: &Source) -> Vec<String> {
+    let stem = source.name.trim_end_matches(".rs");
+    let folder = match stem.rsplit_once('/') {
+        Some((folder, "mod" | "lib" | "main")) => folder,
+        _ => stem,
+    };
+    let declared = source.parsed.items.iter().filter_map(|item| match item {
+        syn::Item::Mod(module) if is_cfg_test(&module.attrs) => Some(&module.ident),
+        _ => None,
+    });
+    declared.map(|module| format!("{folder}/{module}")).collect()
+}
+
 fn check_rust(
-    name: &str,
-    text: &str,
+    source: &Source,
+    is_test: bool,
     wrong: &mut Vec<String>,
     over: &mut BTreeSet<String>,
-) -> Result<(), String> {
-    let parsed = syn::parse_file(text).map_err(|e| format!("{name}: {e}"))?;
-    if !text.starts_with("//!") && !name.ends_with("tests.rs") {
+) {
+    let Source { name, text, parsed } = source;
+    if !is_test && !text.starts_with("//!") {
         wrong.push(format!("{name}:1: a file opens with `//!` and one sentence on what it is"));
     }
     if EMPTY_NAMES.iter().any(|empty| name.ends_with(&format!("/{empty}.rs"))) {
         wrong.push(format!("{name}: the name says nothing"));
     }
-    let tests_at = tests_begin(&parsed).unwrap_or(usize::MAX);
-    let is_test = name.contains("/tests/") || name.ends_with("tests.rs");
+    let tests_at = tests_begin(parsed).unwrap_or(usize::MAX);
     for (line, number) in text.lines().zip(1..) {
         if line.chars().count() > LINE_COLUMNS_MAX {
             wrong.push(format!("{name}:{number}: over {LINE_COLUMNS_MAX} columns"));
         }
-        if name == "ci/src/tidy.rs" || is_test || number >= tests_at {
-            continue;
+        if !is_test && number < tests_at && name != "ci/src/tidy.rs" {
+            check_bans(name, line, number, wrong);
         }
-        check_bans(name, line, number, wrong);
     }
     if is_test {
-        return Ok(());
+        return;
     }
     let lines = text.lines().count().min(tests_at);
     if lines > FILE_LINES_MAX && !excused(name, over) {
         wrong.push(format!("{name}: {lines} lines without tests, at most {FILE_LINES_MAX}"));
     }
     let mut functions = Functions { tests_at, long: Vec::new() };
-    functions.visit_file(&parsed);
+    functions.visit_file(parsed);
     for (function, line, lines) in functions.long {
         if !excused(&format!("{name}::{function}"), over) {
             wrong.push(format!(
@@ -165,7 +195,6 @@ fn check_rust(
             ));
         }
     }
-    Ok(())
 }
 
 fn excused(name: &str, over: &mut BTreeSet<String>) -> bool {
@@ -192,7 +221,9 @@ fn check_bans(name: &str, line: &str, number: usize, wrong: &mut Vec<String>) {
 /// The line where a file's `#[cfg(test)]` module begins; it is the last thing in the file.
 fn tests_begin(file: &syn::File) -> Option<usize> {
     file.items.iter().find_map(|item| match item {
-        syn::Item::Mod(module) if is_cfg_test(&module.attrs) => Some(module.span().start().line),
+        syn::Item::Mod(module) if is_cfg_test(&module.attrs) && module.content.is_some() => {
+            Some(module.span().start().line)
+        }
         _ => None,
     })
 }

@@ -1,5 +1,5 @@
-//! What the judge reads from keys and bytes in the store and on the devices. Keys are read here once
-//! more, from their definition; bodies by the core's decoders, whose checksums tell damage.
+//! What the judge reads from keys and bytes in the store and on the devices. Keys are read here
+//! once more, from their definition; bodies by the core's decoders, whose checksums tell damage.
 
 use alloc::vec::Vec;
 

@@ -55,17 +55,20 @@ macro_rules! properties {
 properties! {
     L1 offset_unique "OffsetUnique":
         "an offset holds at most one record for ever, and a record has at most one offset";
-        from "KIP-98 (log as a total order); Jepsen kafka workload"; jepsen Some("inconsistent-offsets, duplicate");
+        from "KIP-98 (log as a total order); Jepsen kafka workload";
+        jepsen Some("inconsistent-offsets, duplicate");
         sometimes ["unknown-seen", "failover-served"];
         mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
-        from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset"; jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
+        from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
+        jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
         sometimes ["append-after-ack", "back-pressure"];
         mutants ["recovery-hole-ignored", "partition-queue-reordered"];
     L3 acked_durable "AckedDurable":
         "what was acknowledged with acks=all stays; what definitely failed never shows";
-        from "Kafka producer contract (acks=all); Jepsen kafka workload"; jepsen Some("lost-write, G1a");
+        from "Kafka producer contract (acks=all); Jepsen kafka workload";
+        jepsen Some("lost-write, G1a");
         sometimes ["failover-served", "definite-failure", "unknown-lost"];
         mutants ["wal-confirm-max", "wal-cache-on-put-order", "wal-unknown-is-failure",
             "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
@@ -77,12 +80,14 @@ properties! {
         mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
             "partition-hw-is-leo"];
     L5 watermark_order "WatermarkOrder":
-        "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or committed";
+        "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or \
+        committed";
         from "Kafka LogOffsetMetadata; AutoMQ confirmOffset; Redpanda #11840"; jepsen None;
         sometimes ["verified-in-flight"];
         mutants ["upload-unconfirmed", "partition-hw-is-leo"];
     L6 monotone "Monotone":
-        "high watermark and log start never go back, neither for a client nor from leader to leader";
+        "high watermark and log start never go back, neither for a client nor from leader to \
+        leader";
         from "KIP-207; Inkless 707a85ae96"; jepsen None;
         sometimes ["failover-served"];
         mutants ["partition-hw-stale"];
@@ -92,7 +97,8 @@ properties! {
         sometimes ["epoch-moved"];
         mutants ["controller-open-unchecked", "wal-claim-overwrites"];
     L8 epoch_chain "EpochChain":
-        "leader epochs grow along the log, the epoch cache follows it, no epoch in the metadata falls";
+        "leader epochs grow along the log, the epoch cache follows it, no epoch in the metadata \
+        falls";
         from "KIP-101, KIP-279, KAFKA-7415, KAFKA-15021"; jepsen None;
         sometimes ["read-after-failover", "epoch-without-records"];
         mutants ["controller-epoch-kept", "partition-epoch-on-append"];
@@ -102,7 +108,8 @@ properties! {
         sometimes ["damaged-refused"];
         mutants ["wal-unknown-is-failure", "upload-wrong-index", "partition-crc-unchecked"];
     W1 ack_after_verify "AckAfterVerify":
-        "a record is confirmed only behind durable puts and a later check that the WAL is still owned";
+        "a record is confirmed only behind durable puts and a later check that the WAL is still \
+        owned";
         from "AutoMQ ObjectWALService, #743"; jepsen None;
         sometimes ["verified-in-flight", "own-write-refused", "verify-lost-to-claim"];
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
@@ -178,7 +185,8 @@ properties! {
         sometimes ["diverging-truncation"];
         mutants ["quorum-restart-as-leader", "quorum-truncate-skipped"];
     R3 leader_completeness "LeaderCompleteness":
-        "what is committed is in every later leader's log; a leader commits through an entry of its own";
+        "what is committed is in every later leader's log; a leader commits through an entry of \
+        its own";
         from "Raft §5.4; KAFKA-12619"; jepsen None;
         sometimes ["second-leader", "high-watermark-waited"];
         mutants ["quorum-hw-prior-epoch", "quorum-restart-as-leader", "quorum-fetch-unvalidated",
@@ -205,7 +213,8 @@ properties! {
         sometimes ["unflushed-tail-lost"];
         mutants ["quorum-ack-before-fsync", "quorum-vote-not-persisted"];
     C1 broker_fence "BrokerFence":
-        "a broker that knows it is fenced acknowledges nothing more, nor does the controller obey it";
+        "a broker that knows it is fenced acknowledges nothing more, nor does the controller \
+        obey it";
         from "KIP-631; AutoMQ 8f9a584b4f"; jepsen None;
         sometimes ["broker-fenced"];
         mutants ["controller-epoch-unchecked", "broker-survives-fencing"];

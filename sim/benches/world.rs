@@ -1,5 +1,5 @@
-//! How fast the world is: steps and runs per second, simulated time per wall time, for the plans that
-//! the generator makes; and what the trace hash and the judge cost of it.
+//! How fast the world is: steps and runs per second, simulated time per wall time, for the plans
+//! that the generator makes; and what the trace hash and the judge cost of it.
 
 use std::hint::black_box;
 

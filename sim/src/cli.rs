@@ -69,7 +69,7 @@ pub enum Command {
     /// Print the plan of a seed as TOML
     Plan(PlanArgs),
     #[command(hide = true, about = "One of the two processes of `twice`; reads a plan from stdin")]
-    #[allow(missing_docs, reason = "the about text says it")]
+    #[expect(missing_docs, reason = "the about text says it")]
     TwiceChild(TwiceChildArgs),
 }
 
@@ -109,7 +109,7 @@ pub struct RunArgs {
     /// A number, 0x…, or a commit
     pub seed: Seed,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub choice: ChoiceArgs,
     /// Judge by this property only
     #[arg(long, value_name = "CODE")]
@@ -135,7 +135,7 @@ pub struct SweepArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub choice: ChoiceArgs,
     /// Judge by this property only
     #[arg(long, value_name = "CODE")]
@@ -172,7 +172,7 @@ pub struct SubjectArgs {
     #[arg(value_name = "SEED|FILE")]
     pub subject: String,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub choice: ChoiceArgs,
     /// Judge by this property only
     #[arg(long, value_name = "CODE")]
@@ -183,7 +183,7 @@ pub struct SubjectArgs {
 #[derive(Args, Debug)]
 pub struct ShrinkArgs {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub subject: SubjectArgs,
     /// Write the plan to this file; else print it
     #[arg(short = 'o', long, value_name = "FILE")]
@@ -197,7 +197,7 @@ pub struct ShrinkArgs {
 #[derive(Args, Debug)]
 pub struct KeepArgs {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub subject: SubjectArgs,
     /// Name of the file: lower-case words joined by -
     #[arg(long)]
@@ -223,13 +223,13 @@ pub struct TwiceArgs {
     #[arg(value_name = "SEED|A..B|FILE")]
     pub subject: String,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub choice: ChoiceArgs,
 }
 
 /// `twice-child`.
 #[derive(Args, Debug)]
-#[allow(missing_docs, reason = "not for people")]
+#[expect(missing_docs, reason = "not for people")]
 pub struct TwiceChildArgs {
     #[arg(long)]
     pub noise: u64,
@@ -262,7 +262,7 @@ pub struct PlanArgs {
     /// A number, 0x…, or a commit
     pub seed: Seed,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "flattened")]
+    #[expect(missing_docs, reason = "flattened")]
     pub choice: ChoiceArgs,
 }
 

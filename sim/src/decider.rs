@@ -1,8 +1,8 @@
-//! Runs a plan: picks the next step by simulated time, draws what is left to chance, begins and ends
-//! the faults. The world itself stays ignorant of time's order, draws and plans.
+//! Runs a plan: picks the next step by simulated time, draws what is left to chance, begins and
+//! ends the faults. The world itself stays ignorant of time's order, draws and plans.
 //!
-//! A run has two phases. Safety: anything in the plan goes. Liveness: a core is healed and stays so;
-//! every pending operation must end within [`LIVENESS_US_MAX`]. Source of the two phases:
+//! A run has two phases. Safety: anything in the plan goes. Liveness: a core is healed and stays
+//! so; every pending operation must end within [`LIVENESS_US_MAX`]. Source of the two phases:
 //! TigerBeetle's VOPR.
 
 mod alarms;

@@ -1,8 +1,8 @@
-//! Keyed streams of random numbers: one ChaCha8 stream per purpose and entity, so that one draw more
-//! here never shifts a draw there. It says nothing of what is drawn; nothing else is random.
+//! Keyed streams of random numbers: one ChaCha8 stream per purpose and entity, so that one draw
+//! more here never shifts a draw there. It says nothing of what is drawn; nothing else is random.
 //!
-//! Source of the rule: measured on a prototype, deleting one event of a plan kept a failure in 88–97 %
-//! of the cases with keyed streams and in 71–90 % with one sequential generator.
+//! Source of the rule: measured on a prototype, deleting one event of a plan kept a failure in
+//! 88–97 % of the cases with keyed streams and in 71–90 % with one sequential generator.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};

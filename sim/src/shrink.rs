@@ -136,10 +136,11 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Removal first, for every change of a value costs a run per fault and operation left; then
-    /// values; then both once more with other backgrounds, until nothing changes.
+    /// values; then both once more with other backgrounds, which cost most, until nothing changes.
     fn settle(&mut self) {
         self.take_away();
-        self.backgrounds = BACKGROUNDS;
+        self.anchors_to_times();
+        self.simplify_all_ops();
         self.take_away();
         loop {
             let before = self.best.clone();

@@ -134,7 +134,8 @@ pub enum Record {
         /// The id.
         object: ObjectId,
     },
-    /// `recoverer` takes over the WAL `(node, epoch)`: the owner's commits are refused from here on.
+    /// `recoverer` takes over the WAL `(node, epoch)`: the owner's commits are refused from here
+    /// on.
     AssignRecovery {
         /// Whose WAL.
         node: NodeId,

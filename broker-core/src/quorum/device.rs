@@ -2,7 +2,8 @@
 //!
 //! Group commit: one sync is in flight, what is appended meanwhile goes with the next one. The
 //! device works in order, so an append may follow a cut without waiting for it. A write of the
-//! state file holds back everything else that the voter would do, as KRaft's `writeElectionState` does.
+//! state file holds back everything else that the voter would do, as KRaft's `writeElectionState`
+//! does.
 
 use alloc::vec::Vec;
 

@@ -93,7 +93,8 @@ impl Observer {
                 self.send(out);
             }
             FetchBody::Diverging { epoch, end_offset } => panic!(
-                "committed entries are gone: {from} ends {epoch:?} at {end_offset}, {} has {}, {:?}",
+                "committed entries are gone: {from} ends {epoch:?} at {end_offset}, {} has {}, \
+                {:?}",
                 self.node, self.next_offset, self.last_epoch
             ),
             FetchBody::Refused if news => self.send(out),

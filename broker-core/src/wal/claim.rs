@@ -1,10 +1,10 @@
 //! Claims: who owns a WAL, by nothing but atomic create-if-absent and a list.
 //!
 //! Numbered create-only objects; the newest one owns. Taking: list to the last page, create the
-//! next number; if another's is there, start again. Owning: a list behind one's own number is empty.
-//! The newest claim is never deleted, so whoever owned before is fenced for good from the moment a
-//! later claim lands, even if that one is replaced and deleted in turn. Stands in for AutoMQ's
-//! `ObjectReservationService`, whose unconditional put lets the last writer win.
+//! next number; if another's is there, start again. Owning: a list behind one's own number is
+//! empty. The newest claim is never deleted, so whoever owned before is fenced for good from the
+//! moment a later claim lands, even if that one is replaced and deleted in turn. Stands in for
+//! AutoMQ's `ObjectReservationService`, whose unconditional put lets the last writer win.
 
 use alloc::vec::Vec;
 

@@ -346,8 +346,8 @@ impl Seen {
         }
     }
 
-    /// A leader of `epoch` is about to acknowledge the batch at `base`. With acks=1 that may be lost
-    /// and the place given away under a later epoch, so the latest one counts.
+    /// A leader of `epoch` is about to acknowledge the batch at `base`. With acks=1 that may be
+    /// lost and the place given away under a later epoch, so the latest one counts.
     pub(crate) fn acks_under(&mut self, base: Offset, epoch: LeaderEpoch) {
         if let Some(slot) = self.slot(base)
             && !slot.was_read()

@@ -1,5 +1,5 @@
-//! The final log of every partition: the committed objects that the newest metadata names, then what
-//! is confirmed and still only in the WAL. It resolves every unknown outcome. For a history of
+//! The final log of every partition: the committed objects that the newest metadata names, then
+//! what is confirmed and still only in the WAL. It resolves every unknown outcome. For a history of
 //! another broker, where nothing but the history is known, it is what the readers saw.
 
 use alloc::collections::BTreeMap;

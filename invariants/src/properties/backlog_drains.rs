@@ -1,5 +1,5 @@
-//! LV8 BacklogDrains: in the healthy core everything that a serving broker confirmed gets committed,
-//! and back-pressure ends. Source: AutoMQ #1055, 0e459685e3.
+//! LV8 BacklogDrains: in the healthy core everything that a serving broker confirmed gets
+//! committed, and back-pressure ends. Source: AutoMQ #1055, 0e459685e3.
 
 use alloc::string::String;
 use alloc::vec::Vec;

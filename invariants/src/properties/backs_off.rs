@@ -64,7 +64,8 @@ mod tests {
     fn throttled(case: &mut Case, times: u32, pause_ms: u64) {
         for _ in 0..times {
             let (key, body, cond) = (Key("obj/1".into()), Bytes::new(), Cond::IfAbsent);
-            case.store(A, tok(Flow::Upload, 1), &ObjOp::Put { key, body, cond }, &ObjResult::SlowDown);
+            let put = ObjOp::Put { key, body, cond };
+            case.store(A, tok(Flow::Upload, 1), &put, &ObjResult::SlowDown);
             case.at_us += pause_ms * 1_000;
         }
     }

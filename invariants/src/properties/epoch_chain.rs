@@ -1,7 +1,7 @@
 //! L8 EpochChain: the leader epochs of records never fall along the log; a leader's epoch cache is
-//! what the stream's ranges give, its own epoch included from its first moment (KAFKA-7415); leader,
-//! partition and stream epochs only grow in the metadata log, and a partition never changes hands
-//! under one epoch (KAFKA-15021 turned round). Source: KIP-101, KIP-279.
+//! what the stream's ranges give, its own epoch included from its first moment (KAFKA-7415);
+//! leader, partition and stream epochs only grow in the metadata log, and a partition never changes
+//! hands under one epoch (KAFKA-15021 turned round). Source: KIP-101, KIP-279.
 
 use alloc::vec::Vec;
 

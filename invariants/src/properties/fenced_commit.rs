@@ -192,7 +192,9 @@ mod tests {
     use broker_core::ids::{BrokerEpoch, LeaderEpoch};
     use broker_core::metadata::record::Record;
 
-    use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, S, assign, change, commit_object, open_stream, prepare};
+    use crate::testing::{
+        A, A_EPOCH, B, B_EPOCH, Case, S, assign, change, commit_object, open_stream, prepare,
+    };
 
     #[test]
     fn commit_by_the_owner_holds_until_its_wal_is_assigned() {

@@ -1,5 +1,5 @@
-//! M1 ImageEquiv: nodes at one metadata offset hold one image, and that image is what an independent
-//! reading of the log gives. Source: KIP-630, KIP-631 (no state outside the timeline).
+//! M1 ImageEquiv: nodes at one metadata offset hold one image, and that image is what an
+//! independent reading of the log gives. Source: KIP-630, KIP-631 (no state outside the timeline).
 
 use broker_core::ids::{MetaOffset, NodeId};
 use broker_core::metadata::Image;

@@ -76,7 +76,8 @@ pub(crate) fn lookup(
                 before.is_none_or(|before| before < from),
                 Q1,
                 partition,
-                "offset {offset} was listed as the first from {from} µs on, but {before:?} is before"
+                "offset {offset} was listed as the first from {from} µs on, but {before:?} is \
+                before"
             );
         }
         (Asked::At(from), None) => {

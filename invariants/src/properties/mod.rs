@@ -1,5 +1,6 @@
 //! The properties, one file each. A file holds the rule and its tests: what breaks it, and what
-//! just does not. Facts come from [`crate::facts`]; when a rule is asked is [`crate::judge`]'s work.
+//! just does not. Facts come from [`crate::facts`]; when a rule is asked is [`crate::judge`]'s
+//! work.
 
 macro_rules! modules { ($($name:ident)*) => { $(pub(crate) mod $name;)* }; }
 

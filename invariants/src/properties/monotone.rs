@@ -1,8 +1,8 @@
 //! L6 Monotone: high watermark and log start never go back. Each leader's grow; a new leader starts
 //! with all that its predecessors had shown; a client never sees them fall. The one exception is a
 //! leader that does not know that it was replaced: it answers for its own epoch, so an answer under
-//! epoch e owes only what had been seen under epochs up to e before the call began. Source: KIP-207,
-//! Inkless 707a85ae96.
+//! epoch e owes only what had been seen under epochs up to e before the call began. Source:
+//! KIP-207, Inkless 707a85ae96.
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
 

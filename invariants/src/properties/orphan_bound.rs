@@ -1,7 +1,7 @@
 //! O6 OrphanBound, as far as WAL objects go: of a live node's WAL no object stays that lies wholly
 //! before the trim position written in its newest object, but such as landed after the second
-//! deletion (a hedged put may land behind the first, which is why there is a second). Source: AutoMQ
-//! feaf4f0248.
+//! deletion (a hedged put may land behind the first, which is why there is a second). Source:
+//! AutoMQ feaf4f0248.
 
 use alloc::string::String;
 

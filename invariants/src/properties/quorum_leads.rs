@@ -1,6 +1,6 @@
-//! LV2 QuorumLeads: (a) some time after the core is healed it has a leader, no split votes for ever;
-//! (b) a leader that no majority fetches from resigns, however long it is cut off, measured in time
-//! that it really runs. Source: KIP-595, KIP-996; KAFKA-15489.
+//! LV2 QuorumLeads: (a) some time after the core is healed it has a leader, no split votes for
+//! ever; (b) a leader that no majority fetches from resigns, however long it is cut off, measured
+//! in time that it really runs. Source: KIP-595, KIP-996; KAFKA-15489.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;

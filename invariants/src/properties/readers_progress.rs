@@ -1,7 +1,7 @@
-//! LV1 ReadersProgress: in the healthy core a fetch is answered, with data or when its wait is over,
-//! and so readers reach the high watermark. Owed as long as a reader's newest fetch hangs or ended
-//! without an answer. Clients that may be cut off are left out until they get an answer. Source:
-//! Kafka's DelayedFetch; AutoMQ f205638ccb.
+//! LV1 ReadersProgress: in the healthy core a fetch is answered, with data or when its wait is
+//! over, and so readers reach the high watermark. Owed as long as a reader's newest fetch hangs or
+//! ended without an answer. Clients that may be cut off are left out until they get an answer.
+//! Source: Kafka's DelayedFetch; AutoMQ f205638ccb.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;

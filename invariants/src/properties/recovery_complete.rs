@@ -1,7 +1,7 @@
 //! W3 RecoveryComplete: when a WAL is sealed, every record confirmed in it is committed under its
-//! own epoch; when a stream is opened again, everything ever confirmed in it is. Also a confirmation
-//! that reaches its broker late must lie in what was recovered. Source: AutoMQ WALRecovery,
-//! FailoverControlManager.
+//! own epoch; when a stream is opened again, everything ever confirmed in it is. Also a
+//! confirmation that reaches its broker late must lie in what was recovered. Source: AutoMQ
+//! WALRecovery, FailoverControlManager.
 
 use broker_core::ids::{BrokerEpoch, Lsn, NodeId, Offset, StreamId};
 

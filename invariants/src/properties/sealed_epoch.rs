@@ -1,6 +1,7 @@
 //! W4 SealedEpoch: a recoverer works from a list that began behind its claim, takes nothing from an
-//! object that landed behind that list, and nothing that is not in the WAL of the epoch it recovers:
-//! what a zombie put when its own epoch was sealed lies under other keys. Source: AutoMQ ObjectUtils.skipOverlapObjects, 8c333115a2.
+//! object that landed behind that list, and nothing that is not in the WAL of the epoch it
+//! recovers: what a zombie put when its own epoch was sealed lies under other keys. Source: AutoMQ
+//! ObjectUtils.skipOverlapObjects, 8c333115a2.
 
 use broker_core::ids::{BrokerEpoch, Lsn, NodeId, Offset, StreamId};
 

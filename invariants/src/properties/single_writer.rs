@@ -23,7 +23,8 @@ pub(crate) fn confirmed(node: NodeId, record: &Confirmed, terms: &[StreamTerm]) 
             theirs >= epoch || last <= base,
             L7,
             "wal",
-            "stream {stream}: [{base}, {end}) confirmed under epoch {epoch}, but epoch {theirs} had \
+            "stream {stream}: [{base}, {end}) confirmed under epoch {epoch}, but epoch {theirs} \
+            had \
              [{first}, {last})"
         );
         require!(

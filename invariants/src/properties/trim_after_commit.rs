@@ -1,7 +1,7 @@
-//! W2 TrimAfterCommit: the WAL lets go only of records that are in committed objects under their own
-//! epoch, or whose stream is deleted. What lies behind a WAL's sealed end was never acknowledged and
-//! may go. At the end of a run everything confirmed is in one of the two. Source: AutoMQ
-//! DefaultUploadWriteAheadLogTask, #205, #3064.
+//! W2 TrimAfterCommit: the WAL lets go only of records that are in committed objects under their
+//! own epoch, or whose stream is deleted. What lies behind a WAL's sealed end was never
+//! acknowledged and may go. At the end of a run everything confirmed is in one of the two. Source:
+//! AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064.
 
 use broker_core::ids::{BrokerEpoch, Lsn, NodeId};
 

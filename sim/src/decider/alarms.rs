@@ -1,5 +1,5 @@
-//! When the armed timers of one endpoint are due. A timer that is moved later, as most are with every
-//! message, costs no new event: the one in the queue is pushed on when it comes up.
+//! When the armed timers of one endpoint are due. A timer that is moved later, as most are with
+//! every message, costs no new event: the one in the queue is pushed on when it comes up.
 
 use broker_core::time::Mono;
 use invariants::history::SimTime;
@@ -35,8 +35,8 @@ impl<K> Default for Alarms<K> {
 }
 
 impl<K: Ord + Copy> Alarms<K> {
-    /// Arms or moves a timer. `when` says when the endpoint's clock will show `due`. True if an event
-    /// must be queued for that time.
+    /// Arms or moves a timer. `when` says when the endpoint's clock will show `due`. True if an
+    /// event must be queued for that time.
     pub(super) fn arm(&mut self, key: K, due: Mono, when: SimTime) -> bool {
         match self.0.binary_search_by(|alarm| alarm.key.cmp(&key)) {
             Ok(place) => {

@@ -1,4 +1,5 @@
-//! The state of all faults of a run: which have begun, whom they hold, and whether they had an effect.
+//! The state of all faults of a run: which have begun, whom they hold, and whether they had an
+//! effect.
 //!
 //! A fault was effective if something was really lost, delayed, refused, killed or changed by it: a
 //! plan whose faults all missed proves nothing, and the sweep says so.

@@ -190,8 +190,8 @@ impl Run {
         Ok(())
     }
 
-    /// The safety phase ends. Faults that last longer and keep whole nodes out may go on, as long as
-    /// what is left is a majority of the controllers and a broker; all others end.
+    /// The safety phase ends. Faults that last longer and keep whole nodes out may go on, as long
+    /// as what is left is a majority of the controllers and a broker; all others end.
     pub(super) fn heal(&mut self, options: &mut RunOptions<'_>) -> Judged {
         self.book.over = true;
         let layout = self.world.scene().layout().clone();

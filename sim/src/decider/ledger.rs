@@ -1,5 +1,5 @@
-//! What the decider notes of a step while it happens: what it set going, its part of the trace hash,
-//! counts, and which anchored faults it triggers.
+//! What the decider notes of a step while it happens: what it set going, its part of the trace
+//! hash, counts, and which anchored faults it triggers.
 
 use broker_core::probe::Probe;
 use broker_core::step::Effect;

@@ -1,5 +1,5 @@
-//! What is due when: a heap of events ordered by time, and among those of one instant by the order in
-//! which they were scheduled.
+//! What is due when: a heap of events ordered by time, and among those of one instant by the order
+//! in which they were scheduled.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -60,8 +60,8 @@ impl Ord for Event {
 /// All that is due.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Queue {
-    /// What was scheduled before the run began, latest first: hundreds of operations that would only
-    /// make the heap deep.
+    /// What was scheduled before the run began, latest first: hundreds of operations that would
+    /// only make the heap deep.
     planned: Vec<Event>,
     heap: BinaryHeap<Event>,
     scheduled: u64,

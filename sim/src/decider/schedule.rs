@@ -15,8 +15,8 @@ use crate::world::layout::Endpoint;
 use crate::world::slab::Handle;
 use crate::world::step::{Launch, Step};
 
-/// A process that ended by itself is started again within this (after at least a tenth of it), as by
-/// a supervisor.
+/// A process that ended by itself is started again within this (after at least a tenth of it), as
+/// by a supervisor.
 const REBOOT_US_MAX: u64 = 2_000_000;
 
 /// A connection that was cut off is found out within this: a keep-alive, not a FIN.

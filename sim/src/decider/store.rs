@@ -1,5 +1,5 @@
-//! When store operations are done and answered, and what becomes of them under faults: refusals, lost
-//! answers, late landings, second copies, and what a dead node left behind.
+//! When store operations are done and answered, and what becomes of them under faults: refusals,
+//! lost answers, late landings, second copies, and what a dead node left behind.
 
 use broker_core::step::ObjOp;
 use invariants::history::SimTime;
@@ -22,8 +22,8 @@ const STORE_PATIENCE_US: u64 = 10_000_000;
 const ORPHAN_US_MAX: u64 = 60_000_000;
 
 impl Run {
-    /// The asker of a store operation that gets no answer will give up: half of them soon, as when a
-    /// connection is reset, the others when their patience ends.
+    /// The asker of a store operation that gets no answer will give up: half of them soon, as when
+    /// a connection is reset, the others when their patience ends.
     pub(super) fn give_up_later(&mut self, handle: Handle, cause: u64) {
         let Some(ask) = self.world.scene().asks().get(handle) else { return };
         let stream = StreamKey::new(Purpose::Store, ask.node.0.into());

@@ -70,7 +70,8 @@ recipes! {
         let at = draft.time(stream, lasting);
         let node = draft.broker(stream);
         let fate = Fate::Late { by_us_max: stream.steps(2 * S, 40 * S, S) };
-        let lose = What::StoreLoseAnswer { node: Some(node.clone()), per_mille: 800, fate, times: 0 };
+        let mine = Some(node.clone());
+        let lose = What::StoreLoseAnswer { node: mine, per_mille: 800, fate, times: 0 };
         draft.at(at, 400 * MS, lose);
         draft.at(at + 300 * MS, lasting, What::Crash { node, keep: Keep::All });
     };

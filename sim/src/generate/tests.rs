@@ -56,7 +56,11 @@ fn most_controllers_down_at_once(plan: &Plan) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn generate_same_seed_twice_gives_equal_plans(seed: u64, choice in any_choice()) {

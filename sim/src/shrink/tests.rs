@@ -75,7 +75,8 @@ fn shrink_leaves_only_what_the_failure_needs() {
 
 #[test]
 fn shrink_other_property_on_the_way_is_not_followed() {
-    // Fewer than four faults break something else: a shrinker that follows any failure ends at none.
+    // Fewer than four faults break something else: a shrinker that follows any failure ends at
+    // none.
     let run = |plan: &Plan| judged(Some(if plan.faults.len() < 4 { "L9" } else { "L3" }), plan);
     let shrunk = shrunk(storm(), 5_000, run, |_| true).unwrap();
     assert_eq!(shrunk.judgement.property.as_deref(), Some("L3"));

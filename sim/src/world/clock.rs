@@ -2,7 +2,8 @@
 //! its late events in a burst is the decider's doing.
 //!
 //! Sources: `CLOCK_MONOTONIC` is slewed, never stepped (clock_gettime(2)), so drift moves both
-//! clocks and a step only the wall clock; NTP slews by at most 500 ppm; quartz drifts by tens of ppm.
+//! clocks and a step only the wall clock; NTP slews by at most 500 ppm; quartz drifts by tens of
+//! ppm.
 
 use broker_core::time::{Dur, Mono, Wall};
 use invariants::history::SimTime;

@@ -1,6 +1,6 @@
-//! A client's connection to a broker: a FIFO queue in each direction that breaks when something on it
-//! would be lost, after which both sides learn that it is gone. Source: TCP, and Kafka's rule that
-//! requests and answers on a connection keep their order.
+//! A client's connection to a broker: a FIFO queue in each direction that breaks when something on
+//! it would be lost, after which both sides learn that it is gone. Source: TCP, and Kafka's rule
+//! that requests and answers on a connection keep their order.
 
 use std::collections::VecDeque;
 
@@ -98,7 +98,8 @@ impl Connection {
         tell
     }
 
-    /// The broker closes or dies: what it sent still arrives. True if word of it is on its way down.
+    /// The broker closes or dies: what it sent still arrives. True if word of it is on its way
+    /// down.
     pub fn close_by_broker(&mut self) -> bool {
         let tell = self.broker_side != Side::Over && self.client_side == Side::Open;
         self.broker_side = Side::Over;

@@ -1,10 +1,10 @@
-//! How long things take, as integer quantile tables in microseconds. No float is involved, for floats
-//! differ between platforms; which draw picks the quantile is the decider's affair.
+//! How long things take, as integer quantile tables in microseconds. No float is involved, for
+//! floats differ between platforms; which draw picks the quantile is the decider's affair.
 //!
 //! Each table is a log-normal body mixed with a heavier log-normal tail. Published figures behind
 //! the store's: 1 KB put 27.0 / 41.2 ms and get 22.4 / 42.0 ms at p50 / p90 (Tigris benchmark of S3
-//! Standard), put of 2-8 MiB 200-400 ms at p99 (Inkless PERFORMANCE.md). The mixture itself, and the
-//! network's and device's figures, are our fit.
+//! Standard), put of 2-8 MiB 200-400 ms at p99 (Inkless PERFORMANCE.md). The mixture itself, and
+//! the network's and device's figures, are our fit.
 
 /// Quantiles 0, 1/32 … 31/32 of a latency, and the last thirty-second cut into 32 again. The ends
 /// are the 0.2 % and 99.98 % quantiles.

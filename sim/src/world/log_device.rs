@@ -1,11 +1,11 @@
-//! A controller's log device: an append-only log and a small state file, behind one FIFO queue. What
-//! was not synced may be lost at a crash, in every way that real devices lose it.
+//! A controller's log device: an append-only log and a small state file, behind one FIFO queue.
+//! What was not synced may be lost at a crash, in every way that real devices lose it.
 //!
 //! Sources: Pillai et al., "All File Systems Are Not Created Equal" (OSDI '14): appends persist as
-//! any subset of their blocks, lost blocks read as zeroes once the size is persisted; Rebello et al.,
-//! "Can Applications Recover from fsync Failures?" (ATC '20) and PostgreSQL's fsyncgate: after a
-//! failed sync the pages are clean but not on the disk, and the next sync reports success; rename(2)
-//! for the state file.
+//! any subset of their blocks, lost blocks read as zeroes once the size is persisted; Rebello et
+//! al., "Can Applications Recover from fsync Failures?" (ATC '20) and PostgreSQL's fsyncgate: after
+//! a failed sync the pages are clean but not on the disk, and the next sync reports success;
+//! rename(2) for the state file.
 
 use std::collections::VecDeque;
 use std::mem;

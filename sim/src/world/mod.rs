@@ -1,11 +1,11 @@
 //! The world: nodes, clients, the environment between and under them, and the judge. A value that
 //! only [`World::apply`] changes; what can be done next is [`World::enabled`]. It draws nothing and
-//! keeps no time: who picks the steps (a run of a plan, a replay, a search) lives outside, and so do
-//! history, trace and counters.
+//! keeps no time: who picks the steps (a run of a plan, a replay, a search) lives outside, and so
+//! do history, trace and counters.
 //!
-//! Latencies are in [`latency`], the rules of each model in a file of its own. Sources of the design:
-//! FoundationDB's simulation and TigerBeetle's VOPR for one world under one seed; stateright for
-//! state and action as plain values.
+//! Latencies are in [`latency`], the rules of each model in a file of its own. Sources of the
+//! design: FoundationDB's simulation and TigerBeetle's VOPR for one world under one seed;
+//! stateright for state and action as plain values.
 
 mod carry;
 pub mod clock;
@@ -62,7 +62,8 @@ impl std::hash::Hash for World {
 type Judged = Result<(), Violation>;
 
 impl World {
-    /// The world of a plan before its first step: nothing runs. With `only`, one property is judged.
+    /// The world of a plan before its first step: nothing runs. With `only`, one property is
+    /// judged.
     ///
     /// # Errors
     /// If the plan can not be run.

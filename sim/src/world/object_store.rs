@@ -1,5 +1,5 @@
-//! The object store's contents and the rules by which one operation, at one instant, reads or changes
-//! them. Latency, lost answers, refusals and late landings are decided around it.
+//! The object store's contents and the rules by which one operation, at one instant, reads or
+//! changes them. Latency, lost answers, refusals and late landings are decided around it.
 //!
 //! Sources: AWS S3 user guide: strong read-after-write and list-after-write consistency, atomic
 //! single-key puts, conditional writes (`If-None-Match: *` gives 412 if the key exists; `If-Match`

@@ -1,5 +1,5 @@
-//! What is in flight: unordered, taken out by handle, hashed without regard to the order in which it
-//! went in, so that two paths to one situation hash equal.
+//! What is in flight: unordered, taken out by handle, hashed without regard to the order in which
+//! it went in, so that two paths to one situation hash equal.
 
 use std::hash::{Hash, Hasher};
 

@@ -1,5 +1,5 @@
-//! The vocabulary between a world and whoever picks its next step: what can be done next, what a step
-//! set going, and what wants to listen.
+//! The vocabulary between a world and whoever picks its next step: what can be done next, what a
+//! step set going, and what wants to listen.
 
 use broker_core::ids::{ConnId, Incarnation};
 use broker_core::step::{Effect, TimerKey};

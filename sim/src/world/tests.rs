@@ -111,8 +111,8 @@ fn world_step_that_is_not_enabled_changes_nothing() {
 }
 
 /// Any enabled step may come next, at one instant: timers fire in any order, messages overtake one
-/// another without bound. Safety must not depend on time. Timers get a small share, or nothing would
-/// ever come to an end before its time-out.
+/// another without bound. Safety must not depend on time. Timers get a small share, or nothing
+/// would ever come to an end before its time-out.
 #[test]
 fn world_random_walk_violates_nothing() {
     let mut draws = Draws::new(3);

@@ -2,8 +2,9 @@
 //!
 //! A node writes, dies for its session at a random moment and goes on as a zombie; recoverers take
 //! over, crash, are replaced; the node comes back in a new registration and writes on. Operations
-//! on the store are answered out of order, lost before or after they took effect, or take effect long
-//! after. In the end every record ever confirmed must be readable exactly once, with its bytes.
+//! on the store are answered out of order, lost before or after they took effect, or take effect
+//! long after. In the end every record ever confirmed must be readable exactly once, with its
+//! bytes.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at what it is about")]
 
@@ -76,8 +77,8 @@ struct Recoverer {
 }
 
 enum Machine {
-    Owner(Owner),
-    Recoverer(Recoverer),
+    Owner(Box<Owner>),
+    Recoverer(Box<Recoverer>),
 }
 
 struct Actor {
@@ -176,7 +177,7 @@ impl Run {
         self.controller.register(NODE, epoch);
         let (wal, upload) = (Wal::new(NODE, limits()), Upload::new(NODE, limits()));
         let owner = Owner { epoch, wal, upload, next: None, halted: false };
-        let at = self.add(Machine::Owner(owner));
+        let at = self.add(Machine::Owner(Box::new(owner)));
         let cx = self.cx();
         let actor = &mut self.actors[at];
         let Machine::Owner(owner) = &mut actor.machine else { unreachable!() };
@@ -192,7 +193,7 @@ impl Run {
         self.controller.assign((NODE, wal), me);
         let recovery = Recovery::new(me.0, me.1, NODE, wal, limits());
         let image = self.controller.image.clone();
-        let at = self.add(Machine::Recoverer(Recoverer { me, recovery, image }));
+        let at = self.add(Machine::Recoverer(Box::new(Recoverer { me, recovery, image })));
         let cx = self.cx();
         let actor = &mut self.actors[at];
         let Machine::Recoverer(it) = &mut actor.machine else { unreachable!() };
