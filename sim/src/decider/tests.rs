@@ -150,8 +150,8 @@ fn run_forked_half_way_ends_as_the_original() {
     );
 }
 
-/// A lossy period with all rates at 0 draws for each message and changes nothing: with it the run takes
-/// two steps more, its beginning and end, and every other stream gives the same draws.
+/// A lossy period with all rates at 0 draws for each message and changes nothing: with it the run
+/// takes two steps more, its beginning and end, and every other stream gives the same draws.
 #[test]
 fn run_with_one_fault_more_draws_the_same_from_all_other_streams() {
     let idle = What::Lossy { drop_pm: 0, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
