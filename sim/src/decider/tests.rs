@@ -150,21 +150,64 @@ fn run_forked_half_way_ends_as_the_original() {
     );
 }
 
-/// Deleting a fault that changes nothing but the clock of an idle client leaves every draw as it
-/// was; deleting one of two lossy periods leaves the draws of the other's stream as they were.
+/// A lossy period with all rates at 0 draws for each message and changes nothing: with it the run
+/// takes two steps more, its beginning and end, and every other stream gives the same draws.
 #[test]
-fn run_without_one_fault_draws_the_same_from_all_other_streams() {
+fn run_with_one_fault_more_draws_the_same_from_all_other_streams() {
+    let idle = What::Lossy { drop_pm: 0, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
+    let (with, without) = (finished(&plan(vec![at(2, 20, idle)])), finished(&plan(Vec::new())));
+    assert_eq!(with.hash().steps(), without.hash().steps() + 2);
+    assert_eq!(with.now(), without.now());
+    let others = |run: &Run| {
+        let mut counts = run.draw_counts();
+        counts.retain(|(key, _)| key.purpose != Purpose::Fault);
+        counts
+    };
+    assert_eq!(others(&with), others(&without));
+    let own: u64 = with.draw_counts().iter().map(|(_, count)| count).sum();
+    let rest: u64 = others(&with).iter().map(|(_, count)| count).sum();
+    assert!(own > rest + 1_000, "{own} {rest}");
+}
+
+#[test]
+fn run_without_one_fault_leaves_the_streams_of_its_twin_and_of_others_alone() {
     let lossy = |drop_pm| What::Lossy { drop_pm, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
-    let both = plan(vec![at(2, 1, lossy(1)), at(5, 1, lossy(1_000))]);
-    let one = plan(vec![at(5, 1, lossy(1_000))]);
-    let (both, one) = (finished(&both), finished(&one));
-    let book = |run: &Run, fault: u16| run.book.stream(FaultId(fault), 5);
-    assert_eq!(book(&both, 1), book(&one, 0));
-    assert_ne!(book(&both, 0), book(&both, 1));
-    let mut first = both.ledger.draws.clone();
-    let mut second = one.ledger.draws.clone();
-    let fresh = StreamKey::new(Purpose::Keep, 3);
-    assert_eq!(first.bits(fresh), second.bits(fresh));
+    let both = finished(&plan(vec![at(2, 1, lossy(1)), at(5, 1, lossy(9)), at(5, 1, lossy(9))]));
+    let one = finished(&plan(vec![at(5, 1, lossy(9))]));
+    let stream = |run: &Run, fault: u16| run.book.stream(FaultId(fault), 5);
+    assert_eq!(stream(&both, 1), stream(&one, 0));
+    assert_ne!(stream(&both, 0), stream(&both, 1));
+    assert_ne!(stream(&both, 1), stream(&both, 2), "equal faults do not draw alike");
+}
+
+#[test]
+fn run_thaws_a_frozen_node_with_a_burst_of_what_it_missed() {
+    let mut burst = Vec::new();
+    let mut while_frozen = 0;
+    let (mut frozen, mut thawed) = (false, None);
+    let mut watch = |line: &TraceLine| {
+        if line.node != "broker-0" {
+            return;
+        }
+        match line.kind {
+            "pause" => frozen = true,
+            "resume" => (frozen, thawed) = (false, Some(line.at)),
+            kind if thawed == Some(line.at) => burst.push(kind),
+            _ => while_frozen += u32::from(frozen),
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    let outcome = run(&plan(vec![at(5, 3, What::Pause { node: name("broker-0") })]), options);
+    assert_eq!(outcome.verdict, Verdict::Passed);
+    assert_eq!(while_frozen, 0);
+    assert!(burst.contains(&"timer") && burst.contains(&"request"), "{burst:?}");
+}
+
+#[test]
+fn run_keeps_the_order_on_connections_whatever_the_jitter() {
+    let run = finished(&plan(storm()));
+    let disorders = run.world.scene().clients().iter().map(|slot| slot.client.disorders());
+    assert_eq!(disorders.sum::<u32>(), 0);
 }
 
 #[test]
