@@ -218,6 +218,11 @@ impl Shipment {
             Ok(answer) => answer,
             Err(error) => {
                 let verdict = Verdict::of(error);
+                if let (Verdict::Refused(_) | Verdict::Expired, &Step::Committing { object, .. }) =
+                    (verdict, &self.step)
+                {
+                    io.out.probe(Probe::UploadCommitRefused { object });
+                }
                 self.refused(verdict, io);
                 return verdict;
             }

@@ -26,6 +26,7 @@ use crate::history::{HistoryEvent, SimTime};
 use crate::judge::final_log::FinalLog;
 use crate::marks::{Mark, Marks};
 use crate::properties::backs_off::BacksOff;
+use crate::properties::commit_idem;
 use crate::properties::log_matching::LogMatching;
 use crate::properties::quorum_leads::QuorumLeads;
 use crate::properties::readers_progress::ReadersProgress;
@@ -191,6 +192,11 @@ impl Judge {
             Probe::RecoveryStarted { .. }
             | Probe::RecoveryListed { .. }
             | Probe::RecoveryTook { .. } => self.recovery(node, probe),
+            Probe::UploadCommitRefused { object } => {
+                let state = self.facts.ledger.objects.get(object);
+                ask!(self, O3, commit_idem::refused(node, *object, state));
+                Ok(())
+            }
             other => {
                 self.noted(node, other);
                 Ok(())
