@@ -148,7 +148,10 @@ impl World {
                 Ok(())
             }
             Step::StoreTake(handle) => self.store_take(at, handle, sink),
-            Step::StoreRefuse(handle) => self.store_refuse(at, handle, sink),
+            Step::StoreRefuse(handle) => self.store_refuse(at, handle, ObjResult::SlowDown, sink),
+            Step::StoreConflict(handle) => {
+                self.store_refuse(at, handle, ObjResult::PreconditionFailed, sink)
+            }
             Step::StoreAnswer(handle) => self.store_answer(at, handle, sink),
             Step::StoreForget(handle) => {
                 self.store_forget(handle);
@@ -442,11 +445,17 @@ impl World {
         Ok(())
     }
 
-    fn store_refuse<S: Sink>(&mut self, at: SimTime, handle: Handle, sink: &mut S) -> Judged {
+    /// The store answers without doing anything.
+    fn store_refuse<S: Sink>(
+        &mut self,
+        at: SimTime,
+        handle: Handle,
+        result: ObjResult,
+        sink: &mut S,
+    ) -> Judged {
         let ask = self.scene.asks.get(handle).expect("enabled");
         let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
         let node = self.scene.layout.node(node);
-        let result = ObjResult::SlowDown;
         self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
         self.store_settle(handle, result);
         Ok(())
