@@ -203,10 +203,10 @@ fn run_with_an_anchored_fault_strikes_the_operation_that_triggered_it() {
 /// that is lost.
 #[test]
 fn run_with_a_very_slow_store_ends_each_wait_in_time() {
-    let lose = |fate| What::StoreLoseAnswer { node: None, per_mille: 300, fate, times: 0 };
+    let lose = |fate| What::StoreLoseAnswer { node: None, per_mille: 500, fate, times: 0 };
     let faults = vec![
-        at(5, 9, What::StoreBrownOut { factor: 1_000 }),
-        at(5, 9, What::StoreSlowDown { per_mille: 500 }),
+        at(5, 9, What::StoreBrownOut { factor: 3_000 }),
+        at(5, 9, What::StoreSlowDown { per_mille: 300 }),
         at(5, 9, lose(Fate::Applied)),
         at(5, 9, lose(Fate::Late { by_us_max: 1_000_000 })),
     ];
