@@ -242,6 +242,56 @@ fn run_with_an_anchored_fault_strikes_the_operation_that_triggered_it() {
     assert_eq!(given_up, [trigger]);
 }
 
+/// A slow store keeps nobody waiting beyond his patience: not for a refusal either, nor for an answer
+/// that is lost.
+#[test]
+fn run_with_a_very_slow_store_ends_each_wait_in_time() {
+    let lose = |fate| What::StoreLoseAnswer { node: None, per_mille: 500, fate, times: 0 };
+    let faults = vec![
+        at(5, 9, What::StoreBrownOut { factor: 3_000 }),
+        at(5, 9, What::StoreSlowDown { per_mille: 300 }),
+        at(5, 9, lose(Fate::Applied)),
+        at(5, 9, lose(Fate::Late { by_us_max: 1_000_000 })),
+    ];
+    let (mut began, mut waits) = (vec![SimTime(0)], Vec::new());
+    let mut watch = |line: &TraceLine| {
+        began.push(line.at);
+        if matches!(line.kind, "store.answer" | "store.give-up") {
+            waits.push(line.at.0 - began[line.cause as usize].0);
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    assert_eq!(run(&plan(faults), options).verdict, Verdict::Passed);
+    assert_eq!(waits.iter().max(), Some(&10_000_000));
+}
+
+#[test]
+fn run_with_puts_refused_falsely_looks_and_puts_again() {
+    let twice = What::StoreDuplicate { node: None, per_mille: 1_000, later_us_max: 3_000_000 };
+    let (mut refused, mut missed, mut again) = (Vec::new(), 0, 0);
+    let mut watch = |line: &TraceLine| {
+        let mut words = line.what.split(' ');
+        let (Some(op), Some(key)) = (words.next(), words.next()) else { return };
+        let ends = |end| line.effects.iter().any(|effect| effect.what.ends_with(end));
+        match (line.kind, op) {
+            ("store.conflict", _) => refused.push((key.to_owned(), false)),
+            ("store.take", "get") if ends(": NotFound") => {
+                for (_, looked) in refused.iter_mut().filter(|(other, _)| other == key) {
+                    *looked = true;
+                    missed += 1;
+                }
+            }
+            ("store.answer", "put") if line.what.contains(": Done") => {
+                again += refused.iter().filter(|(other, looked)| other == key && *looked).count();
+            }
+            _ => {}
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    assert_eq!(run(&plan(vec![at(5, 20, twice)]), options).verdict, Verdict::Passed);
+    assert!(missed > 5 && again > 5, "{refused:?}: {missed} looks, {again} puts");
+}
+
 #[test]
 fn run_that_is_stopped_ends_behind_the_very_step() {
     let plan = plan(storm());
