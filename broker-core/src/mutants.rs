@@ -91,7 +91,7 @@ mutants! {
         "AutoMQ a458623abd", ["O5", "O3", "O1"];
     WalAckBeforeVerify = "wal-ack-before-verify",
         "records are acknowledged when their put is done, without checking ownership",
-        "AutoMQ ObjectWALService (ack before verify)", ["W1"];
+        "AutoMQ ObjectWALService (ack before verify)", ["W1", "W3", "L7"];
     WalVerifyBeforePut = "wal-verify-before-put",
         "an ownership check that began before the put was done is taken as good",
         "AutoMQ ObjectWALService (verify before put)", ["W1"];
@@ -100,7 +100,7 @@ mutants! {
         "AutoMQ ObjectReservationService (unconditional put)", ["W1", "L7", "W3"];
     WalConfirmMax = "wal-confirm-max",
         "the confirmed offset is the largest durable one, not the contiguous prefix",
-        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4"];
+        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4", "L7"];
     WalCacheOnPutOrder = "wal-cache-on-put-order",
         "records reach the upload block in the order of their puts, not of the WAL",
         "AutoMQ #3064 (3678dc2647)", ["W2", "L3"];
@@ -142,13 +142,13 @@ mutants! {
         "AutoMQ automq-for-rocketmq #573", ["LV7", "O3", "L1"];
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
-        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3"];
+        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
     RecoveryHoleIgnored = "recovery-hole-ignored",
         "the run starts at the first object found, not at the trim offset, and goes on over holes",
         "AutoMQ efd674a7f4", ["W3", "L2", "O1", "LV7"];
     RecoveryWithoutClaim = "recovery-without-claim",
         "a WAL is read before it is claimed",
-        "AutoMQ failover order (acquire, then list)", ["W1", "W3", "W4", "L3"];
+        "AutoMQ failover order (acquire, then list)", ["W1", "W3", "W4", "L3", "L7"];
     BrokerSurvivesFencing = "broker-survives-fencing",
         "a broker that learns it is fenced goes on",
         "AutoMQ 8f9a584b4f", ["C1"];

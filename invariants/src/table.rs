@@ -95,7 +95,8 @@ properties! {
         "under one stream epoch one broker acknowledges; epochs follow one another in a stream";
         from "AutoMQ StreamControlManager.openStream"; jepsen None;
         sometimes ["epoch-moved"];
-        mutants ["controller-open-unchecked", "wal-claim-overwrites"];
+        mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
+            "wal-confirm-max", "recovery-first-page", "recovery-without-claim"];
     L8 epoch_chain "EpochChain":
         "leader epochs grow along the log, the epoch cache follows it, no epoch in the metadata \
         falls";
@@ -124,7 +125,8 @@ properties! {
         "a WAL is sealed, and a stream opened again, only when everything confirmed is committed";
         from "AutoMQ WALRecovery, FailoverControlManager"; jepsen None;
         sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm"];
-        mutants ["controller-open-unchecked", "wal-claim-overwrites", "recovery-overlap-first",
+        mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
+            "recovery-overlap-first",
             "recovery-seal-ignored", "recovery-first-page", "recovery-hole-ignored",
             "recovery-without-claim"];
     W4 sealed_epoch "SealedEpoch":

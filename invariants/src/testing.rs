@@ -406,12 +406,6 @@ impl Case {
         self.placed(opened, base)
     }
 
-    /// What is called from here on belongs to another operation.
-    pub(crate) fn next_op(&mut self) -> &mut Self {
-        self.op += 1;
-        self
-    }
-
     pub(crate) fn fetch(&mut self, client: u16, offset: u64, epoch: u32) -> Opened {
         self.fetch_as((client, 1), offset, epoch)
     }
