@@ -1,7 +1,7 @@
 //! O3 CommitIdem: a commit that is sent again is found applied, or refused; the log never holds it
 //! twice, nor the commit of an object that was never prepared or has expired. And it is *found*
-//! applied: whoever asks again about a commit that is in the log is not told that it cannot be. Source: AutoMQ #1055,
-//! a458623abd.
+//! applied: whoever asks again about a commit that is in the log is not told that it cannot be.
+//! Source: AutoMQ #1055, a458623abd.
 
 use broker_core::ids::{NodeId, ObjectId};
 

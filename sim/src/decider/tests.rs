@@ -242,8 +242,8 @@ fn run_with_an_anchored_fault_strikes_the_operation_that_triggered_it() {
     assert_eq!(given_up, [trigger]);
 }
 
-/// A slow store keeps nobody waiting beyond his patience: not for a refusal either, nor for an answer
-/// that is lost.
+/// A slow store keeps nobody waiting beyond his patience: not for a refusal either, nor for an
+/// answer that is lost.
 #[test]
 fn run_with_a_very_slow_store_ends_each_wait_in_time() {
     let lose = |fate| What::StoreLoseAnswer { node: None, per_mille: 500, fate, times: 0 };
