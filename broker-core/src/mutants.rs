@@ -76,7 +76,7 @@ mutants! {
         "AutoMQ 44047d63d8", ["LV7"];
     ControllerOpenUnchecked = "controller-open-unchecked",
         "a stream opens although its last owner's data is not all committed",
-        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["L7", "W3", "O1"];
+        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["O4", "L7", "W3", "O1"];
     ControllerEpochKept = "controller-epoch-kept",
         "a partition moves to another broker under the same leader epoch",
         "KAFKA-15021 turned round", ["C2", "L8"];

@@ -130,7 +130,8 @@ properties! {
             "recovery-seal-ignored", "recovery-first-page", "recovery-hole-ignored",
             "recovery-without-claim"];
     W4 sealed_epoch "SealedEpoch":
-        "WAL objects that appear behind the successor's list never contribute";
+        "WAL objects of a sealed epoch, or that appear behind the successor's list, never \
+        contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
         mutants ["wal-single-delete", "recovery-overlap-first", "recovery-seal-ignored",
@@ -146,7 +147,7 @@ properties! {
         sometimes ["object-read-back"];
         mutants ["upload-wrong-index"];
     O3 commit_idem "CommitIdem":
-        "a commit sent again is applied once or refused";
+        "a commit sent again is applied once, and never refused for what its first copy did";
         from "AutoMQ #1055, a458623abd"; jepsen None;
         sometimes ["commit-found-applied", "prepared-expired"];
         mutants ["controller-continuity-first", "controller-end-set-back",
@@ -155,7 +156,8 @@ properties! {
         "nothing is applied whose broker, stream or WAL epoch was stale at its place in the log";
         from "AutoMQ nodeEpochCheck, KIP-631"; jepsen None;
         sometimes ["controller-fenced", "commit-for-dead"];
-        mutants ["controller-epoch-unchecked", "controller-speculative-kept"];
+        mutants ["controller-epoch-unchecked", "controller-open-unchecked",
+            "controller-speculative-kept"];
     O5 end_monotone "EndMonotone":
         "a stream's end never goes back";
         from "AutoMQ a458623abd"; jepsen None;

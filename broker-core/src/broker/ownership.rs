@@ -13,6 +13,7 @@ use super::{Broker, Phase};
 use crate::ids::{BrokerEpoch, LeaderEpoch, Offset, StreamId, TopicPartition};
 use crate::metadata::image::StreamState;
 use crate::metadata::record::{CommittedRange, Record};
+use crate::mutants::Mutant;
 use crate::partition::Partition;
 use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
@@ -80,7 +81,12 @@ impl Broker {
             Some(_) | None => {
                 self.closing.remove(&stream);
                 self.stop_if_drained(out);
-                match wanted.filter(|wanted| !open && current < Some(*wanted)) {
+                let hasty = cx.mutants.on(Mutant::ControllerOpenUnchecked);
+                let same = cx.mutants.on(Mutant::ControllerEpochKept);
+                let is_new = |wanted: LeaderEpoch| {
+                    current < Some(wanted) || same && !open && current == Some(wanted)
+                };
+                match wanted.filter(|wanted| (!open || hasty) && is_new(*wanted)) {
                     Some(wanted) => self.ask_to_open(stream, wanted, out),
                     None => self.stop_opening(stream, out),
                 }

@@ -24,9 +24,13 @@ pub(super) const PREPARED_SWEEPS_MAX: u32 = 120;
 const EXPIRED_PER_SWEEP: usize = 256;
 
 impl Active {
-    pub(super) fn prepare_object(&self, asker: (NodeId, BrokerEpoch), request: u64) -> Verdict {
-        self.check_registration(asker)?;
-        self.check_unfenced_wal(asker)?;
+    pub(super) fn prepare_object(
+        &self,
+        cx: &Cx,
+        asker: (NodeId, BrokerEpoch),
+        request: u64,
+    ) -> Verdict {
+        self.check_owner(cx, asker)?;
         let (node, epoch) = asker;
         if let Some(object) = self.image.prepared_by(node, epoch, request) {
             return Ok(Plan::nothing(ControllerAnswer::Prepared { object }));

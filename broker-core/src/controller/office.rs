@@ -188,7 +188,7 @@ impl Active {
                 self.assume_leadership(cx, (from, epoch), partition, leader_epoch)
             }
             ControllerRequest::PrepareObject { epoch, request } => {
-                self.prepare_object((from, epoch), request)
+                self.prepare_object(cx, (from, epoch), request)
             }
             ControllerRequest::CommitObject(ref commit) => {
                 self.commit_object(cx, from, commit, out)

@@ -30,7 +30,8 @@ impl Active {
         if stream.epoch > Some(leader_epoch) {
             return Err(ControllerError::StreamFenced.into());
         }
-        if stream.epoch == Some(leader_epoch) {
+        let again = !stream.open && cx.mutants.on(Mutant::ControllerEpochKept);
+        if stream.epoch == Some(leader_epoch) && !again {
             let owner = stream.owner().map(|owner| (owner.node, owner.broker_epoch));
             return if stream.open && owner == Some(asker) {
                 Ok(Plan::nothing(opened))

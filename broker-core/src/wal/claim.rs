@@ -9,6 +9,7 @@
 use alloc::vec::Vec;
 
 use crate::ids::{BrokerEpoch, NodeId};
+use crate::mutants::Mutant;
 use crate::object::{claim_key, claim_prefix, parse_claim_key};
 use crate::probe::Probe;
 use crate::step::{Flow, Key, ObjOp, ObjResult, TimerKey};
@@ -105,7 +106,8 @@ impl Claim {
                 if *more && !keys.is_empty() {
                     self.list(io);
                 } else {
-                    self.put(self.seen.last().map_or(1, |newest| newest + 1), io);
+                    let over = u64::from(!io.cx.mutants.on(Mutant::WalClaimOverwrites));
+                    self.put(self.seen.last().map_or(1, |newest| newest + over), io);
                 }
             }
             ObjResult::SlowDown | ObjResult::Unknown => {
@@ -145,7 +147,7 @@ impl Claim {
         let Terms { of, flow, .. } = self.terms;
         io.out.probe(Probe::ClaimTaken { of, number });
         // Garbage: a later claim exists. Whether these deletes happen matters to nobody.
-        for old in core::mem::take(&mut self.seen) {
+        for old in core::mem::take(&mut self.seen).into_iter().filter(|&old| old < number) {
             io.seqs.send(flow, ObjOp::Delete { key: claim_key(of, old) }, io.out);
         }
         number

@@ -1,6 +1,6 @@
 //! What brokers' probes say of partitions, WALs and recoveries.
 
-use broker_core::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
+use broker_core::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition};
 use broker_core::probe::Probe;
 
 use super::{Judge, ask};
@@ -198,11 +198,16 @@ impl Judge {
                 *self.facts.wals.takeover(node, of, incarnation) =
                     Takeover { incarnation, ..Takeover::default() };
             }
-            Probe::RecoveryListed { of, epoch, sealed, hole, .. } => {
+            Probe::RecoveryListed { of, epoch, sealed, end, hole, .. } => {
                 self.marks.hit_if(sealed > 0, Mark::RecoverySkippedSealed);
                 self.marks.hit_if(hole, Mark::RecoveryHole);
                 let takeover = *self.facts.wals.takeover(node, of, incarnation);
                 ask!(self, W4, sealed_epoch::listed(of, &takeover));
+                let earlier = self.facts.ledger.wals.range((of, BrokerEpoch(0))..(of, epoch));
+                let ends = earlier.filter_map(|(_, wal)| Some(wal.sealed?.end));
+                let start = ends.max().unwrap_or_default();
+                let wal = self.facts.wals.get(of, epoch);
+                ask!(self, W4, sealed_epoch::ran((of, epoch), (start, end), wal, &takeover));
                 let listed = takeover.listed.map(|(first, _)| first);
                 let wal = self.facts.wals.of(of, epoch);
                 wal.listed = wal.listed.or(listed);

@@ -1,7 +1,7 @@
 //! W4 SealedEpoch: a recoverer works from a list that began behind its claim, takes nothing from an
 //! object that landed behind that list, and nothing that is not in the WAL of the epoch it
-//! recovers: what a zombie put when its own epoch was sealed lies under other keys. Source: AutoMQ
-//! ObjectUtils.skipOverlapObjects, 8c333115a2.
+//! recovers: what a zombie put when its own epoch was sealed lies under other keys, and is not even
+//! counted in where the run ends. Source: AutoMQ ObjectUtils.skipOverlapObjects, 8c333115a2.
 
 use broker_core::ids::{BrokerEpoch, Lsn, NodeId, Offset, StreamId};
 
@@ -28,6 +28,29 @@ pub(crate) fn listed(of: NodeId, takeover: &Takeover) -> Check {
         W4,
         "recovery",
         "the WAL of node {of} was listed at events {listed:?}, claimed (number, event) {claimed:?}"
+    );
+    Ok(())
+}
+
+/// The run that a recoverer found in its list ends at `end`; the WAL started at `start`.
+pub(crate) fn ran(
+    (of, epoch): (NodeId, BrokerEpoch),
+    (start, end): (Lsn, Lsn),
+    wal: Option<&WalFacts>,
+    takeover: &Takeover,
+) -> Check {
+    let listed = takeover.listed.map_or(0, |(_, last)| last);
+    let own = wal.is_some_and(|wal| {
+        let mut objects = wal.objects.iter();
+        end <= wal.trimmed
+            || objects.any(|(key, it)| key.1 == end && it.put_first.is_some_and(|put| put < listed))
+    });
+    require!(
+        own || end == start,
+        W4,
+        "recovery",
+        "node {of}, WAL {epoch}, which starts at {start}: the run ends at {end}, where none of its \
+         objects that landed before the list ends"
     );
     Ok(())
 }
@@ -78,9 +101,36 @@ mod tests {
     use crate::testing::{A, A_EPOCH, B, Case, S, tok, wal_object};
     use crate::view::Evidence;
 
+    fn ran(case: &mut Case, end: u64) {
+        case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(end));
+        let hole = false;
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+    }
+
+    #[test]
+    fn run_that_ends_with_another_epochs_object_breaks() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2).wal_put(0, &[(0, 2, 100)]);
+        let (key, body) = wal_object(A, BrokerEpoch(99), 0, 0, &[(0, 2, 100), (2, 3, 102)]);
+        case.put(A, Flow::Wal, &key, body);
+        ran(&mut case, 2);
+        assert!(case.breaks("W4"));
+    }
+
+    #[test]
+    fn run_of_an_empty_wal_ends_where_it_starts() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        ran(&mut case, 0);
+        assert!(case.holds());
+        ran(&mut case, 1);
+        assert!(case.breaks("W4"));
+    }
+
     fn listed(case: &mut Case) {
         case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
-        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
         let hole = false;
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
     }
@@ -114,7 +164,7 @@ mod tests {
     fn list_before_the_claim_breaks() {
         let mut case = Case::cluster("W4");
         case.list(B, Flow::Recovery(A), 6, &alloc::format!("wal/{A}/"));
-        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
         let hole = false;
         case.claim(B, A, 2);
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
@@ -143,7 +193,7 @@ mod tests {
         let mut case = Case::cluster("W4");
         case.list(B, Flow::Recovery(A), 6, &alloc::format!("wal/{A}/"));
         claim_lands_late(&mut case, 2);
-        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
         let hole = false;
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
         assert!(case.breaks("W4"));
@@ -155,7 +205,7 @@ mod tests {
         case.claim(B, A, 2);
         case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
         claim_lands_late(&mut case, 2);
-        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
         let hole = false;
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
         assert!(case.holds());

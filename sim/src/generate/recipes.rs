@@ -332,6 +332,44 @@ recipes! {
         let lasting = stream.steps(100 * MS, 3 * S, 100 * MS);
         draft.on(on, lasting, What::Crash { node: me(), keep: Keep::None });
     };
+    /// A leader freezes for as long as the others need to stand against each other; awake again,
+    /// and asked by both, it votes, and dies before its answer has left the machine.
+    SPLIT_VOTE = "split-vote", |draft, stream| {
+        let Some(victim) = draft.victim(stream) else { return };
+        let led = Anchor {
+            after_us: stream.steps(S, 15 * S, 100 * MS),
+            ..anchor("quorum.became_leader", 1, Some(victim.clone()))
+        };
+        let lasting = stream.steps(1_900 * MS, 2_150 * MS, 50 * MS);
+        draft.on(led, lasting, What::Pause { node: me() });
+        // Its first vote was its own.
+        let voted = anchor("quorum.voted", 2, Some(victim));
+        let controllers = draft.controllers();
+        draft.on(voted.clone(), 100 * MS, What::Cut { from: vec![me()], to: controllers });
+        draft.on(voted, 10 * MS, What::Crash { node: me(), keep: Keep::None });
+    };
+    /// A broker dies with puts under way, comes back while they are still out, gets partitions from
+    /// one that is shut down in order, and dies again: whoever recovers it finds in its WAL what
+    /// landed for the epoch that was sealed before.
+    ON_PUT_CRASH_TWICE = "on-put-crash-twice", |draft, stream| {
+        let node = draft.broker(stream);
+        let others: Vec<_> = draft.brokers().into_iter().filter(|one| *one != node).collect();
+        let other = stream.pick(&others).clone();
+        let sent = anchor("wal.put.sent", stream.between(3, 80), Some(node.clone()));
+        let fate = Fate::Late { by_us_max: stream.steps(18 * S, 30 * S, S) };
+        let lose = What::StoreLoseAnswer { node: Some(me()), per_mille: 1_000, fate, times: 0 };
+        draft.on(sent.clone(), S, lose);
+        let crash = || What::Crash { node: node.clone(), keep: Keep::All };
+        let after_us = stream.steps(100 * MS, 900 * MS, 100 * MS);
+        let lasting = stream.steps(500 * MS, 8 * S, 100 * MS);
+        draft.on(Anchor { after_us, ..sent }, lasting, crash());
+        let back = anchor("broker.unfenced", 2, Some(node.clone()));
+        let rests = stream.steps(4 * S, 10 * S, 100 * MS);
+        draft.on(back.clone(), rests, What::Drain { node: other });
+        // Before its first upload: then what it wrote since is still needed.
+        let after_us = stream.steps(300 * MS, 2_500 * MS, 100 * MS);
+        draft.on(Anchor { after_us, ..back }, stream.steps(S, 15 * S, 100 * MS), crash());
+    };
     /// A leader that has just served a fetch loses the other controllers.
     ON_FETCH_CUT = "on-fetch-cut", |draft, stream| {
         let on = anchor("quorum.fetch_served", stream.between(10, 400), None);
