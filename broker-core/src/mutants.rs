@@ -76,7 +76,7 @@ mutants! {
         "AutoMQ 44047d63d8", ["LV7"];
     ControllerOpenUnchecked = "controller-open-unchecked",
         "a stream opens although its last owner's data is not all committed",
-        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["W3", "L7"];
+        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["W3", "L7", "O4"];
     ControllerEpochKept = "controller-epoch-kept",
         "a partition moves to another broker under the same leader epoch",
         "KAFKA-15021 turned round", ["C2", "L8"];
@@ -91,7 +91,7 @@ mutants! {
         "AutoMQ a458623abd", ["O5", "O3", "O1"];
     WalAckBeforeVerify = "wal-ack-before-verify",
         "records are acknowledged when their put is done, without checking ownership",
-        "AutoMQ ObjectWALService (ack before verify)", ["W1"];
+        "AutoMQ ObjectWALService (ack before verify)", ["W1", "W3", "L7"];
     WalVerifyBeforePut = "wal-verify-before-put",
         "an ownership check that began before the put was done is taken as good",
         "AutoMQ ObjectWALService (verify before put)", ["W1"];
@@ -100,13 +100,14 @@ mutants! {
         "AutoMQ ObjectReservationService (unconditional put)", ["W1", "W3", "L7"];
     WalConfirmMax = "wal-confirm-max",
         "the confirmed offset is the largest durable one, not the contiguous prefix",
-        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4"];
+        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4", "L7"];
     WalCacheOnPutOrder = "wal-cache-on-put-order",
         "records reach the upload block in the order of their puts, not of the WAL",
         "AutoMQ #3064 (3678dc2647)", ["L5", "W2", "L3"];
     WalUnknownIsFailure = "wal-unknown-is-failure",
         "an unanswered put counts as failed: the client hears so, and the place is used again",
-        "synthetic (MUST rule: never re-use the range with other bytes)", ["L2", "L1", "L3", "L4", "L9"];
+        "synthetic (MUST rule: never re-use the range with other bytes)",
+        ["L2", "L1", "L3", "L4", "L9"];
     WalRefusedIsDone = "wal-refused-is-done",
         "a refused create-only put counts as success without looking whose object is there",
         "aws-sdk-java-v2 #6580 turned round", ["W1", "L3"];
@@ -142,13 +143,13 @@ mutants! {
         "AutoMQ automq-for-rocketmq #573", ["LV7", "L1"];
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
-        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3"];
+        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
     RecoveryHoleIgnored = "recovery-hole-ignored",
         "the run starts at the first object found, not at the trim offset, and goes on over holes",
         "AutoMQ efd674a7f4", ["O2", "L3", "LV7"];
     RecoveryWithoutClaim = "recovery-without-claim",
         "a WAL is read before it is claimed",
-        "AutoMQ failover order (acquire, then list)", ["W4", "W3", "L3"];
+        "AutoMQ failover order (acquire, then list)", ["W4", "W3", "L3", "L7"];
     BrokerSurvivesFencing = "broker-survives-fencing",
         "a broker that learns it is fenced goes on",
         "AutoMQ 8f9a584b4f", ["C1", "LV7"];

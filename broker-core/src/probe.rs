@@ -303,7 +303,8 @@ probes! {
         /// An earlier copy of the request had done it.
         redundant: bool,
     };
-    /// The commit was refused for what it says of its streams.
+    /// The commit was refused for what it says, or because its object has expired; not because of
+    /// who sent it.
     UploadCommitRefused = "upload.commit.refused" {
         /// The object.
         object: ObjectId,

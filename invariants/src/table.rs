@@ -95,7 +95,8 @@ properties! {
         "under one stream epoch one broker acknowledges; epochs follow one another in a stream";
         from "AutoMQ StreamControlManager.openStream"; jepsen None;
         sometimes ["epoch-moved"];
-        mutants ["controller-open-unchecked", "wal-claim-overwrites"];
+        mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
+            "wal-confirm-max", "recovery-first-page", "recovery-without-claim"];
     L8 epoch_chain "EpochChain":
         "leader epochs grow along the log, the epoch cache follows it, no epoch in the metadata \
         falls";
@@ -123,10 +124,12 @@ properties! {
         "a WAL is sealed, and a stream opened again, only when everything confirmed is committed";
         from "AutoMQ WALRecovery, FailoverControlManager"; jepsen None;
         sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm"];
-        mutants ["controller-open-unchecked", "wal-claim-overwrites", "recovery-overlap-first",
-            "recovery-seal-ignored", "recovery-first-page", "recovery-without-claim"];
+        mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
+            "recovery-overlap-first", "recovery-seal-ignored", "recovery-first-page",
+            "recovery-without-claim"];
     W4 sealed_epoch "SealedEpoch":
-        "WAL objects of a sealed epoch, or that appear behind the successor's list, never contribute";
+        "WAL objects of a sealed epoch, or that appear behind the successor's list, never \
+        contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
         mutants ["recovery-seal-ignored", "recovery-without-claim"];
@@ -149,7 +152,8 @@ properties! {
         "nothing is applied whose broker, stream or WAL epoch was stale at its place in the log";
         from "AutoMQ nodeEpochCheck, KIP-631"; jepsen None;
         sometimes ["controller-fenced", "commit-for-dead"];
-        mutants ["controller-epoch-unchecked", "controller-speculative-kept"];
+        mutants ["controller-epoch-unchecked", "controller-open-unchecked",
+            "controller-speculative-kept"];
     O5 end_monotone "EndMonotone":
         "a stream's end never goes back";
         from "AutoMQ a458623abd"; jepsen None;

@@ -97,6 +97,8 @@ pub(crate) struct Case {
     pub(crate) at_us: u64,
     meta: u64,
     calls: u32,
+    /// The operation that calls belong to.
+    op: u32,
     seq: u64,
     bytes: BTreeMap<NodeId, u64>,
     violation: Option<Violation>,
@@ -107,6 +109,7 @@ pub(crate) struct Case {
 pub(crate) struct Opened {
     client: u16,
     call: u32,
+    op: u32,
 }
 
 impl Case {
@@ -117,10 +120,10 @@ impl Case {
             brokers: vec![A, B],
             ..Fake::default()
         };
-        let (at_us, meta, calls, seq) = (0, 0, 0, 100);
+        let (at_us, meta, calls, op, seq) = (0, 0, 0, 0, 100);
         let (bytes, violation) = (BTreeMap::new(), None);
         let only = Some(only).filter(|only| *only != "all");
-        Self { judge: Judge::new(only), fake, at_us, meta, calls, seq, bytes, violation }
+        Self { judge: Judge::new(only), fake, at_us, meta, calls, op, seq, bytes, violation }
     }
 
     /// Two brokers serve; A leads the partition under epoch 0.
@@ -365,14 +368,14 @@ impl Case {
 
     pub(crate) fn invoke(&mut self, client: u16, call: Call) -> Opened {
         self.calls += 1;
-        let opened = Opened { client, call: self.calls };
+        let opened = Opened { client, call: self.calls, op: self.op };
         self.history(opened, EventKind::Invoke(call));
         opened
     }
 
     fn history(&mut self, opened: Opened, kind: EventKind) -> &mut Self {
-        let Opened { client, call } = opened;
-        let event = HistoryEvent { at: SimTime(self.at_us), client, call, op: 0, kind };
+        let Opened { client, call, op } = opened;
+        let event = HistoryEvent { at: SimTime(self.at_us), client, call, op, kind };
         self.see(&Evidence::History(&event))
     }
 
@@ -404,7 +407,17 @@ impl Case {
     }
 
     pub(crate) fn fetch(&mut self, client: u16, offset: u64, epoch: u32) -> Opened {
-        let (offset, reader) = (Offset(offset), 1);
+        self.fetch_as((client, 1), offset, epoch)
+    }
+
+    /// A client fetches as the reader of this number.
+    pub(crate) fn fetch_as(
+        &mut self,
+        (client, reader): (u16, u32),
+        offset: u64,
+        epoch: u32,
+    ) -> Opened {
+        let offset = Offset(offset);
         let leader_epoch = Some(LeaderEpoch(epoch));
         self.invoke(client, Call::Fetch { partition: P, offset, reader, leader_epoch })
     }

@@ -33,7 +33,8 @@ impl EpochCache {
 
     /// The largest epoch that is at most `asked`, and its end: the start of the next one, or
     /// `log_end` for the last one. `None` if `asked` is newer than every epoch known here, for then
-    /// nobody here knows whether it has written (Kafka answers −1, −1), or older.
+    /// nobody here knows whether it has written (Kafka answers −1, −1). If it is older than every
+    /// one, nothing of it is left: it ended where the first one begins (`endOffsetFor`).
     #[must_use]
     pub fn end_of(&self, asked: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
         let &(last, _) = self.entries.last()?;
@@ -41,8 +42,8 @@ impl EpochCache {
             return None;
         }
         let behind = self.entries.partition_point(|&(epoch, _)| epoch <= asked);
-        let &(epoch, _) = self.entries.get(behind.checked_sub(1)?)?;
         let end = self.entries.get(behind).map_or(log_end, |&(_, start)| start);
+        let epoch = behind.checked_sub(1).map_or(asked, |at| self.entries[at].0);
         Some((epoch, end))
     }
 
@@ -88,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn epochs_unknown_on_either_side_answer_nothing() {
-        let cache = cache(&[(1, 0), (4, 10)]);
-        assert_eq!(cache.end_of(LeaderEpoch(0), Offset(40)), None);
+    fn epochs_newer_than_all_answer_nothing_and_older_ones_end_where_the_first_begins() {
+        let cache = cache(&[(1, 3), (4, 10)]);
+        assert_eq!(cache.end_of(LeaderEpoch(0), Offset(40)), end(0, 3));
         assert_eq!(cache.end_of(LeaderEpoch(5), Offset(40)), None);
     }
 

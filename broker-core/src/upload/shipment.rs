@@ -218,6 +218,11 @@ impl Shipment {
             Ok(answer) => answer,
             Err(error) => {
                 let verdict = Verdict::of(error);
+                if let (Verdict::Refused(_) | Verdict::Expired, &Step::Committing { object, .. }) =
+                    (verdict, &self.step)
+                {
+                    io.out.probe(Probe::UploadCommitRefused { object });
+                }
                 self.refused(verdict, io);
                 return verdict;
             }
@@ -248,9 +253,6 @@ impl Shipment {
             }
             // The object will be deleted by the controller; the data is still in the WAL and here.
             (Verdict::Expired, Step::Committing { .. }) => self.step = Step::Waiting,
-            (Verdict::Refused(_), &Step::Committing { object, .. }) => {
-                io.out.probe(Probe::UploadCommitRefused { object });
-            }
             (_, _) => {}
         }
     }

@@ -123,8 +123,8 @@ pub(crate) struct Claim {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Takeover {
     pub(crate) incarnation: Incarnation,
-    /// When its claim took effect in the store.
-    pub(crate) claimed: Option<u64>,
+    /// The newest claim it took, and when that first took effect in the store.
+    pub(crate) claimed: Option<(u64, u64)>,
     /// First and last page of its newest list.
     pub(crate) listed: Option<(u64, u64)>,
 }
@@ -179,6 +179,20 @@ impl Wals {
             *takeover = Takeover { incarnation, ..Takeover::default() };
         }
         takeover
+    }
+
+    /// A claim put by a recoverer took effect. A copy that lands again, behind the deletion of the
+    /// claim, changes nothing; nor does an older claim that lands late.
+    pub(crate) fn claimed(
+        &mut self,
+        (by, of): (NodeId, NodeId),
+        incarnation: Incarnation,
+        (number, pos): (u64, u64),
+    ) {
+        let takeover = self.takeover(by, of, incarnation);
+        if takeover.claimed.is_none_or(|(known, _)| known < number) {
+            takeover.claimed = Some((number, pos));
+        }
     }
 
     /// Notes a confirmed record in its stream's terms.

@@ -5,7 +5,7 @@ use broker_core::probe::Probe;
 
 use super::{Judge, ask};
 use crate::Check;
-use crate::facts::wals::{Confirmed, Verify};
+use crate::facts::wals::{Confirmed, Takeover, Verify};
 use crate::marks::Mark;
 use crate::properties::ack_after_verify::{self, Confirmation};
 use crate::properties::sealed_epoch::{self, Taken};
@@ -194,6 +194,9 @@ impl Judge {
         match *probe {
             Probe::RecoveryStarted { of, epoch } => {
                 self.facts.wals.of(of, epoch).recovery_began = true;
+                // What it claimed and listed for another WAL of that node counts no more.
+                *self.facts.wals.takeover(node, of, incarnation) =
+                    Takeover { incarnation, ..Takeover::default() };
             }
             Probe::RecoveryListed { of, epoch, sealed, end, hole, .. } => {
                 self.marks.hit_if(sealed > 0, Mark::RecoverySkippedSealed);

@@ -193,8 +193,8 @@ impl Judge {
             | Probe::RecoveryListed { .. }
             | Probe::RecoveryTook { .. } => self.recovery(node, probe),
             Probe::UploadCommitRefused { object } => {
-                let known = self.facts.ledger.objects.get(object);
-                ask!(self, O3, commit_idem::refused(*object, known));
+                let state = self.facts.ledger.objects.get(object);
+                ask!(self, O3, commit_idem::refused(node, *object, state));
                 Ok(())
             }
             other => {

@@ -27,7 +27,7 @@ impl Judge {
                     ask!(self, LV10, self.backs_off.put(self.facts.at, node, key, throttled));
                 }
                 if matches!(result, ObjResult::Done { .. }) {
-                    self.put(node, tok, key, late);
+                    self.put(node, tok, key);
                 }
                 Ok(())
             }
@@ -40,7 +40,7 @@ impl Judge {
         }
     }
 
-    fn put(&mut self, node: NodeId, tok: Tok, key: &Key, late: bool) {
+    fn put(&mut self, node: NodeId, tok: Tok, key: &Key) {
         let pos = self.facts.pos;
         match named(key) {
             Some(Named::Wal { node: of, epoch, start, end }) => {
@@ -55,9 +55,12 @@ impl Judge {
             Some(Named::Claim { of, number }) => {
                 let claim = Claim { number, by: node, incarnation: tok.incarnation };
                 self.facts.wals.claims.entry(of).or_default().insert(number, claim);
-                // A late duplicate of it may land behind the list that followed its answer.
-                let takeover = self.facts.wals.takeover(node, of, tok.incarnation);
-                takeover.claimed = takeover.claimed.filter(|_| late).or(Some(pos));
+                // A put that was given up counts from where it landed, too: the recoverer puts the
+                // same claim again, is refused, and finds its own.
+                if tok.flow == Flow::Recovery(of) {
+                    let (by, claim) = ((node, of), (number, pos));
+                    self.facts.wals.claimed(by, tok.incarnation, claim);
+                }
             }
             Some(Named::Data(object)) => {
                 self.facts.wals.data.insert(object);

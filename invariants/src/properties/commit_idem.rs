@@ -1,9 +1,9 @@
-//! O3 CommitIdem: the log never holds a commit twice, nor that of an object that was never prepared
-//! or has expired; and one that is sent again is found applied: it is never refused for ranges that
-//! its own first copy has moved on. (That its sender's epoch is stale by then is another matter.)
+//! O3 CommitIdem: a commit that is sent again is found applied, or refused; the log never holds it
+//! twice, nor the commit of an object that was never prepared or has expired. And it is *found*
+//! applied: whoever asks again about a commit that is in the log is not told that it cannot be.
 //! Source: AutoMQ #1055, a458623abd.
 
-use broker_core::ids::ObjectId;
+use broker_core::ids::{NodeId, ObjectId};
 
 use crate::facts::ledger::Object;
 use crate::{Check, require};
@@ -19,13 +19,13 @@ pub(crate) fn committed(object: ObjectId, was: Option<&Object>) -> Check {
     Ok(())
 }
 
-/// A broker is told that the commit of `object` does not fit its streams; `known` is its state.
-pub(crate) fn refused(object: ObjectId, known: Option<&Object>) -> Check {
+/// An uploader was told that its commit of this object is refused, for what it says.
+pub(crate) fn refused(node: NodeId, object: ObjectId, state: Option<&Object>) -> Check {
     require!(
-        !matches!(known, Some(Object::Committed)),
+        state != Some(&Object::Committed),
         O3,
         "metadata",
-        "the commit of object {object} is refused for its ranges, and it is committed"
+        "node {node}'s commit of object {object} was refused, and it is in the log"
     );
     Ok(())
 }
@@ -37,23 +37,6 @@ mod tests {
     use broker_core::probe::Probe;
 
     use crate::testing::{A, A_EPOCH, Case, commit_object, prepare};
-
-    #[test]
-    fn commit_refused_that_was_applied_breaks() {
-        let mut case = Case::cluster("O3");
-        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
-        case.probe(A, &Probe::UploadCommitRefused { object: ObjectId(0) });
-        assert!(case.breaks("O3"));
-    }
-
-    #[test]
-    fn commit_refused_that_was_not_applied_holds() {
-        let mut case = Case::cluster("O3");
-        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
-        case.meta(alloc::vec![prepare(1, A, A_EPOCH)]);
-        case.probe(A, &Probe::UploadCommitRefused { object: ObjectId(1) });
-        assert!(case.holds());
-    }
 
     #[test]
     fn object_committed_twice_breaks() {
@@ -68,6 +51,23 @@ mod tests {
         let mut case = Case::cluster("O3");
         case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
         case.commit(1, (A, A_EPOCH), (A, A_EPOCH), 0, &[(2, 3, 102)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn commit_in_the_log_and_refused_breaks() {
+        let mut case = Case::cluster("O3");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.probe(A, &Probe::UploadCommitRefused { object: ObjectId(0) });
+        assert!(case.breaks("O3"));
+    }
+
+    #[test]
+    fn commit_of_an_expired_object_refused_holds() {
+        let mut case = Case::cluster("O3");
+        case.meta(alloc::vec![prepare(0, A, A_EPOCH)]);
+        case.meta(alloc::vec![Record::DestroyObject { object: ObjectId(0) }]);
+        case.probe(A, &Probe::UploadCommitRefused { object: ObjectId(0) });
         assert!(case.holds());
     }
 

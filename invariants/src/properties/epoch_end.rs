@@ -57,7 +57,11 @@ pub(crate) fn past(partition: TopicPartition, answer: Answered, stream: &Stream)
             let first = stream.ranges[..next].partition_point(|range| range.epoch < epoch);
             let known = stream.ranges[..next].get(first).is_some_and(|range| range.epoch == epoch);
             let skipped = stream.ranges[..next].get(first + 1..).unwrap_or(&[]);
-            known && at == end && skipped.iter().all(|range| range.start == end)
+            // Kafka's answer for an epoch older than every one that is left in the cache.
+            let before = &stream.ranges[..next];
+            let nothing_left = epoch == asked && before.iter().all(|range| range.start == end);
+            let ended = known && skipped.iter().all(|range| range.start == end);
+            at == end && (ended || nothing_left)
         }
     };
     require!(

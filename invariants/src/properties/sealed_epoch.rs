@@ -1,7 +1,7 @@
 //! W4 SealedEpoch: a recoverer works from a list that began behind its claim, takes nothing from an
-//! object that landed behind that list, and nothing that is not in the WAL of the epoch it recovers:
-//! what a zombie put when its own epoch was sealed lies under other keys, and is not even counted in
-//! where the run ends. Source: AutoMQ ObjectUtils.skipOverlapObjects, 8c333115a2.
+//! object that landed behind that list, and nothing that is not in the WAL of the epoch it
+//! recovers: what a zombie put when its own epoch was sealed lies under other keys, and is not even
+//! counted in where the run ends. Source: AutoMQ ObjectUtils.skipOverlapObjects, 8c333115a2.
 
 use broker_core::ids::{BrokerEpoch, Lsn, NodeId, Offset, StreamId};
 
@@ -24,10 +24,10 @@ pub(crate) struct Taken {
 pub(crate) fn listed(of: NodeId, takeover: &Takeover) -> Check {
     let Takeover { claimed, listed, .. } = *takeover;
     require!(
-        claimed.zip(listed).is_some_and(|(claimed, (first, _))| claimed < first),
+        claimed.zip(listed).is_some_and(|((_, claimed), (first, _))| claimed < first),
         W4,
         "recovery",
-        "the WAL of node {of} was listed at events {listed:?}, claimed at event {claimed:?}"
+        "the WAL of node {of} was listed at events {listed:?}, claimed (number, event) {claimed:?}"
     );
     Ok(())
 }
@@ -95,9 +95,11 @@ pub(crate) fn took(
 mod tests {
     use broker_core::ids::{BrokerEpoch, Lsn, Offset};
     use broker_core::probe::Probe;
-    use broker_core::step::Flow;
+    use broker_core::step::{Cond, Etag, Flow, Key, ObjOp, ObjResult};
+    use bytes::Bytes;
 
-    use crate::testing::{A, A_EPOCH, B, Case, S, wal_object};
+    use crate::testing::{A, A_EPOCH, B, Case, S, tok, wal_object};
+    use crate::view::Evidence;
 
     fn ran(case: &mut Case, end: u64) {
         case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
@@ -128,7 +130,7 @@ mod tests {
 
     fn listed(case: &mut Case) {
         case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
-        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
         let hole = false;
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
     }
@@ -162,10 +164,59 @@ mod tests {
     fn list_before_the_claim_breaks() {
         let mut case = Case::cluster("W4");
         case.list(B, Flow::Recovery(A), 6, &alloc::format!("wal/{A}/"));
-        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(1));
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
         let hole = false;
         case.claim(B, A, 2);
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+        assert!(case.breaks("W4"));
+    }
+
+    /// B's put of claim `number` lands when nobody waits for its answer any more.
+    fn claim_lands_late(case: &mut Case, number: u64) {
+        let key = Key(alloc::format!("claim/{A}/{number:020}").into());
+        let op = ObjOp::Put { key, body: Bytes::new(), cond: Cond::IfAbsent };
+        let result = ObjResult::Done { etag: Etag(1) };
+        let (node, tok) = (B, tok(Flow::Recovery(A), 1));
+        case.see(&Evidence::Store { node, tok, op: &op, result: &result, late: true });
+    }
+
+    #[test]
+    fn claim_that_landed_behind_its_time_out_holds() {
+        let mut case = Case::cluster("W4");
+        claim_lands_late(&mut case, 2);
+        listed(&mut case);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn claim_that_landed_late_behind_the_list_breaks() {
+        let mut case = Case::cluster("W4");
+        case.list(B, Flow::Recovery(A), 6, &alloc::format!("wal/{A}/"));
+        claim_lands_late(&mut case, 2);
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
+        let hole = false;
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+        assert!(case.breaks("W4"));
+    }
+
+    #[test]
+    fn claim_that_lands_again_behind_the_list_holds() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        case.list(B, Flow::Recovery(A), 7, &alloc::format!("wal/{A}/"));
+        claim_lands_late(&mut case, 2);
+        let (of, epoch, objects, sealed, end) = (A, A_EPOCH, 1, 0, Lsn(0));
+        let hole = false;
+        case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn claim_of_an_earlier_recovery_breaks() {
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 2);
+        case.probe(B, &Probe::RecoveryStarted { of: A, epoch: A_EPOCH });
+        listed(&mut case);
         assert!(case.breaks("W4"));
     }
 

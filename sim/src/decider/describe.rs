@@ -39,6 +39,7 @@ pub(super) fn step(scene: &Scene, step: &Step) -> Words {
         Step::Up(_) | Step::Down(_) | Step::Break(_) => travel(scene, step),
         Step::StoreTake(handle) => store(scene, handle, "store.take"),
         Step::StoreRefuse(handle) => store(scene, handle, "store.refuse"),
+        Step::StoreConflict(handle) => store(scene, handle, "store.conflict"),
         Step::StoreAnswer(handle) => store(scene, handle, "store.answer"),
         Step::StoreForget(handle) => store(scene, handle, "store.forget"),
         Step::StoreGiveUp(handle) => store(scene, handle, "store.give-up"),

@@ -216,10 +216,14 @@ impl Run {
         }
         for node in outside.iter() {
             self.take(Step::Exile(node), StreamKey::PLAN, 0, options)?;
+            if cut_off.holds(node) {
+                continue;
+            }
             // A crash undoes a pause: a node that came back behind a fault that still lasts would
-            // live outside the core, and nobody could fail it over.
-            if !cut_off.holds(node) && self.world.scene().is_ready(node) {
-                self.book.down[node.index()] += 1;
+            // live outside the core, and nobody could fail it over. So would one that is down now
+            // and about to boot, for the crash is over and only the pause lasts.
+            self.book.down[node.index()] += 1;
+            if self.world.scene().is_ready(node) {
                 self.take(Step::Crash(node, Keep::All), StreamKey::PLAN, 0, options)?;
             }
         }

@@ -1,7 +1,8 @@
 //! When store operations are done and answered, and what becomes of them under faults: refusals,
 //! lost answers, late landings, second copies, and what a dead node left behind.
 
-use broker_core::step::ObjOp;
+use broker_core::step::{Cond, ObjOp};
+use invariants::Violation;
 use invariants::history::SimTime;
 
 use crate::decider::queue::Due;
@@ -17,6 +18,11 @@ use crate::world::weather::FaultId;
 /// A store operation without an answer is given up after this: the request time-out of common S3
 /// clients is of this order.
 const STORE_PATIENCE_US: u64 = 10_000_000;
+
+/// Of the conditional puts that come twice, so many per mille are refused the first time though
+/// nothing is there: S3 answers 409 ConditionalRequestConflict to one of two conditional writes at
+/// once, and clients that know only success and a failed precondition report the latter.
+const CONFLICT_PM: u32 = 250;
 
 /// A put of a dead node lands by this at the latest.
 const ORPHAN_US_MAX: u64 = 60_000_000;
@@ -61,18 +67,16 @@ impl Run {
             self.give_up_later(handle, cause);
             return self.take(Step::StoreForget(handle), StreamKey::PLAN, cause, options);
         }
+        let mut step = Step::StoreTake(handle);
         if self.refused(node) {
-            self.push(done, Step::StoreRefuse(handle), stream, cause);
-            self.push(total, Step::StoreAnswer(handle), stream, cause);
-            return Ok(());
-        }
-        if is_put {
-            self.duplicate(handle, node, done, cause, options)?;
-        }
-        if let Some((fault, fate)) = self.loses_answer(node) {
+            step = Step::StoreRefuse(handle);
+        } else if is_put && self.duplicate(handle, node, done, cause, options)? {
+            step = Step::StoreConflict(handle);
+        } else if let Some((fault, fate)) = self.loses_answer(node) {
             return self.lose_answer(handle, node, fault, fate, done, cause, options);
         }
-        self.push(done, Step::StoreTake(handle), stream, cause);
+        self.push(done, step, stream, cause);
+        // No answer is waited for any longer than that, be it a refusal.
         if total > STORE_PATIENCE_US {
             self.push(STORE_PATIENCE_US, Step::StoreGiveUp(handle), stream, cause);
         } else {
@@ -114,6 +118,7 @@ impl Run {
         refused
     }
 
+    /// Lets a put come twice, perhaps; true if the first one is refused because of the second.
     fn duplicate(
         &mut self,
         handle: Handle,
@@ -121,7 +126,11 @@ impl Run {
         done: u64,
         cause: u64,
         options: &mut RunOptions<'_>,
-    ) -> Judged {
+    ) -> Result<bool, Violation> {
+        let ask = self.world.scene().asks().get(handle);
+        let conditional =
+            ask.is_some_and(|ask| matches!(ask.op, ObjOp::Put { cond: Cond::IfAbsent, .. }));
+        let mut conflict = false;
         for at in 0..self.world.scene().weather().duplicate().len() {
             let (fault, rule) = self.world.scene().weather().duplicate()[at];
             if rule.of.is_some_and(|of| of != node) {
@@ -137,8 +146,10 @@ impl Run {
             if let Some(copy) = self.copied.take() {
                 self.push(done + 1 + later, Step::StoreTake(copy), stream, cause);
             }
+            let stream = self.book.stream(fault, u64::from(node.0) | 1 << 17);
+            conflict |= conditional && self.ledger.draws.chance(stream, CONFLICT_PM);
         }
-        Ok(())
+        Ok(conflict)
     }
 
     fn loses_answer(&mut self, node: Endpoint) -> Option<(FaultId, Fate)> {
@@ -169,7 +180,7 @@ impl Run {
         options: &mut RunOptions<'_>,
     ) -> Judged {
         let stream = self.book.stream(fault, u64::from(node.0) | 1 << 16);
-        let given_up = self.patience(stream).max(done + 1);
+        let given_up = self.patience(stream).max(done + 1).min(STORE_PATIENCE_US);
         self.push(given_up, Step::StoreGiveUp(handle), stream, cause);
         match fate {
             Fate::Applied => self.push(done, Step::StoreTake(handle), stream, cause),
@@ -178,7 +189,7 @@ impl Run {
             }
             Fate::Late { by_us_max } => {
                 let later = 1 + self.ledger.draws.below(stream, by_us_max.max(1));
-                self.push(given_up + later, Step::StoreTake(handle), stream, cause);
+                self.push(given_up.max(done) + later, Step::StoreTake(handle), stream, cause);
             }
         }
         Ok(())

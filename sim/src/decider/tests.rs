@@ -150,21 +150,64 @@ fn run_forked_half_way_ends_as_the_original() {
     );
 }
 
-/// Deleting a fault that changes nothing but the clock of an idle client leaves every draw as it
-/// was; deleting one of two lossy periods leaves the draws of the other's stream as they were.
+/// A lossy period with all rates at 0 draws for each message and changes nothing: with it the run
+/// takes two steps more, its beginning and end, and every other stream gives the same draws.
 #[test]
-fn run_without_one_fault_draws_the_same_from_all_other_streams() {
+fn run_with_one_fault_more_draws_the_same_from_all_other_streams() {
+    let idle = What::Lossy { drop_pm: 0, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
+    let (with, without) = (finished(&plan(vec![at(2, 20, idle)])), finished(&plan(Vec::new())));
+    assert_eq!(with.hash().steps(), without.hash().steps() + 2);
+    assert_eq!(with.now(), without.now());
+    let others = |run: &Run| {
+        let mut counts = run.draw_counts();
+        counts.retain(|(key, _)| key.purpose != Purpose::Fault);
+        counts
+    };
+    assert_eq!(others(&with), others(&without));
+    let own: u64 = with.draw_counts().iter().map(|(_, count)| count).sum();
+    let rest: u64 = others(&with).iter().map(|(_, count)| count).sum();
+    assert!(own > rest + 1_000, "{own} {rest}");
+}
+
+#[test]
+fn run_without_one_fault_leaves_the_streams_of_its_twin_and_of_others_alone() {
     let lossy = |drop_pm| What::Lossy { drop_pm, duplicate_pm: 0, hold_pm: 0, hold_us_max: 1 };
-    let both = plan(vec![at(2, 1, lossy(1)), at(5, 1, lossy(1_000))]);
-    let one = plan(vec![at(5, 1, lossy(1_000))]);
-    let (both, one) = (finished(&both), finished(&one));
-    let book = |run: &Run, fault: u16| run.book.stream(FaultId(fault), 5);
-    assert_eq!(book(&both, 1), book(&one, 0));
-    assert_ne!(book(&both, 0), book(&both, 1));
-    let mut first = both.ledger.draws.clone();
-    let mut second = one.ledger.draws.clone();
-    let fresh = StreamKey::new(Purpose::Keep, 3);
-    assert_eq!(first.bits(fresh), second.bits(fresh));
+    let both = finished(&plan(vec![at(2, 1, lossy(1)), at(5, 1, lossy(9)), at(5, 1, lossy(9))]));
+    let one = finished(&plan(vec![at(5, 1, lossy(9))]));
+    let stream = |run: &Run, fault: u16| run.book.stream(FaultId(fault), 5);
+    assert_eq!(stream(&both, 1), stream(&one, 0));
+    assert_ne!(stream(&both, 0), stream(&both, 1));
+    assert_ne!(stream(&both, 1), stream(&both, 2), "equal faults do not draw alike");
+}
+
+#[test]
+fn run_thaws_a_frozen_node_with_a_burst_of_what_it_missed() {
+    let mut burst = Vec::new();
+    let mut while_frozen = 0;
+    let (mut frozen, mut thawed) = (false, None);
+    let mut watch = |line: &TraceLine| {
+        if line.node != "broker-0" {
+            return;
+        }
+        match line.kind {
+            "pause" => frozen = true,
+            "resume" => (frozen, thawed) = (false, Some(line.at)),
+            kind if thawed == Some(line.at) => burst.push(kind),
+            _ => while_frozen += u32::from(frozen),
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    let outcome = run(&plan(vec![at(5, 3, What::Pause { node: name("broker-0") })]), options);
+    assert_eq!(outcome.verdict, Verdict::Passed);
+    assert_eq!(while_frozen, 0);
+    assert!(burst.contains(&"timer") && burst.contains(&"request"), "{burst:?}");
+}
+
+#[test]
+fn run_keeps_the_order_on_connections_whatever_the_jitter() {
+    let run = finished(&plan(storm()));
+    let disorders = run.world.scene().clients().iter().map(|slot| slot.client.disorders());
+    assert_eq!(disorders.sum::<u32>(), 0);
 }
 
 #[test]
@@ -199,6 +242,56 @@ fn run_with_an_anchored_fault_strikes_the_operation_that_triggered_it() {
     assert_eq!(given_up, [trigger]);
 }
 
+/// A slow store keeps nobody waiting beyond his patience: not for a refusal either, nor for an
+/// answer that is lost.
+#[test]
+fn run_with_a_very_slow_store_ends_each_wait_in_time() {
+    let lose = |fate| What::StoreLoseAnswer { node: None, per_mille: 500, fate, times: 0 };
+    let faults = vec![
+        at(5, 9, What::StoreBrownOut { factor: 3_000 }),
+        at(5, 9, What::StoreSlowDown { per_mille: 300 }),
+        at(5, 9, lose(Fate::Applied)),
+        at(5, 9, lose(Fate::Late { by_us_max: 1_000_000 })),
+    ];
+    let (mut began, mut waits) = (vec![SimTime(0)], Vec::new());
+    let mut watch = |line: &TraceLine| {
+        began.push(line.at);
+        if matches!(line.kind, "store.answer" | "store.give-up") {
+            waits.push(line.at.0 - began[line.cause as usize].0);
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    assert_eq!(run(&plan(faults), options).verdict, Verdict::Passed);
+    assert_eq!(waits.iter().max(), Some(&10_000_000));
+}
+
+#[test]
+fn run_with_puts_refused_falsely_looks_and_puts_again() {
+    let twice = What::StoreDuplicate { node: None, per_mille: 1_000, later_us_max: 3_000_000 };
+    let (mut refused, mut missed, mut again) = (Vec::new(), 0, 0);
+    let mut watch = |line: &TraceLine| {
+        let mut words = line.what.split(' ');
+        let (Some(op), Some(key)) = (words.next(), words.next()) else { return };
+        let ends = |end| line.effects.iter().any(|effect| effect.what.ends_with(end));
+        match (line.kind, op) {
+            ("store.conflict", _) => refused.push((key.to_owned(), false)),
+            ("store.take", "get") if ends(": NotFound") => {
+                for (_, looked) in refused.iter_mut().filter(|(other, _)| other == key) {
+                    *looked = true;
+                    missed += 1;
+                }
+            }
+            ("store.answer", "put") if line.what.contains(": Done") => {
+                again += refused.iter().filter(|(other, looked)| other == key && *looked).count();
+            }
+            _ => {}
+        }
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    assert_eq!(run(&plan(vec![at(5, 20, twice)]), options).verdict, Verdict::Passed);
+    assert!(missed > 5 && again > 5, "{refused:?}: {missed} looks, {again} puts");
+}
+
 #[test]
 fn run_that_is_stopped_ends_behind_the_very_step() {
     let plan = plan(storm());
@@ -224,6 +317,18 @@ fn run_keeps_a_zone_out_of_the_core_only_if_the_rest_can_work() {
     let two = finished(&plan(vec![fail("zone-0"), fail("zone-1")]));
     assert_eq!(two.world.scene().outside().iter().count(), 2, "a majority must be left");
     assert!(!down(&two, 1) && !down(&two, 4));
+}
+
+#[test]
+fn run_keeps_a_node_down_whose_crash_ends_before_its_pause() {
+    let broker = || name("broker-2");
+    let pause = at(20, 999, What::Pause { node: broker() });
+    let mut crash = at(28, 0, What::Crash { node: broker(), keep: Keep::All });
+    // Over when the safety phase is, and the boot still to come.
+    crash.lasting_us = 1_900_000;
+    let run = finished(&plan(vec![pause, crash]));
+    assert_eq!(run.world.scene().outside().iter().collect::<Vec<_>>(), [Endpoint(5)]);
+    assert!(run.world.scene().slot(Endpoint(5)).process.is_none(), "lives outside the core");
 }
 
 #[test]

@@ -332,8 +332,8 @@ recipes! {
         let lasting = stream.steps(100 * MS, 3 * S, 100 * MS);
         draft.on(on, lasting, What::Crash { node: me(), keep: Keep::None });
     };
-    /// A leader freezes for as long as the others need to stand against each other; awake again, and
-    /// asked by both, it votes, and dies before its answer has left the machine.
+    /// A leader freezes for as long as the others need to stand against each other; awake again,
+    /// and asked by both, it votes, and dies before its answer has left the machine.
     SPLIT_VOTE = "split-vote", |draft, stream| {
         let Some(victim) = draft.victim(stream) else { return };
         let led = Anchor {

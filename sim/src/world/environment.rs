@@ -24,7 +24,10 @@ impl World {
     ) -> Judged {
         match *step {
             Step::StoreTake(handle) => self.store_take(at, handle, sink),
-            Step::StoreRefuse(handle) => self.store_refuse(at, handle, sink),
+            Step::StoreRefuse(handle) => self.store_refuse(at, handle, ObjResult::SlowDown, sink),
+            Step::StoreConflict(handle) => {
+                self.store_refuse(at, handle, ObjResult::PreconditionFailed, sink)
+            }
             Step::StoreAnswer(handle) => self.store_answer(at, handle, sink),
             Step::StoreGiveUp(handle) => self.store_give_up(at, handle, sink),
             Step::StoreForget(handle) => {
@@ -114,12 +117,12 @@ impl World {
         &mut self,
         at: SimTime,
         handle: Handle,
+        result: ObjResult,
         sink: &mut S,
     ) -> Judged {
         let ask = self.scene.asks.get(handle).expect("enabled");
         let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
         let node = self.scene.layout.node(node);
-        let result = ObjResult::SlowDown;
         self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
         self.store_settle(handle, result);
         Ok(())

@@ -423,3 +423,66 @@ fn planted(ids: &[String]) -> Result<(Mutants, Nondeterminism), BadPlan> {
     }
     Ok((core, own))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decider::tests::{at, plan};
+    use crate::plan::Anchor;
+
+    #[test]
+    fn layout_names_and_ids_name_each_endpoint_once() {
+        let layout = Layout::new(&plan(Vec::new())).expect("a good plan");
+        assert_eq!(layout.everyone().iter().count(), 10);
+        for endpoint in layout.everyone().iter() {
+            assert_eq!(layout.by_name(&layout.name(endpoint), None), Some(endpoint));
+            if layout.is_node(endpoint) {
+                assert_eq!(layout.endpoint(layout.node(endpoint)), Some(endpoint));
+            }
+        }
+        for nobody in [NodeId(3), NodeId(99), NodeId(103), NodeId(u16::MAX)] {
+            assert_eq!(layout.endpoint(nobody), None, "{nobody}");
+        }
+        assert_eq!(layout.by_name("broker-4", None).map(|one| layout.zone(one)), None);
+        assert_eq!(
+            layout.zone(layout.by_name("client-1", None).expect("a client")),
+            Some(ZoneId(1))
+        );
+    }
+
+    #[test]
+    fn layout_of_a_plan_that_names_what_is_not_there_is_refused() {
+        let name = |name: &str| name.to_owned();
+        let on = |probe: &str, node: Option<&str>| Fault {
+            when: When::On {
+                on: Anchor { probe: name(probe), node: node.map(name), nth: 1, after_us: 0 },
+            },
+            lasting_us: 0,
+            what: What::Pause { node: name(SELF) },
+        };
+        for (fault, good) in [
+            (at(1, 1, What::Pause { node: name("broker-2") }), true),
+            (at(1, 1, What::Pause { node: name("broker-3") }), false),
+            (at(1, 1, What::Pause { node: name("client-0") }), false),
+            (at(1, 1, What::Pause { node: name(SELF) }), false),
+            (at(1, 1, What::Drain { node: name("controller-0") }), false),
+            (at(1, 1, What::DeviceFull { node: name("broker-0") }), false),
+            (at(1, 1, What::ZoneFail { zone: name("zone-3") }), false),
+            (at(1, 1, What::ClockStep { node: name("client-2"), by_us: 1 }), true),
+            (on("wal.put.sent", None), true),
+            (on("wal.put.sent", Some("broker-1")), true),
+            (on("wal.put.sent", Some("broker-7")), false),
+            (on("no.such.probe", None), false),
+        ] {
+            let shown = format!("{fault:?}");
+            assert_eq!(Layout::new(&plan(vec![fault])).is_ok(), good, "{shown}");
+        }
+        for mutant in ["wal-ack-before-verify", "nd-hash-order"] {
+            let mut planted = plan(Vec::new());
+            planted.mutants.push(name(mutant));
+            assert!(Layout::new(&planted).is_ok());
+            planted.mutants.push(name("no-such-mutant"));
+            assert!(Layout::new(&planted).is_err());
+        }
+    }
+}

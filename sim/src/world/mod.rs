@@ -139,6 +139,7 @@ impl World {
             Step::Device(node, _) => self.device(at, node, sink),
             Step::StoreTake(_)
             | Step::StoreRefuse(_)
+            | Step::StoreConflict(_)
             | Step::StoreAnswer(_)
             | Step::StoreForget(_)
             | Step::StoreGiveUp(_)

@@ -5,7 +5,8 @@
 //! single-key puts, conditional writes (`If-None-Match: *` gives 412 if the key exists; `If-Match`
 //! gives 412 on another ETag and 404 on no object), idempotent deletes, at most 1,000 keys per list
 //! page. Pages are separate operations, so a list of several pages is not one snapshot. S3's 409
-//! ConditionalRequestConflict means "not done, try again", as `SlowDown` does here.
+//! ConditionalRequestConflict ("a conflicting operation occurs during the upload") means "not done,
+//! try again", but some clients report it as a failed precondition; the decider does so.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

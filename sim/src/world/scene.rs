@@ -230,6 +230,7 @@ impl Scene {
             | Step::Break(_)
             | Step::StoreTake(_)
             | Step::StoreRefuse(_)
+            | Step::StoreConflict(_)
             | Step::StoreForget(_)
             | Step::StoreDuplicate(_)
             | Step::Crash(..)
@@ -337,7 +338,7 @@ impl Scene {
             Step::Break(conn) => self.connection(conn).is_some(),
             Step::StoreTake(handle) | Step::StoreRefuse(handle) => on_its_way(handle).is_some(),
             Step::StoreForget(handle) => ask(handle).is_some_and(|ask| ask.stage != Asked::Lost),
-            Step::StoreDuplicate(handle) => {
+            Step::StoreDuplicate(handle) | Step::StoreConflict(handle) => {
                 on_its_way(handle).is_some_and(|ask| matches!(ask.op, ObjOp::Put { .. }))
             }
             Step::StoreAnswer(handle) => {
@@ -385,6 +386,7 @@ fn order(step: &Step) -> u8 {
         | Step::Duplicate(_)
         | Step::Break(_)
         | Step::StoreRefuse(_)
+        | Step::StoreConflict(_)
         | Step::StoreForget(_)
         | Step::StoreGiveUp(_)
         | Step::StoreDuplicate(_)

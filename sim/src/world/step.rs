@@ -39,6 +39,8 @@ pub enum Step {
     StoreTake(Handle),
     /// The store refuses an operation with `SlowDown`.
     StoreRefuse(Handle),
+    /// The store refuses a put because another copy of it is under way, though nothing is there.
+    StoreConflict(Handle),
     /// The store's answer arrives.
     StoreAnswer(Handle),
     /// An operation is lost before it reaches the store, or its answer before it arrives.

@@ -205,3 +205,87 @@ impl Weather {
             .fold(Set::default(), |set, (_, from, to)| set.or(*from).or(*to))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decider::tests::plan;
+
+    const ID: FaultId = FaultId(0);
+
+    fn layout() -> Layout {
+        Layout::new(&plan(Vec::new())).expect("a good plan")
+    }
+
+    fn weather(what: &What, on: Option<&str>) -> Weather {
+        let layout = layout();
+        let mut weather = Weather::default();
+        weather.impose(&layout, ID, what, on.and_then(|name| layout.by_name(name, None)));
+        weather
+    }
+
+    fn cut(weather: &Weather, from: &str, to: &str) -> bool {
+        let layout = layout();
+        let [from, to] = [from, to].map(|name| layout.by_name(name, None).expect("a name"));
+        weather.cut(from, to).is_some()
+    }
+
+    #[test]
+    fn weather_zone_cut_parts_the_zone_from_the_rest_in_its_direction_only() {
+        let zone = || "zone-1".to_owned();
+        for (direction, goes_in, goes_out) in [
+            (Direction::In, true, false),
+            (Direction::Out, false, true),
+            (Direction::Both, true, true),
+        ] {
+            let weather = weather(&What::ZoneCut { zone: zone(), direction }, None);
+            for (inside, outside) in [
+                ("broker-1", "broker-0"),
+                ("controller-1", "controller-2"),
+                ("broker-1", "store"),
+                ("client-1", "broker-2"),
+                ("broker-1", "client-0"),
+            ] {
+                assert_eq!(cut(&weather, outside, inside), goes_in, "{direction:?} {inside}");
+                assert_eq!(cut(&weather, inside, outside), goes_out, "{direction:?} {inside}");
+            }
+            assert!(!cut(&weather, "broker-1", "controller-1"), "within the zone");
+            assert!(!cut(&weather, "broker-0", "broker-2"), "between other zones");
+        }
+    }
+
+    #[test]
+    fn weather_zone_failure_parts_its_members_from_everyone() {
+        let weather = weather(&What::ZoneFail { zone: "zone-1".to_owned() }, None);
+        for other in ["broker-0", "controller-1", "client-1", "store"] {
+            assert!(cut(&weather, "client-1", other) && cut(&weather, other, "broker-1"));
+        }
+        assert!(!cut(&weather, "broker-0", "store"));
+    }
+
+    #[test]
+    fn weather_cut_of_self_is_of_the_node_that_triggered_it() {
+        let what = What::Cut { from: vec!["self".to_owned()], to: vec!["store".to_owned()] };
+        let weather = weather(&what, Some("broker-2"));
+        assert!(cut(&weather, "broker-2", "store"));
+        assert!(!cut(&weather, "store", "broker-2") && !cut(&weather, "broker-1", "store"));
+    }
+
+    #[test]
+    fn weather_healed_keeps_only_what_lasts_and_spares_the_clients_of_the_zone() {
+        let layout = layout();
+        let zone = layout.zone_by_name("zone-1", None).expect("a zone");
+        let outside = layout.zone_members(zone).without(layout.all_clients());
+        let what = What::ZoneCut { zone: "zone-1".to_owned(), direction: Direction::Both };
+        let mut weather = weather(&what, None);
+        weather.impose(&layout, FaultId(1), &What::StoreBrownOut { factor: 9 }, None);
+        let mut gone = weather.clone();
+        gone.heal(&layout, &[], Set::default());
+        assert_eq!(gone, Weather::default());
+        weather.heal(&layout, &[ID], outside);
+        assert!(weather.brown_out().is_empty());
+        assert!(cut(&weather, "broker-1", "store") && cut(&weather, "broker-0", "broker-1"));
+        assert!(cut(&weather, "client-1", "broker-1") && cut(&weather, "broker-1", "client-0"));
+        assert!(!cut(&weather, "client-1", "broker-0") && !cut(&weather, "broker-2", "client-1"));
+    }
+}
