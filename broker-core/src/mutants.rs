@@ -46,7 +46,7 @@ mutants! {
         "KAFKA-12619", ["R3"];
     QuorumRestartAsLeader = "quorum-restart-as-leader",
         "a leader that restarts leads on in the same epoch",
-        "KAFKA-10527", ["R1", "R2", "R3", "R4"];
+        "KAFKA-10527", ["R1", "R2", "R4"];
     QuorumAckBeforeFsync = "quorum-ack-before-fsync",
         "a follower reports entries that it has not made durable",
         "KAFKA-10533", ["R9", "R5"];

@@ -189,7 +189,7 @@ properties! {
         its own";
         from "Raft §5.4; KAFKA-12619"; jepsen None;
         sometimes ["second-leader", "high-watermark-waited"];
-        mutants ["quorum-hw-prior-epoch", "quorum-restart-as-leader", "quorum-truncate-skipped"];
+        mutants ["quorum-hw-prior-epoch", "quorum-truncate-skipped"];
     R4 state_machine_safety "StateMachineSafety":
         "no two nodes apply different records at an offset; nothing committed is cut";
         from "Raft §5.4.3; KAFKA-12460"; jepsen None;

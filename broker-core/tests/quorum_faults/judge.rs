@@ -260,7 +260,7 @@ impl Judge {
         promise!(
             self,
             entry_epoch == epoch,
-            "R5",
+            "R3",
             "{node} of {epoch:?} commits only {entry_epoch:?}"
         );
         let at = high_watermark.0 as usize - 1;
