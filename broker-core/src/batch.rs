@@ -389,7 +389,7 @@ pub fn build(records: &[NewRecord<'_>], producer: ProducerStamp) -> Bytes {
     let first = records.first().expect("a batch holds at least one record");
     let max = records.iter().map(|record| record.timestamp).max().unwrap_or(first.timestamp);
     let last_offset_delta = i32::try_from(records.len() - 1).expect("fewer than 2^31 records");
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(records.iter().map(NewRecord::room).sum());
     for (delta, record) in (0i32..).zip(records) {
         record::encode(&mut body, record, delta, first.timestamp);
     }

@@ -21,6 +21,25 @@ pub struct NewRecord<'a> {
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
+impl NewRecord<'_> {
+    /// Bytes that hold its encoding, for any lengths and deltas.
+    pub(super) fn room(&self) -> usize {
+        /// The longest `varint`.
+        const VARINT: usize = 5;
+        let blob = |blob: Option<&[u8]>| VARINT + blob.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter().map(|(key, value)| VARINT + key.len() + blob(*value));
+        // The length, the attributes, both deltas (the time's is a `varlong`), the header count.
+        VARINT
+            + 1
+            + 2 * VARINT
+            + VARINT
+            + VARINT
+            + blob(self.key)
+            + blob(self.value)
+            + headers.sum::<usize>()
+    }
+}
+
 /// A record where it lies in its batch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RecordView<'a> {
@@ -134,7 +153,7 @@ pub(super) fn encode(
     offset_delta: i32,
     base_timestamp: TimestampMs,
 ) {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(record.room());
     body.push(0);
     put_varlong(&mut body, record.timestamp.0 - base_timestamp.0);
     put_varlong(&mut body, i64::from(offset_delta));

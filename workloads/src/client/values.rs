@@ -4,6 +4,7 @@
 //! header `n`. Encoding and damage of whole batches, too; what goes on the wire when is the
 //! producer's part.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use broker_core::batch::{self, HEADER_BYTES, Header, NewRecord, ProducerStamp, TimestampMs};
@@ -128,20 +129,24 @@ fn is_intact(view: &batch::RecordView<'_>, number: u64) -> bool {
     let one_header = view.headers.eq([(HEADER_KEY.as_bytes(), Some(&bytes[..]))]);
     let filled = view.value.is_some_and(|found| {
         let filler = found.get(bytes.len()..).unwrap_or_default();
-        filler.iter().copied().eq(filler_of(number).take(filler.len()))
+        filler.chunks(8).zip(filler_of(number)).all(|(found, word)| found == &word[..found.len()])
     });
     view.key == Some(&bytes[..]) && one_header && filled
 }
 
 fn value(number: u64, bytes: usize) -> Vec<u8> {
-    let mut value = Vec::with_capacity(bytes);
-    value.extend_from_slice(&number.to_be_bytes());
-    value.extend(filler_of(number).take(bytes.saturating_sub(value.len())));
+    let mut value = vec![0; bytes.max(8)];
+    let (front, filler) = value.split_at_mut(8);
+    front.copy_from_slice(&number.to_be_bytes());
+    for (place, word) in filler.chunks_mut(8).zip(filler_of(number)) {
+        place.copy_from_slice(&word[..place.len()]);
+    }
     value
 }
 
-fn filler_of(number: u64) -> impl Iterator<Item = u8> {
-    (0u64..).flat_map(move |word| mixed(number, word).to_be_bytes())
+/// Word by word, without end.
+fn filler_of(number: u64) -> impl Iterator<Item = [u8; 8]> {
+    (0u64..).map(move |word| mixed(number, word).to_be_bytes())
 }
 
 const _: () = assert!(COVERED_FROM < HEADER_BYTES);
