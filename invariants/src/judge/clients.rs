@@ -73,7 +73,8 @@ impl Judge {
         if let OpenCall::Fetch { read, .. } = &open.what {
             self.marks.evaluated(crate::table::Code::LV1);
             if !with_answer {
-                self.readers.hung(client, open.op, read.partition);
+                let open_us = self.facts.at.0.saturating_sub(open.since.0);
+                self.readers.hung((client, open.op), read.partition, open_us);
             }
         }
     }

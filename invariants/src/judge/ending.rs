@@ -14,6 +14,16 @@ use crate::view::View;
 use crate::{Check, Violation};
 
 impl Judge {
+    /// The safety phase is over. This is when most is confirmed and not yet uploaded: the WALs must
+    /// hold all of it.
+    pub(super) fn healed(&mut self, at: SimTime, view: &dyn View) -> Check {
+        self.facts.healed = Some(at);
+        let work = !failover_done::owed(&self.facts, view).is_empty();
+        self.marks.hit_if(work, Mark::HealedWithWork);
+        self.settle_committed();
+        self.read_tails(view).map(drop)
+    }
+
     /// The run is over: judges what is owed, and reads back the final log.
     ///
     /// # Errors

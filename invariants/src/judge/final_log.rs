@@ -107,7 +107,7 @@ impl Judge {
     }
 
     /// Confirmed records that are not committed, by stream, from the WAL objects that hold them.
-    fn read_tails(
+    pub(super) fn read_tails(
         &mut self,
         view: &dyn View,
     ) -> Result<BTreeMap<StreamId, Vec<Contained>>, Violation> {

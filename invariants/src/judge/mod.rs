@@ -102,12 +102,7 @@ impl Judge {
                 Ok(())
             }
             Evidence::History(event) => self.history(event),
-            Evidence::Healed => {
-                self.facts.healed = Some(at);
-                let work = !crate::properties::failover_done::owed(&self.facts, view).is_empty();
-                self.marks.hit_if(work, Mark::HealedWithWork);
-                Ok(())
-            }
+            Evidence::Healed => self.healed(at, view),
         };
         if outcome.is_err() {
             self.marks.publish();

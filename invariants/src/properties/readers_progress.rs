@@ -1,6 +1,7 @@
 //! LV1 ReadersProgress: in the healthy core a fetch is answered, with data or when its wait is
 //! over, and so readers reach the high watermark. Owed as long as a reader's newest fetch hangs or
-//! ended without an answer. Clients that may be cut off are left out until they get an answer.
+//! ended without an answer; but for one that its client gave up early, as it does when its own time
+//! is over. Clients that may be cut off are left out until they get an answer.
 //! Source: Kafka's DelayedFetch; AutoMQ f205638ccb.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,23 @@ const FETCH_OPEN_US_MAX: u64 = 2_000_000;
 pub(crate) struct ReadersProgress {
     answered: BTreeSet<u16>,
     /// Clients' operations whose newest call, begun in the healthy core, was a fetch without an
-    /// answer: of which partition, and how many in a row.
-    hanging: BTreeMap<(u16, u32), (u32, u32)>,
+    /// answer.
+    hanging: BTreeMap<(u16, u32), Hanging>,
+}
+
+/// Fetches in a row that ended without an answer.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+struct Hanging {
+    partition: u32,
+    times: u32,
+    open_us_max: u64,
+}
+
+impl Hanging {
+    /// A client whose time is over leaves at most one fetch, and that one may be young.
+    fn is_owed(self) -> bool {
+        self.times > 1 || self.open_us_max > FETCH_OPEN_US_MAX
+    }
 }
 
 impl ReadersProgress {
@@ -31,10 +47,12 @@ impl ReadersProgress {
         self.hanging.remove(&(client, op));
     }
 
-    /// A fetch, begun in the healthy core, got no answer.
-    pub(crate) fn hung(&mut self, client: u16, op: u32, partition: u32) {
-        let (of, times) = self.hanging.entry((client, op)).or_default();
-        (*of, *times) = (partition, *times + 1);
+    /// A fetch, begun in the healthy core, got no answer while it was open.
+    pub(crate) fn hung(&mut self, (client, op): (u16, u32), partition: u32, open_us: u64) {
+        let hanging = self.hanging.entry((client, op)).or_default();
+        hanging.partition = partition;
+        hanging.times += 1;
+        hanging.open_us_max = hanging.open_us_max.max(open_us);
     }
 
     /// What is owed.
@@ -48,9 +66,11 @@ impl ReadersProgress {
         let mut owed: Vec<String> = self
             .hanging
             .iter()
-            .filter(|((client, _), (of, _))| judged(*client) && !gone(*of))
-            .map(|((client, op), (of, times))| {
-                let index = place(*of).index;
+            .filter(|((client, _), hanging)| {
+                hanging.is_owed() && judged(*client) && !gone(hanging.partition)
+            })
+            .map(|((client, op), Hanging { partition, times, .. })| {
+                let index = place(*partition).index;
                 alloc::format!(
                     "LV1: client {client}, operation {op}: {times} fetches of partition {index} \
                      without an answer"
@@ -81,9 +101,21 @@ mod tests {
         let mut case = Case::cluster("LV1");
         case.heal();
         let hangs = case.fetch(2, 0, 0);
-        case.unknown(hangs);
+        case.wait_ms(2_100).unknown(hangs);
         assert!(case.owes("LV1"));
         case.finish();
+        assert!(case.breaks("LV1"));
+    }
+
+    #[test]
+    fn fetch_given_up_early_holds_and_a_second_one_breaks() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let given_up = case.fetch(2, 0, 0);
+        case.unknown(given_up);
+        assert!(!case.owes("LV1"));
+        let again = case.fetch(2, 0, 0);
+        case.unknown(again).finish();
         assert!(case.breaks("LV1"));
     }
 
@@ -92,7 +124,7 @@ mod tests {
         let mut case = Case::cluster("LV1");
         case.heal();
         let hangs = case.fetch(2, 0, 0);
-        case.unknown(hangs).reads(0, 0, 0, &[]);
+        case.wait_ms(2_100).unknown(hangs).reads(0, 0, 0, &[]);
         assert!(!case.owes("LV1"));
         case.finish();
         assert!(case.holds());
@@ -103,7 +135,7 @@ mod tests {
         let mut case = Case::cluster("LV1");
         case.heal();
         let hangs = case.fetch(2, 0, 0);
-        case.unknown(hangs);
+        case.wait_ms(2_100).unknown(hangs);
         assert!(case.owes("LV1"));
         case.delete_topic();
         assert!(!case.owes("LV1"));
@@ -124,7 +156,7 @@ mod tests {
         case.fake.outside.insert(B);
         case.heal();
         let hangs = case.fetch(2, 0, 0);
-        case.unknown(hangs).finish();
+        case.wait_ms(2_100).unknown(hangs).finish();
         assert!(case.holds());
     }
 }

@@ -1,7 +1,7 @@
 //! W2 TrimAfterCommit: the WAL lets go only of records that are in committed objects under their
 //! own epoch, or whose stream is deleted. What lies behind a WAL's sealed end was never
-//! acknowledged and may go. At the end of a run everything confirmed is in one of the two. Source:
-//! AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064.
+//! acknowledged and may go. At the end of the safety phase, and at the end of a run, everything
+//! confirmed is in one of the two. Source: AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064.
 
 use broker_core::ids::{BrokerEpoch, Lsn, NodeId};
 
@@ -33,7 +33,7 @@ pub(crate) fn let_go(
     Ok(())
 }
 
-/// At the end: a confirmed record is not committed, and `object_there` tells whether the object
+/// A confirmed record is not committed, and `object_there` tells whether the object
 /// that holds it is in the store.
 pub(crate) fn still_there(
     node: NodeId,
@@ -111,6 +111,16 @@ mod tests {
         case.wal_write(0, &[(0, 2, 100)]);
         case.fake.objects.clear();
         case.finish();
+        assert!(case.breaks("W2"));
+    }
+
+    #[test]
+    fn confirmed_and_nowhere_when_the_safety_phase_ends_breaks() {
+        let mut case = Case::cluster("W2");
+        case.wal_write(0, &[(0, 2, 100)]).heal();
+        assert!(case.holds());
+        case.fake.objects.clear();
+        case.heal();
         assert!(case.breaks("W2"));
     }
 }
