@@ -159,6 +159,11 @@ pub enum What {
         /// In, out or both.
         direction: Direction,
     },
+    /// The store can not be reached from a zone; all else can.
+    ZoneStoreLost {
+        /// `zone-N`.
+        zone: String,
+    },
     /// A process dies; it boots again at the end.
     Crash {
         /// `controller-N` or `broker-N`.
@@ -278,6 +283,7 @@ impl What {
         match self {
             Self::ZoneFail { .. } => "zone-fail",
             Self::ZoneCut { .. } => "zone-cut",
+            Self::ZoneStoreLost { .. } => "zone-store-lost",
             Self::Crash { .. } => "crash",
             Self::Pause { .. } => "pause",
             Self::ClockStep { .. } => "clock-step",

@@ -65,6 +65,7 @@ pub const ALL: &[Profile] = &[
             (2, recipes::ON_CLAIM_LOSE),
             (1, recipes::ZONE_FAIL),
             (1, recipes::ZONE_CUT),
+            (1, recipes::ZONE_STORE_LOST),
             (1, recipes::BROWN_OUT),
             (1, recipes::SLOW_DOWN),
             (1, recipes::CLOCK_STEP),
@@ -83,6 +84,7 @@ pub const ALL: &[Profile] = &[
         recipes: &[
             (6, recipes::ZONE_FAIL),
             (5, recipes::ZONE_CUT),
+            (3, recipes::ZONE_STORE_LOST),
             (2, recipes::CRASH_BROKER),
             (2, recipes::ON_PUT_LOSE),
             (1, recipes::KILL_FOR_GOOD),

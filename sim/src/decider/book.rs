@@ -156,6 +156,7 @@ pub(super) fn kind(what: &What) -> &'static str {
     match what {
         What::ZoneFail { .. } => "zone-fail",
         What::ZoneCut { .. } => "zone-cut",
+        What::ZoneStoreLost { .. } => "zone-store-lost",
         What::Crash { .. } => "crash",
         What::Pause { .. } => "pause",
         What::ClockStep { .. } => "clock-step",

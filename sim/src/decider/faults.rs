@@ -52,6 +52,7 @@ impl Run {
                 self.impose(id, on, cause, options)
             }
             What::ZoneCut { .. }
+            | What::ZoneStoreLost { .. }
             | What::Cut { .. }
             | What::Lossy { .. }
             | What::SlowLink { .. }
@@ -177,6 +178,7 @@ impl Run {
             }
             What::ClockStep { .. } => {}
             What::ZoneCut { .. }
+            | What::ZoneStoreLost { .. }
             | What::Cut { .. }
             | What::Lossy { .. }
             | What::SlowLink { .. }
@@ -280,7 +282,10 @@ impl Run {
         self.take(Step::Impose(id, on), StreamKey::PLAN, cause, options)?;
         let cuts = matches!(
             self.book.entry(id).fault.what,
-            What::ZoneFail { .. } | What::ZoneCut { .. } | What::Cut { .. }
+            What::ZoneFail { .. }
+                | What::ZoneCut { .. }
+                | What::ZoneStoreLost { .. }
+                | What::Cut { .. }
         );
         if cuts { self.sweep(cause, options) } else { Ok(()) }
     }
@@ -370,6 +375,7 @@ fn kept_out(layout: &Layout, what: &What, on: Option<Endpoint>) -> Set {
         }
         What::ClockStep { .. }
         | What::ClockDrift { .. }
+        | What::ZoneStoreLost { .. }
         | What::Cut { .. }
         | What::Lossy { .. }
         | What::SlowLink { .. }

@@ -83,6 +83,7 @@ pub(crate) fn storm() -> Vec<Fault> {
         at(15, 0, What::DeviceSyncFail { node: name("controller-0") }),
         at(18, 3, What::DeviceFull { node: name("controller-1") }),
         at(20, 2, What::Drain { node: name("broker-2") }),
+        at(20, 2, What::ZoneStoreLost { zone: name("zone-0") }),
         at(21, 4, What::ZoneFail { zone: name("zone-1") }),
     ]
 }

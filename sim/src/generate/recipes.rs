@@ -85,6 +85,13 @@ recipes! {
         let direction = *stream.pick(&[Direction::In, Direction::Out, Direction::Both]);
         draft.at(at, lasting, What::ZoneCut { zone, direction });
     };
+    /// A zone loses the store, and nothing else.
+    ZONE_STORE_LOST = "zone-store-lost", |draft, stream| {
+        let lasting = stream.steps(S, 20 * S, 100 * MS);
+        let at = draft.time(stream, lasting);
+        let zone = format!("zone-{}", draft.zone(stream));
+        draft.at(at, lasting, What::ZoneStoreLost { zone });
+    };
     /// A broker freezes for less or more than its session.
     PAUSE_BROKER = "pause-broker", |draft, stream| {
         let lasting = stream.steps(300 * MS, 20 * S, 100 * MS);

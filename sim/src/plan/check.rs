@@ -186,7 +186,9 @@ fn check_name(name: &str, roles: Roles, topology: Topology) -> Result<(), String
 /// Every name in a fault: its key, the name, what it may be.
 fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
     match what {
-        What::ZoneFail { zone } | What::ZoneCut { zone, .. } => vec![("zone", zone, Roles::ZONES)],
+        What::ZoneFail { zone } | What::ZoneCut { zone, .. } | What::ZoneStoreLost { zone } => {
+            vec![("zone", zone, Roles::ZONES)]
+        }
         What::Crash { node, .. }
         | What::Pause { node }
         | What::ClockStep { node, .. }

@@ -154,6 +154,11 @@ pub const FAULTS: &[Kind] = &[
         keys: &[ZONE, needed("direction", Type::Word(&["in", "out", "both"]))],
     },
     Kind {
+        name: "zone-store-lost",
+        what: "the nodes of a zone reach everything but the store",
+        keys: &[ZONE],
+    },
+    Kind {
         name: "crash",
         what: "a process dies; its device keeps none, all or part of what was not synced",
         keys: &[NODE, needed("keep", Type::Word(&["none", "all", "prefix", "subset", "torn"]))],

@@ -36,7 +36,9 @@ pub(super) fn faults(fault: &Fault, plan: &Plan) -> Vec<Fault> {
 pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
     let mut what = fault.what.clone();
     let names: Vec<&mut String> = match &mut what {
-        What::ZoneFail { zone } | What::ZoneCut { zone, .. } => vec![zone],
+        What::ZoneFail { zone } | What::ZoneCut { zone, .. } | What::ZoneStoreLost { zone } => {
+            vec![zone]
+        }
         What::Crash { node, .. }
         | What::Pause { node }
         | What::ClockStep { node, .. }
@@ -114,6 +116,10 @@ fn whats(what: &What, plan: &Plan) -> Vec<What> {
             }
             out
         }
+        What::ZoneStoreLost { zone } => members(zone, plan)
+            .into_iter()
+            .map(|node| What::Cut { from: vec![node], to: vec!["store".to_owned()] })
+            .collect(),
         What::Cut { from, to } => sides(from, to, |from, to| What::Cut { from, to }),
         What::SlowLink { from, to, by_us } => {
             let mut out = sides(from, to, |from, to| What::SlowLink { from, to, by_us: *by_us });

@@ -365,7 +365,7 @@ impl Layout {
             found.map(|_| ()).ok_or_else(|| unknown(&names.join(", ")))
         };
         match &fault.what {
-            What::ZoneFail { zone } | What::ZoneCut { zone, .. } => {
+            What::ZoneFail { zone } | What::ZoneCut { zone, .. } | What::ZoneStoreLost { zone } => {
                 self.zone_by_name(zone, on).map(|_| ()).ok_or_else(|| unknown(zone))
             }
             What::Crash { node: name, .. } | What::Pause { node: name } => {

@@ -87,6 +87,13 @@ impl Weather {
                     self.cuts.push((id, members, others));
                 }
             }
+            What::ZoneStoreLost { zone } => {
+                let Some(zone) = layout.zone_by_name(zone, on) else { return };
+                let members = layout.zone_members(zone);
+                let store = Set::from_iter([layout.store()]);
+                self.cuts.push((id, members, store));
+                self.cuts.push((id, store, members));
+            }
             What::Cut { from, to } => self.cuts.push((id, set(from), set(to))),
             What::SlowLink { from, to, by_us } => {
                 self.slow.push((id, set(from), set(to), *by_us));
@@ -252,6 +259,16 @@ mod tests {
             assert!(!cut(&weather, "broker-1", "controller-1"), "within the zone");
             assert!(!cut(&weather, "broker-0", "broker-2"), "between other zones");
         }
+    }
+
+    #[test]
+    fn weather_zone_without_the_store_reaches_all_else() {
+        let weather = weather(&What::ZoneStoreLost { zone: "zone-1".to_owned() }, None);
+        assert!(cut(&weather, "broker-1", "store") && cut(&weather, "store", "broker-1"));
+        assert!(!cut(&weather, "broker-0", "store") && !cut(&weather, "store", "broker-0"));
+        assert!(
+            !cut(&weather, "broker-1", "controller-0") && !cut(&weather, "client-0", "broker-1")
+        );
     }
 
     #[test]
