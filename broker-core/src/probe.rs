@@ -53,6 +53,18 @@ probes! {
         /// Whether a torn tail was cut.
         torn: bool,
     };
+    /// An entry was read at boot, behind `quorum.loaded`: a cut that was under way when the process
+    /// died may or may not have happened.
+    QuorumReadBack = "quorum.read_back" {
+        /// Its offset.
+        offset: MetaOffset,
+        /// Its epoch.
+        epoch: QuorumEpoch,
+        /// As in `quorum.appended`.
+        prefix: u64,
+        /// As in `quorum.appended`.
+        byte_end: u64,
+    };
     /// The role or epoch changed.
     QuorumRole = "quorum.role" {
         /// The new role.

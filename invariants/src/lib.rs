@@ -57,22 +57,31 @@ pub(crate) type Check = Result<(), Violation>;
 
 impl Violation {
     pub(crate) fn of(code: Code, place: impl Into<Place>, message: String) -> Self {
-        Self { property: code.text(), place: place.into().0, message }
+        let Place { word, which } = place.into();
+        let message = match which {
+            Some(which) => alloc::format!("{which}: {message}"),
+            None => message,
+        };
+        Self { property: code.text(), place: word.to_string(), message }
     }
 }
 
-/// Where something happened, without anything that differs between seeds.
-pub(crate) struct Place(String);
+/// Where something happened: a word that is the same over seeds, and which of them it was.
+pub(crate) struct Place {
+    word: &'static str,
+    which: Option<String>,
+}
 
 impl From<&'static str> for Place {
-    fn from(place: &'static str) -> Self {
-        Self(place.to_string())
+    fn from(word: &'static str) -> Self {
+        Self { word, which: None }
     }
 }
 
 impl From<TopicPartition> for Place {
     fn from(partition: TopicPartition) -> Self {
-        Self(alloc::format!("partition-{}", partition.index))
+        let which = alloc::format!("partition {}", partition.index);
+        Self { word: "partition", which: Some(which) }
     }
 }
 

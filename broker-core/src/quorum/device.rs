@@ -197,6 +197,9 @@ impl Quorum {
                 self.log.set_flushed(end);
                 self.phase = Phase::Up;
                 out.probe(Probe::QuorumLoaded { end, torn });
+                for (offset, epoch, prefix, byte_end) in self.log.digests() {
+                    out.probe(Probe::QuorumReadBack { offset, epoch, prefix, byte_end });
+                }
                 out.probe(Probe::QuorumFlushed { end });
                 self.start(cx, file, out, events);
             }

@@ -60,6 +60,15 @@ impl Log {
         self.stored(offset).map(|stored| stored.byte_end)
     }
 
+    /// Offset, epoch, prefix digest and end of the frame of every entry.
+    pub(super) fn digests(&self) -> impl Iterator<Item = (MetaOffset, QuorumEpoch, u64, u64)> + '_ {
+        let offsets = (self.start.0..).map(MetaOffset);
+        let digests = |(offset, stored): (_, &Stored)| {
+            (offset, stored.entry.epoch, stored.prefix, stored.byte_end)
+        };
+        offsets.zip(&self.stored).map(digests)
+    }
+
     /// Bytes that the log takes up to the exclusive end `end`.
     pub(super) fn bytes_before(&self, end: MetaOffset) -> u64 {
         if end == self.start {

@@ -163,6 +163,7 @@ impl Judge {
             | Probe::QuorumBecameLeader { .. }
             | Probe::QuorumResigned { .. }
             | Probe::QuorumAppended { .. }
+            | Probe::QuorumReadBack { .. }
             | Probe::QuorumTruncated { .. }
             | Probe::QuorumFlushed { .. }
             | Probe::QuorumFetchSent { .. }

@@ -17,8 +17,8 @@ use crate::view::View;
 impl Judge {
     pub(super) fn quorum(&mut self, node: NodeId, probe: &Probe, view: &dyn View) -> Check {
         match *probe {
-            Probe::QuorumLoaded { end, torn } => {
-                self.facts.raft.of(node).cut(end);
+            Probe::QuorumLoaded { torn, .. } => {
+                self.facts.raft.of(node).cut(MetaOffset(0));
                 self.marks.hit_if(torn, Mark::TornTailCut);
             }
             Probe::QuorumRole { role, epoch, .. } => return self.role(node, role, epoch),
@@ -43,7 +43,8 @@ impl Judge {
                 self.facts.raft.of(node).leads = None;
                 self.quorum_leads.left(node);
             }
-            Probe::QuorumAppended { offset, epoch, prefix, byte_end } => {
+            Probe::QuorumAppended { offset, epoch, prefix, byte_end }
+            | Probe::QuorumReadBack { offset, epoch, prefix, byte_end } => {
                 ask!(self, R2, self.log_matching.appended(node, offset, epoch, prefix));
                 let entry = LogEntry { epoch, prefix, byte_end };
                 self.facts.raft.of(node).append(offset, entry);

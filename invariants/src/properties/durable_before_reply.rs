@@ -106,6 +106,23 @@ mod tests {
     }
 
     #[test]
+    fn promise_of_what_a_cut_before_the_crash_left_holds() {
+        let mut case = Case::new("R9");
+        let (from, to) = (MetaOffset(2), MetaOffset(1));
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 11).durable(0, 20);
+        case.probe(C, &Probe::QuorumTruncated { from, to });
+        case.probe(C, &Probe::QuorumLoaded { end: from, torn: false });
+        for (at, prefix) in [(0, 10), (1, 11)] {
+            let (offset, epoch, byte_end) = (MetaOffset(at), QuorumEpoch(1), (at + 1) * 10);
+            case.probe(C, &Probe::QuorumReadBack { offset, epoch, prefix, byte_end });
+        }
+        promises(&mut case, 2);
+        assert!(case.holds());
+        promises(&mut case, 3);
+        assert!(case.breaks("R9"));
+    }
+
+    #[test]
     fn office_in_an_epoch_that_is_not_durable_breaks() {
         let mut case = Case::new("R9");
         case.ballot(0, 2, 0).elected(0, 2);

@@ -12,7 +12,7 @@ use crate::{Check, require};
 pub(crate) struct LogMatching(Vec<Vec<(QuorumEpoch, u64)>>);
 
 impl LogMatching {
-    /// A controller appended an entry.
+    /// A controller appended an entry, or read it at boot.
     pub(crate) fn appended(
         &mut self,
         node: NodeId,
