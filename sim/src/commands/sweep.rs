@@ -212,7 +212,10 @@ impl Watch<'_> {
         if let Some(sentence) = self.broken {
             return Err(BadInput(sentence));
         }
-        if groups.len() == 0 {
+        if !summary.idle.is_empty() {
+            let (word, idle) = (self.report.fail("IDLE"), summary.idle.join(", "));
+            self.report.line(format!("{word} never reached, or never with effect: {idle}"));
+        } else if groups.len() == 0 {
             self.report.line(self.report.pass("PASS"));
             return Ok(Exit::Passed);
         }

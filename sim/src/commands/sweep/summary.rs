@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::repeat_seed;
+use crate::generate::Choice;
+use crate::plan::schema::FAULTS;
 use crate::registry;
 use crate::report::{Report, grouped, rate, share, simulated};
 use crate::sweep::{Orders, Totals};
@@ -25,8 +27,28 @@ pub(super) struct Summary {
     /// In how many runs each mark was reached.
     reached: BTreeMap<&'static str, u64>,
     never_reached: Vec<&'static str>,
+    /// What a sweep this wide should have done and did not: marks, and kinds of faults that never
+    /// had an effect. A check that nothing reaches proves nothing, so that is a failure, too.
+    pub(super) idle: Vec<&'static str>,
     failures: u64,
     distinct: Vec<Distinct>,
+}
+
+/// From so many runs on, over all profiles and workloads of the correct core, everything is to be
+/// reached. The rarest, a kind of fault with effect, is in 2 % of runs: to miss it by chance in so
+/// many has a probability below 10^-8.
+const WIDE_RUNS_MIN: u64 = 1_000;
+
+/// What a wide sweep did not do.
+fn idle(totals: &Totals, orders: &Orders, never_reached: &[&'static str]) -> Vec<&'static str> {
+    let Choice { profile, workload, mutants } = &orders.choice;
+    let all = profile.is_none() && workload.is_none() && mutants.is_empty();
+    if totals.runs < WIDE_RUNS_MIN || !all || orders.only.is_some() {
+        return Vec::new();
+    }
+    let effective = |kind: &str| totals.faults.get(kind).is_some_and(|count| count.effective > 0);
+    let kinds = FAULTS.iter().map(|kind| kind.name).filter(|kind| !effective(kind));
+    never_reached.iter().copied().chain(kinds).collect()
 }
 
 /// What a sweep should reach: with `--only` the other properties are not looked at.
@@ -74,6 +96,7 @@ impl Summary {
             let (planned, begun, effective) = (count.planned, count.begun, count.effective);
             (*kind, Faults { planned, begun, effective })
         });
+        let never_reached: Vec<_> = expected(orders).iter().filter(never).copied().collect();
         Self {
             first_seed: orders.seeds.from,
             runs: totals.runs,
@@ -85,7 +108,8 @@ impl Summary {
             faults_effective_median: totals.faults_effective.median(),
             faults: faults.collect(),
             reached: totals.reached.clone(),
-            never_reached: expected(orders).iter().filter(never).copied().collect(),
+            idle: idle(totals, orders, &never_reached),
+            never_reached,
             failures: totals.failures,
             distinct: distinct.collect(),
         }
@@ -143,5 +167,33 @@ impl Summary {
         if !self.never_reached.is_empty() {
             report.line(format!("  never   {}", self.never_reached.join(", ")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::FaultCount;
+    use crate::sweep::Seeds;
+
+    fn orders(choice: Choice) -> Orders {
+        Orders { seeds: Seeds { from: 0, to: None }, choice, only: None, jobs: 1 }
+    }
+
+    #[test]
+    fn sweep_that_is_wide_and_misses_something_is_idle() {
+        let wide = orders(Choice::default());
+        let planned = FaultCount { planned: 9, begun: 9, effective: 0 };
+        let worked = FaultCount { effective: 1, ..planned };
+        let mut totals = Totals { runs: WIDE_RUNS_MIN, ..Totals::default() };
+        totals.faults = FAULTS.iter().map(|kind| (kind.name, worked)).collect();
+        assert_eq!(idle(&totals, &wide, &[]), [""; 0]);
+        totals.faults.insert("pause", planned);
+        totals.faults.remove("crash");
+        assert_eq!(idle(&totals, &wide, &["torn-tail-cut"]), ["torn-tail-cut", "crash", "pause"]);
+        let narrow = Choice { profile: Some("calm".to_owned()), ..Choice::default() };
+        assert_eq!(idle(&totals, &orders(narrow), &["torn-tail-cut"]), [""; 0]);
+        totals.runs = WIDE_RUNS_MIN - 1;
+        assert_eq!(idle(&totals, &wide, &["torn-tail-cut"]), [""; 0]);
     }
 }
