@@ -56,8 +56,8 @@ impl Judge {
                 let claim = Claim { number, by: node, incarnation: tok.incarnation };
                 self.facts.wals.claims.entry(of).or_default().insert(number, claim);
                 // A put that was given up counts from where it landed, too: the recoverer puts the
-                // same claim again, is refused, and finds its own.
-                if tok.flow == Flow::Recovery(of) {
+                // same claim again, is refused, and finds its own. That of a dead process does not.
+                if tok.flow == Flow::Recovery(of) && self.is_current(node, tok) {
                     let (by, claim) = ((node, of), (number, pos));
                     self.facts.wals.claimed(by, tok.incarnation, claim);
                 }
@@ -104,12 +104,15 @@ impl Judge {
         Ok(())
     }
 
+    /// Whether the process that sent this is the node's newest.
+    fn is_current(&self, node: NodeId, tok: Tok) -> bool {
+        self.facts.nodes.get(node).is_none_or(|known| known.incarnation == tok.incarnation)
+    }
+
     fn list(&mut self, node: NodeId, tok: Tok, prefix: &Key, further: bool) {
         let pos = self.facts.pos;
         let Some((claims, of)) = listed(prefix) else { return };
-        let current =
-            self.facts.nodes.get(node).is_none_or(|known| known.incarnation == tok.incarnation);
-        if !current {
+        if !self.is_current(node, tok) {
             return;
         }
         if claims && tok.flow == Flow::Claim && of == node {

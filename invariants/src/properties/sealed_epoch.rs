@@ -93,9 +93,9 @@ pub(crate) fn took(
 
 #[cfg(test)]
 mod tests {
-    use broker_core::ids::{BrokerEpoch, Lsn, Offset};
+    use broker_core::ids::{BrokerEpoch, Incarnation, Lsn, Offset};
     use broker_core::probe::Probe;
-    use broker_core::step::{Cond, Etag, Flow, Key, ObjOp, ObjResult};
+    use broker_core::step::{Cond, Etag, Flow, Key, ObjOp, ObjResult, Tok};
     use bytes::Bytes;
 
     use crate::testing::{A, A_EPOCH, B, Case, S, tok, wal_object};
@@ -173,11 +173,14 @@ mod tests {
 
     /// B's put of claim `number` lands when nobody waits for its answer any more.
     fn claim_lands_late(case: &mut Case, number: u64) {
+        claim_of_a_process_lands_late(case, tok(Flow::Recovery(A), 1), number);
+    }
+
+    fn claim_of_a_process_lands_late(case: &mut Case, tok: Tok, number: u64) {
         let key = Key(alloc::format!("claim/{A}/{number:020}").into());
         let op = ObjOp::Put { key, body: Bytes::new(), cond: Cond::IfAbsent };
         let result = ObjResult::Done { etag: Etag(1) };
-        let (node, tok) = (B, tok(Flow::Recovery(A), 1));
-        case.see(&Evidence::Store { node, tok, op: &op, result: &result, late: true });
+        case.see(&Evidence::Store { node: B, tok, op: &op, result: &result, late: true });
     }
 
     #[test]
@@ -209,6 +212,20 @@ mod tests {
         let hole = false;
         case.probe(B, &Probe::RecoveryListed { of, epoch, objects, sealed, end, hole });
         assert!(case.holds());
+    }
+
+    #[test]
+    fn claim_of_the_process_before_that_lands_late_changes_nothing() {
+        let dead = Tok { incarnation: Incarnation(0), ..tok(Flow::Recovery(A), 1) };
+        let mut case = Case::cluster("W4");
+        case.claim(B, A, 4);
+        claim_of_a_process_lands_late(&mut case, dead, 2);
+        listed(&mut case);
+        assert!(case.holds());
+        let mut case = Case::cluster("W4");
+        claim_of_a_process_lands_late(&mut case, dead, 2);
+        listed(&mut case);
+        assert!(case.breaks("W4"));
     }
 
     #[test]
