@@ -362,3 +362,13 @@ fn cli_plan_by_hand_runs_alike_in_two_processes() {
     assert_eq!(code(&output), 0, "{output:?}");
     has(&stdout(&output), &["equal in two processes"]);
 }
+
+#[test]
+fn readme_and_guide_show_what_a_run_prints() {
+    let printed = stdout(&seedbed(&["run", "1"]));
+    for page in ["README.md", "docs/reading-a-run.md"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
+        let text = fs::read_to_string(path).expect("the page is there");
+        assert!(text.contains(&printed), "{page} shows another run than:\n{printed}");
+    }
+}
