@@ -61,7 +61,7 @@ mutants! {
         "KIP-595 (validateOffsetAndEpoch comes first)", ["R5"];
     QuorumTruncateSkipped = "quorum-truncate-skipped",
         "a follower keeps the part of its log that diverges from the leader's",
-        "KAFKA-7164", ["R2", "R4", "R3"];
+        "KAFKA-7164", ["R2", "R4", "R5", "R3"];
     ControllerContinuityFirst = "controller-continuity-first",
         "a retried commit is checked for continuity before it is found already applied",
         "AutoMQ #1055 (067c3f0fe0)", ["O3"];

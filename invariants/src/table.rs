@@ -199,7 +199,7 @@ properties! {
         "a high watermark never falls and covers only what a majority would keep through a crash";
         from "KIP-595; KAFKA-10533, KAFKA-12619"; jepsen None;
         sometimes ["unflushed-tail-lost", "torn-tail-cut"];
-        mutants ["quorum-ack-before-fsync", "quorum-fetch-unvalidated"];
+        mutants ["quorum-ack-before-fsync", "quorum-fetch-unvalidated", "quorum-truncate-skipped"];
     R6 vote_once "VoteOnce":
         "a voter votes for one candidate per epoch, also across its own restarts";
         from "Raft figure 2 (votedFor)"; jepsen None;

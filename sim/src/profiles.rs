@@ -101,7 +101,7 @@ pub const ALL: &[Profile] = &[
         recipes: &[
             (5, recipes::LOSE_ANSWER),
             (3, recipes::CRASH_LATE_PUTS),
-            (3, recipes::ON_PUT_CRASH_TWICE),
+            (8, recipes::ON_PUT_CRASH_TWICE),
             (3, recipes::DUPLICATE),
             (3, recipes::SLOW_DOWN),
             (3, recipes::ON_PUT_LOSE),
@@ -170,7 +170,7 @@ pub const ALL: &[Profile] = &[
             (2, recipes::ON_RECOVERY_CRASH),
             (2, recipes::ON_VOTE_CRASH),
             (4, recipes::SPLIT_VOTE),
-            (4, recipes::ON_PUT_CRASH_TWICE),
+            (8, recipes::ON_PUT_CRASH_TWICE),
             (1, recipes::BIT_ROT),
             (2, recipes::ON_LEADER_PAUSE),
             (2, recipes::ON_OPEN_PAUSE),
