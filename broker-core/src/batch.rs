@@ -30,6 +30,8 @@ pub const HEADER_BYTES: usize = 61;
 
 /// Bytes in front of what `batch_length` counts.
 const LENGTH_END: usize = 12;
+/// The least that the length can be in any format (`LegacyRecord.RECORD_OVERHEAD_V0`).
+const LENGTH_MIN: usize = 14;
 const LEADER_EPOCH_AT: usize = 12;
 const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
@@ -37,7 +39,7 @@ const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
 
 /// The only version of the format that is read and written.
-const MAGIC: u8 = 2;
+const MAGIC: i8 = 2;
 
 /// Kafka's timestamps: milliseconds since the Unix epoch, −1 for none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -167,10 +169,12 @@ pub struct Header {
 pub enum BatchError {
     /// Fewer bytes than promised: torn or truncated.
     Short,
+    /// A length that no batch can have.
+    Length,
     /// More bytes than the batch, or its records, say.
     Trailing,
     /// Another version of the format.
-    Magic(u8),
+    Magic(i8),
     /// Damaged.
     Checksum,
     /// A field has a value that no batch can have.
@@ -194,11 +198,15 @@ impl BatchError {
     #[must_use]
     pub const fn code(self) -> ErrorCode {
         match self {
-            // CorruptRecordException: size below the minimum, checksum wrong.
-            Self::Short | Self::Checksum => ErrorCode::CorruptMessage,
-            // InvalidRecordException: ProduceRequest.validateRecords, LogValidator.validateBatch,
+            // CorruptRecordException: ByteBufferLogInputStream.nextBatchSize for sizes and versions
+            // that there never were, DefaultRecordBatch.ensureValid for the checksum.
+            Self::Length | Self::Checksum => ErrorCode::CorruptMessage,
+            Self::Magic(magic) if magic < 0 || magic > MAGIC => ErrorCode::CorruptMessage,
+            // InvalidRecordException: ProduceRequest.validateRecords (bytes that are no whole batch
+            // are no batch at all; older versions), LogValidator.validateBatch,
             // DefaultRecordBatch's iterator.
-            Self::Trailing
+            Self::Short
+            | Self::Trailing
             | Self::Magic(_)
             | Self::Field
             | Self::Empty
@@ -218,16 +226,20 @@ impl Header {
     /// # Errors
     /// If the bytes are too few, of another version, or hold impossible values.
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
-        // Magic comes first: older formats keep it at the same place and have other fields behind.
-        let magic = *bytes.get(MAGIC_AT).ok_or(BatchError::Short)?;
+        // Length and magic come first: all formats keep them at the same place, and differ behind.
+        let front = bytes.first_chunk::<CRC_AT>().ok_or(BatchError::Short)?;
+        let length = usize::try_from(i32_at(front, 8)).map_err(|_| BatchError::Length)?;
+        if length < LENGTH_MIN {
+            return Err(BatchError::Length);
+        }
+        let magic = i8::from_be_bytes(array_at(front, MAGIC_AT));
         if magic != MAGIC {
             return Err(BatchError::Magic(magic));
         }
-        let head = bytes.first_chunk::<HEADER_BYTES>().ok_or(BatchError::Short)?;
-        let length = usize::try_from(i32_at(head, 8)).map_err(|_| BatchError::Field)?;
         if length < HEADER_BYTES - LENGTH_END {
-            return Err(BatchError::Short);
+            return Err(BatchError::Length);
         }
+        let head = bytes.first_chunk::<HEADER_BYTES>().ok_or(BatchError::Short)?;
         let leader_epoch = match i32_at(head, LEADER_EPOCH_AT) {
             -1 => None,
             epoch => Some(LeaderEpoch(u32::try_from(epoch).map_err(|_| BatchError::Field)?)),
@@ -343,11 +355,11 @@ pub fn stamp_log_append_time(batch: Bytes, now: TimestampMs) -> Bytes {
 
 /// For topics with `message.timestamp.type=CreateTime`: puts right a largest timestamp that does
 /// not agree with the records, or a wrong timestamp type, as `LogValidator` does. An honest batch
-/// comes back untouched; a compressed one keeps its word.
+/// comes back untouched; a compressed one keeps its word. Also returns the largest timestamp.
 ///
 /// # Errors
 /// If the records can not be read.
-pub fn stamp_create_time(batch: Bytes) -> Result<Bytes, BatchError> {
+pub fn stamp_create_time(batch: Bytes) -> Result<(Bytes, TimestampMs), BatchError> {
     let header = Header::parse(&batch)?;
     let attributes = header.attributes.0 & !Attributes::LOG_APPEND_TIME;
     let mut max = header.max_timestamp;
@@ -358,11 +370,11 @@ pub fn stamp_create_time(batch: Bytes) -> Result<Bytes, BatchError> {
         }
     }
     if max == header.max_timestamp && attributes == header.attributes.0 {
-        return Ok(batch);
+        return Ok((batch, max));
     }
     let mut patched = writable(batch);
     set_times(&mut patched, attributes, max);
-    Ok(patched.freeze())
+    Ok((patched.freeze(), max))
 }
 
 /// The records of one verified batch, in order. Compressed batches give one error that says so;
@@ -398,7 +410,7 @@ pub fn build(records: &[NewRecord<'_>], producer: ProducerStamp) -> Bytes {
     out.extend_from_slice(&0i64.to_be_bytes());
     out.extend_from_slice(&i32::try_from(length).expect("a batch below 2 GiB").to_be_bytes());
     out.extend_from_slice(&(-1i32).to_be_bytes());
-    out.push(MAGIC);
+    out.extend_from_slice(&MAGIC.to_be_bytes());
     out.extend_from_slice(&0u32.to_be_bytes());
     out.extend_from_slice(&0u16.to_be_bytes());
     out.extend_from_slice(&last_offset_delta.to_be_bytes());

@@ -48,7 +48,9 @@ pub struct BrokerLimits {
     pub upload_block_interval: Dur,
     /// Log cache: committed data is dropped, oldest first, above this many bytes.
     pub cache_bytes_max: u64,
-    /// Produces waiting for room in the WAL; one more is answered `ThrottlingQuotaExceeded`.
+    /// Batches waiting for room in the WAL, which may also hold no more bytes than the WAL may have
+    /// unconfirmed. One more is answered `NotEnoughReplicas`: Kafka has no code for an overloaded
+    /// leader, and this one tells every client that nothing was appended and to try again.
     pub produce_queue_max: usize,
     /// Largest record batch accepted unless the topic says otherwise.
     pub batch_bytes_max: u32,

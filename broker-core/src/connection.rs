@@ -7,8 +7,10 @@
 use alloc::collections::{BTreeMap, VecDeque};
 
 use crate::ids::ConnId;
+use crate::mutants::Mutant;
+use crate::partition::Asker;
 use crate::protocol::Response;
-use crate::step::{Effect, Outbox};
+use crate::step::{Cx, Effect, Outbox};
 
 /// Requests waiting for their answer on one connection; a client that sends more is cut off.
 /// Kafka's clients keep at most 5 by default, tools at most some dozens: 256 stops a runaway.
@@ -18,34 +20,40 @@ pub const REQUESTS_PER_CONNECTION_MAX: usize = 256;
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct Connections {
     waiting: BTreeMap<ConnId, VecDeque<Slot>>,
+    /// The number of the next request.
+    next: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Slot {
+    number: u64,
     corr: u32,
     answer: Option<Response>,
 }
 
 impl Connections {
-    /// A request arrived that will be answered. Says no if the connection must be closed: too many
-    /// requests, or a correlation id that is still in use.
+    /// A request arrived that will be answered. `None`: there are too many, and the connection
+    /// must be closed. The correlation id is only given back, as in Kafka: it may repeat.
     #[must_use]
-    pub fn begin(&mut self, conn: ConnId, corr: u32) -> bool {
+    pub fn begin(&mut self, cx: &Cx, conn: ConnId, corr: u32) -> Option<Asker> {
+        let by_corr = cx.mutants.on(Mutant::ProduceWaiterByCorr);
+        let number = if by_corr { u64::from(corr) } else { self.next };
         let slots = self.waiting.entry(conn).or_default();
-        let fits = slots.len() < REQUESTS_PER_CONNECTION_MAX;
-        if !fits || slots.iter().any(|slot| slot.corr == corr) {
-            return false;
+        let doubled = by_corr && slots.iter().any(|slot| slot.number == number);
+        if slots.len() >= REQUESTS_PER_CONNECTION_MAX || doubled {
+            return None;
         }
-        slots.push_back(Slot { corr, answer: None });
-        true
+        self.next += 1;
+        slots.push_back(Slot { number, corr, answer: None });
+        Some((conn, number))
     }
 
     /// The answer to a request is there: it goes out with all that waited for it. Nothing happens
     /// if the connection is gone.
-    pub fn answer(&mut self, conn: ConnId, corr: u32, answer: Response, out: &mut Outbox<Effect>) {
+    pub fn answer(&mut self, (conn, number): Asker, answer: Response, out: &mut Outbox<Effect>) {
         let Some(slots) = self.waiting.get_mut(&conn) else { return };
-        let Some(slot) = slots.iter_mut().find(|slot| slot.corr == corr) else { return };
-        assert!(slot.answer.is_none(), "{conn:?} {corr} answered twice");
+        let Some(slot) = slots.iter_mut().find(|slot| slot.number == number) else { return };
+        assert!(slot.answer.is_none(), "{conn:?} {} answered twice", slot.corr);
         slot.answer = Some(answer);
         while slots.front().is_some_and(|slot| slot.answer.is_some()) {
             let slot = slots.pop_front().expect("just seen");
@@ -78,12 +86,19 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::mutants::Mutants;
+    use crate::time::{Mono, Wall};
 
     const CONN: ConnId = ConnId(1);
+    const CX: Cx = Cx { mono: Mono(0), wall: Wall(0), entropy: 0, mutants: Mutants::NONE };
 
-    fn answer(connections: &mut Connections, corr: u32) -> Vec<u32> {
+    fn begin(connections: &mut Connections, corr: u32) -> Option<Asker> {
+        connections.begin(&CX, CONN, corr)
+    }
+
+    fn answer(connections: &mut Connections, asker: Asker) -> Vec<u32> {
         let mut out = Outbox::default();
-        connections.answer(CONN, corr, Response::Produce(Vec::new()), &mut out);
+        connections.answer(asker, Response::Produce(Vec::new()), &mut out);
         let reply = |effect| match effect {
             Effect::Reply { corr, .. } => corr,
             other => panic!("{other:?}"),
@@ -94,28 +109,36 @@ mod tests {
     #[test]
     fn connection_answers_ready_early_wait_for_the_first() {
         let mut connections = Connections::default();
-        assert!((1..=3).all(|corr| connections.begin(CONN, corr)));
-        assert_eq!(answer(&mut connections, 3), []);
-        assert_eq!(answer(&mut connections, 2), []);
-        assert_eq!(answer(&mut connections, 1), [1, 2, 3]);
-        assert_eq!(connections, Connections::default());
+        let [first, second, third] = [7, 8, 9].map(|corr| begin(&mut connections, corr).unwrap());
+        assert_eq!(answer(&mut connections, third), []);
+        assert_eq!(answer(&mut connections, second), []);
+        assert_eq!(answer(&mut connections, first), [7, 8, 9]);
+        assert_eq!(connections.unanswered(), 0);
     }
 
     #[test]
     fn connection_gone_drops_late_answers() {
         let mut connections = Connections::default();
-        assert!(connections.begin(CONN, 1));
+        let asker = begin(&mut connections, 1).unwrap();
         connections.gone(CONN);
-        assert_eq!(answer(&mut connections, 1), []);
+        assert_eq!(answer(&mut connections, asker), []);
     }
 
     #[test]
-    fn connection_with_too_many_requests_or_a_doubled_one_is_refused() {
+    fn connection_tells_requests_with_one_correlation_id_apart() {
         let mut connections = Connections::default();
-        assert!(connections.begin(CONN, 0));
-        assert!(!connections.begin(CONN, 0));
+        let (first, second) = (begin(&mut connections, 3), begin(&mut connections, 3));
+        assert_ne!(first, second);
+        assert_eq!(answer(&mut connections, second.unwrap()), []);
+        assert_eq!(answer(&mut connections, first.unwrap()), [3, 3]);
+        assert_eq!(answer(&mut connections, first.unwrap()), [], "that one is over");
+    }
+
+    #[test]
+    fn connection_with_too_many_requests_is_refused() {
+        let mut connections = Connections::default();
         let max = u32::try_from(REQUESTS_PER_CONNECTION_MAX).unwrap();
-        assert!((1..max).all(|corr| connections.begin(CONN, corr)));
-        assert!(!connections.begin(CONN, max));
+        assert!((0..max).all(|corr| begin(&mut connections, corr).is_some()));
+        assert_eq!(begin(&mut connections, max), None);
     }
 }

@@ -73,7 +73,7 @@ mutants! {
         "KAFKA-13916 (KIP-841)", ["C3"];
     ControllerLeaderlessKept = "controller-leaderless-kept",
         "partitions of a fenced broker are not moved",
-        "AutoMQ 44047d63d8", ["LV7"];
+        "AutoMQ 44047d63d8", ["LV7", "LV5"];
     ControllerOpenUnchecked = "controller-open-unchecked",
         "a stream opens although its last owner's data is not all committed",
         "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["W3", "L7", "O4"];
@@ -131,7 +131,7 @@ mutants! {
         "synthetic (S3: retry after 2 s, then 4 s)", ["LV10"];
     UploadPrepareWedges = "upload-prepare-wedges",
         "an unanswered prepare is never asked again",
-        "AutoMQ 0e459685e3", ["LV8"];
+        "AutoMQ 0e459685e3", ["LV8", "LV5"];
     RecoveryOverlapFirst = "recovery-overlap-first",
         "of the zombie objects of a sealed epoch only the first is left out",
         "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3"];
@@ -140,7 +140,7 @@ mutants! {
         "AutoMQ 8c333115a2", ["W4", "W3"];
     RecoveryDedupeSkipped = "recovery-dedupe-skipped",
         "recovery starts at the oldest object and uploads what is already committed",
-        "AutoMQ automq-for-rocketmq #573", ["LV7", "L1"];
+        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "L1"];
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
         "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
@@ -171,6 +171,13 @@ mutants! {
     PartitionQueueReordered = "partition-queue-reordered",
         "produces that waited for room in the WAL are let in newest first",
         "AutoMQ S3Storage backoff queue", ["L2"];
+    ProduceWaiterByCorr = "produce-waiter-by-corr",
+        "who waits for a batch is known by a correlation id, which the client may use again",
+        "synthetic (Kafka gives correlation ids back and never looks at them)",
+        ["L1", "L2", "L3", "L4"];
+    SearchUnfenced = "search-unfenced",
+        "a timestamp lookup answers although its partition was given up while it read an object",
+        "synthetic (ReplicaManager.fetchOffset checks leadership with every answer)", ["Q1"];
     PartitionListedZero = "partition-listed-zero",
         "a timestamp lookup answers 0 when it finds nothing in the cache",
         "Bufstream 0.1.0 (Jepsen: spurious zero offsets)", ["Q1"];

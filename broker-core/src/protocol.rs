@@ -72,7 +72,7 @@ pub enum Request {
     Fetch(FetchRequest),
     /// Offsets by time, or the ends.
     ListOffsets {
-        /// One question per partition.
+        /// One question per partition; a partition named twice is `InvalidRequest` both times.
         partitions: Vec<ListOffsetsPartition>,
     },
     /// KIP-320: where an epoch ended.
@@ -181,8 +181,8 @@ pub struct Produced {
 pub struct FetchRequest {
     /// Longest wait for `bytes_min`.
     pub wait_max: Dur,
-    /// Answer at once when this many bytes are there; 0 or 1 mean at once when there is anything
-    /// (0: even when there is nothing).
+    /// Answer at once when this many bytes are there, or `bytes_max` if that is less; 0 or 1 mean
+    /// at once when there is anything (0: even when there is nothing).
     pub bytes_min: u32,
     /// Bytes in the whole answer; the first batch comes even if it is larger (KIP-74).
     pub bytes_max: u32,

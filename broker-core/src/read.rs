@@ -44,8 +44,8 @@ pub struct Reads {
 pub enum ReadFor {
     /// A fetch.
     Fetch(Asker),
-    /// A search by timestamp, and which partition of its request.
-    Search(Asker, usize),
+    /// A search by timestamp.
+    Search(Asker),
 }
 
 /// A read that is done.

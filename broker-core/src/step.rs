@@ -401,9 +401,11 @@ pub enum TimerKey {
     /// Retry to open this stream.
     Open(StreamId, LeaderEpoch),
     /// A produce has waited long enough for its confirmation.
-    ProduceWait(ConnId, u32),
+    ProduceWait(ConnId, u64),
     /// A delayed fetch has waited long enough.
-    FetchWait(ConnId, u32),
+    FetchWait(ConnId, u64),
+    /// Go on with a search by timestamp.
+    Search(ConnId, u64),
     /// Retry this read; `seq` as in its [`Tok`].
     Read(u64),
 }

@@ -41,6 +41,9 @@ pub enum EventKind {
     Fail(ErrorCode),
     /// It may have been done, may still be, may never be.
     Unknown,
+    /// The client's whole operation is over without an end, tried for as long as it tries. The
+    /// number of the call is a fresh one.
+    GaveUp,
 }
 
 /// What was called.

@@ -123,6 +123,8 @@ sometimes! {
         "a put was refused with SlowDown";
     BacklogDrained = "backlog-drained",
         "everything confirmed was committed before the run ended";
+    AnsweredAcrossHealing = "answered-across-healing",
+        "a call begun before the core was healed was answered after it";
     HealedWithWork = "healed-with-work",
         "the safety phase ended with partitions or WALs that needed failover";
     ReadToTheEnd = "read-to-the-end",

@@ -20,6 +20,8 @@ pub struct Summary {
     pub failed: u64,
     /// Calls of which nobody knows.
     pub unknown: u64,
+    /// Operations that were given up.
+    pub given_up: u64,
     /// Partitions.
     pub partitions: u64,
     /// As `Judge::reached`.
@@ -40,6 +42,7 @@ pub fn judge_history(events: &[HistoryEvent]) -> Result<Summary, Violation> {
             EventKind::Ok(_) => &mut summary.ok,
             EventKind::Fail(_) => &mut summary.failed,
             EventKind::Unknown => &mut summary.unknown,
+            EventKind::GaveUp => &mut summary.given_up,
         };
         *count += 1;
         judge.history_event(event)?;

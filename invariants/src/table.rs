@@ -58,13 +58,13 @@ properties! {
         from "KIP-98 (log as a total order); Jepsen kafka workload";
         jepsen Some("inconsistent-offsets, duplicate");
         sometimes ["unknown-seen", "failover-served"];
-        mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped"];
+        mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped", "produce-waiter-by-corr"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
         jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
         sometimes ["append-after-ack", "back-pressure"];
-        mutants ["wal-unknown-is-failure", "partition-queue-reordered"];
+        mutants ["wal-unknown-is-failure", "partition-queue-reordered", "produce-waiter-by-corr"];
     L3 acked_durable "AckedDurable":
         "what was acknowledged with acks=all stays; what definitely failed never shows";
         from "Kafka producer contract (acks=all); Jepsen kafka workload";
@@ -72,13 +72,14 @@ properties! {
         sometimes ["failover-served", "definite-failure", "unknown-lost"];
         mutants ["wal-confirm-max", "wal-cache-on-put-order", "wal-unknown-is-failure",
             "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
-            "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim"];
+            "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim",
+            "produce-waiter-by-corr"];
     L4 read_stable "ReadStable":
         "a record that was read is what every later read of its offset returns";
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
         sometimes ["read-again", "read-after-failover"];
         mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
-            "partition-hw-is-leo"];
+            "partition-hw-is-leo", "produce-waiter-by-corr"];
     L5 watermark_order "WatermarkOrder":
         "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or \
         committed";
@@ -230,7 +231,7 @@ properties! {
         "listed offsets agree with what was acknowledged and read before, and with the timestamps";
         from "KIP-79, KIP-207, KIP-734; Bufstream 0.1.0 (Jepsen)"; jepsen None;
         sometimes ["listed-after-failover", "timestamp-found", "timestamp-not-found"];
-        mutants ["partition-hw-stale", "partition-listed-zero"];
+        mutants ["partition-hw-stale", "search-unfenced", "partition-listed-zero"];
     Q2 epoch_end "EpochEnd":
         "OffsetForLeaderEpoch gives the largest epoch up to the one asked for and where it ended";
         from "KIP-101, KIP-279, KIP-320; KAFKA-7415, Redpanda #5435"; jepsen None;
@@ -246,6 +247,12 @@ properties! {
         from "KIP-595, KIP-996; KAFKA-15489"; jepsen None;
         sometimes ["check-quorum-resigned", "stuck-leader-watched"];
         mutants ["quorum-no-check-quorum"];
+    LV5 clients_progress "ClientsProgress":
+        "in the healthy core no client tries an operation in vain until its time is over";
+        from "Kafka delivery.timeout.ms; Bufstream 0.1.0 (Jepsen: stuck producers)"; jepsen None;
+        sometimes ["answered-across-healing"];
+        mutants ["controller-leaderless-kept", "upload-prepare-wedges",
+            "recovery-dedupe-skipped"];
     LV7 failover_done "FailoverDone":
         "in the healthy core every partition gets a leader and every dead WAL is recovered";
         from "KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c"; jepsen None;

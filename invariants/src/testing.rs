@@ -400,6 +400,13 @@ impl Case {
         self.history(opened, EventKind::Unknown)
     }
 
+    /// The client gives the whole operation up.
+    pub(crate) fn gives_up(&mut self, client: u16) -> &mut Self {
+        self.calls += 1;
+        let opened = Opened { client, call: self.calls, op: self.op };
+        self.history(opened, EventKind::GaveUp)
+    }
+
     /// Produces and hears that it is at `base`.
     pub(crate) fn produced(&mut self, first_value: u64, count: u32, base: u64) -> &mut Self {
         let opened = self.produce(first_value, count);

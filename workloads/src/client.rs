@@ -91,7 +91,7 @@ pub enum ClientOut {
     Send {
         /// On this connection.
         conn: ConnId,
-        /// Correlation id, unique on the connection.
+        /// Correlation id; it comes back after some requests.
         corr: u32,
         /// The request.
         req: Request,
@@ -156,6 +156,9 @@ pub enum CallEvent {
     Fail(ErrorCode),
     /// Nobody knows; it may still be done later.
     Unknown,
+    /// The operation is over without an end: it was tried for [`DELIVERY_TIMEOUT`]. The number
+    /// belongs to no call.
+    GaveUp,
 }
 
 /// What is called.
@@ -286,7 +289,7 @@ impl Client {
             ClientIn::Timer(ClientTimer::Session(op)) => self.session_timer(op, cx, out),
             ClientIn::Timer(ClientTimer::Delivery(op)) => {
                 if let Some(session) = self.sessions.get_mut(&op) {
-                    session.on_expiry(out);
+                    session.on_expiry(&mut self.shared, out);
                     self.settle(op, Progress::Finished, out);
                 }
             }

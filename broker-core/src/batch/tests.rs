@@ -111,13 +111,13 @@ fn batch_log_append_time_rules_all_records() {
     assert_eq!(header.max_timestamp, TimestampMs(7));
     assert!(records(&stamped).all(|record| record.unwrap().timestamp == TimestampMs(7)));
     // Back again: the records still know when they were created.
-    assert_eq!(&stamp_create_time(stamped).unwrap()[..], KNOWN);
+    assert_eq!(&stamp_create_time(stamped).unwrap().0[..], KNOWN);
 }
 
 #[test]
 fn batch_create_time_puts_a_false_maximum_right() {
     let lying = changed(MAX_TIMESTAMP_AT, &i64::MAX.to_be_bytes());
-    assert_eq!(&stamp_create_time(Bytes::from(lying)).unwrap()[..], KNOWN);
+    assert_eq!(&stamp_create_time(Bytes::from(lying)).unwrap().0[..], KNOWN);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn batch_compressed_is_verified_and_not_read() {
         assert_eq!(verify(&batch).unwrap().records, 2);
         assert_eq!(records(&batch).collect::<Vec<_>>(), [Err(BatchError::Compressed(name))]);
         let batch = Bytes::from(batch);
-        assert_eq!(stamp_create_time(batch.clone()), Ok(batch));
+        assert_eq!(stamp_create_time(batch.clone()).map(|(batch, _)| batch), Ok(batch));
     }
     assert_eq!(verify(&changed(22, &[5])), Err(BatchError::Codec(5)));
 }
@@ -149,15 +149,40 @@ fn batch_with_bad_header_is_refused() {
     assert_eq!(verify(&longer), Err(BatchError::Trailing));
     let mut tiny = KNOWN.to_vec();
     tiny[11] = 48;
-    assert_eq!(verify(&tiny), Err(BatchError::Short));
+    assert_eq!(verify(&tiny), Err(BatchError::Length));
     let mut negative = KNOWN.to_vec();
     negative[8] = 0x80;
-    assert_eq!(verify(&negative), Err(BatchError::Field));
+    assert_eq!(verify(&negative), Err(BatchError::Length));
     let mut last = KNOWN.to_vec();
     last[..8].copy_from_slice(&(i64::MAX - 1).to_be_bytes());
     assert_eq!(verify(&last), Err(BatchError::Field), "offsets must not run over");
     last[..8].copy_from_slice(&(i64::MAX - 2).to_be_bytes());
     assert!(verify(&last).is_ok());
+}
+
+#[test]
+fn batch_refused_is_answered_with_kafkas_code() {
+    let code = |batch: &[u8]| verify(batch).unwrap_err().code();
+    let changed_at = |at: usize, bytes: &[u8]| {
+        let mut batch = KNOWN.to_vec();
+        batch[at..at + bytes.len()].copy_from_slice(bytes);
+        batch
+    };
+    for there in [0, 11, 16, 60, KNOWN.len() - 1] {
+        assert_eq!(code(&KNOWN[..there]), ErrorCode::InvalidRecord, "{there} bytes");
+    }
+    for length in [i32::MIN, -1, 0, 13, 14, 48] {
+        let batch = changed_at(8, &length.to_be_bytes());
+        assert_eq!(code(&batch), ErrorCode::CorruptMessage, "length {length}");
+    }
+    for (magic, answer) in [
+        (0, ErrorCode::InvalidRecord),
+        (1, ErrorCode::InvalidRecord),
+        (3, ErrorCode::CorruptMessage),
+        (-1, ErrorCode::CorruptMessage),
+    ] {
+        assert_eq!(code(&changed_at(MAGIC_AT, &i8::to_be_bytes(magic))), answer, "magic {magic}");
+    }
 }
 
 #[test]
@@ -256,7 +281,7 @@ proptest! {
     fn batch_built_reads_back(owned in owned_records(), base in 0u64..1 << 62, epoch in 0u32..9) {
         let batch = encode(&owned);
         verify_produced(&batch).unwrap();
-        prop_assert_eq!(stamp_create_time(batch.clone()).unwrap(), batch.clone());
+        prop_assert_eq!(&stamp_create_time(batch.clone()).unwrap().0, &batch);
         let batch = stamp(batch, Offset(base), LeaderEpoch(epoch));
         let header = verify(&batch).unwrap();
         prop_assert_eq!(header.end_offset(), Offset(base + owned.len() as u64));

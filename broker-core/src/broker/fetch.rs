@@ -74,7 +74,7 @@ impl Broker {
     }
 
     pub(super) fn drop_fetches(&mut self, conn: ConnId, out: &mut Outbox<Effect>) {
-        let askers = self.fetches.range((conn, 0)..=(conn, u32::MAX));
+        let askers = self.fetches.range((conn, 0)..=(conn, u64::MAX));
         for asker in askers.map(|(&asker, _)| asker).collect::<Vec<_>>() {
             let fetch = self.fetches.remove(&asker).expect("just seen");
             self.unpark(asker, &fetch, out);
@@ -95,7 +95,7 @@ impl Broker {
                     self.finish_fetch(asker, out);
                 }
             }
-            ReadFor::Search(asker, index) => self.search_on(cx, asker, index, read.result, out),
+            ReadFor::Search(asker) => self.searched(cx, asker, read.result, out),
         }
     }
 
@@ -105,18 +105,30 @@ impl Broker {
             return;
         };
         let request = &fetch.request;
+        // More than the answer can hold is not waited for (KafkaApis.handleFetchRequest).
+        let bytes_min = u64::from(request.bytes_min.min(request.bytes_max));
         let (mut bytes, mut broken, mut beyond) = (0, false, Vec::new());
+        let mut room = u64::from(request.bytes_max);
         for (index, part) in request.partitions.iter().enumerate() {
+            let part_max = u64::from(part.bytes_max);
             match self.position(part) {
                 Ok((open, Position::At(from, upto))) if from < upto => {
-                    let enough = u64::from(request.bytes_min.min(part.bytes_max));
-                    match self.cache.readable(open.stream(), from, upto, enough) {
-                        Some(readable) => bytes += readable.min(u64::from(part.bytes_max)),
-                        None => {
-                            let bytes_max = u64::from(part.bytes_max.min(request.bytes_max));
-                            let extent = Extent { from, upto, bytes_max, first_whole: true };
-                            beyond.push((index, open.stream(), extent));
+                    let stream = open.stream();
+                    let readable = |enough| self.cache.readable(stream, from, upto, enough);
+                    match readable(bytes_min.min(part_max)) {
+                        // The first batch of an answer comes even if it is larger.
+                        Some(first) if bytes == 0 && first > part_max => {
+                            bytes = part_max.max(readable(0).unwrap_or(0));
                         }
+                        Some(there) => bytes += there.min(part_max),
+                        // What is read side by side must fit into one answer.
+                        None if room > 0 || beyond.is_empty() => {
+                            let bytes_max = part_max.min(room);
+                            room -= bytes_max;
+                            let extent = Extent { from, upto, bytes_max, first_whole: true };
+                            beyond.push((index, stream, extent));
+                        }
+                        None => {}
                     }
                 }
                 Ok((_, Position::At(..))) => {}
@@ -124,7 +136,8 @@ impl Broker {
             }
         }
         let wait = request.wait_max;
-        let enough = bytes >= u64::from(request.bytes_min) || broken || !beyond.is_empty();
+        let nothing = request.partitions.is_empty();
+        let enough = bytes >= bytes_min || broken || !beyond.is_empty() || nothing;
         if !enough && why != Why::TimedOut && wait > Dur(0) {
             return self.park(asker, wait, out);
         }

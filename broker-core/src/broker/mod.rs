@@ -17,7 +17,7 @@ use crate::ids::{
 use crate::metadata::Image;
 use crate::partition::{Asker, Partition};
 use crate::peer::PeerMsg;
-use crate::protocol::{Acks, Request, Response};
+use crate::protocol::{Acks, ProduceRequest, Request, Response};
 use crate::quorum::Observer;
 use crate::read::Reads;
 use crate::recovery::Recovery;
@@ -114,17 +114,25 @@ impl Broker {
         }
     }
 
-    fn client(&mut self, cx: &Cx, asker: Asker, request: Request, out: &mut Outbox<Effect>) {
-        let (conn, corr) = asker;
-        let silent = matches!(&request, Request::Produce(produce) if produce.acks == Acks::None);
-        if !silent && !self.connections.begin(conn, corr) {
+    fn client(
+        &mut self,
+        cx: &Cx,
+        conn: ConnId,
+        corr: u32,
+        request: Request,
+        out: &mut Outbox<Effect>,
+    ) {
+        if let Request::Produce(ProduceRequest { acks: Acks::None, batches, .. }) = request {
+            return self.produce_silently(cx, conn, batches, out);
+        }
+        let Some(asker) = self.connections.begin(cx, conn, corr) else {
             out.push(Effect::Close(conn));
             return self.gone(conn, out);
-        }
+        };
         match request {
             Request::Produce(request) => self.produce(cx, asker, request, out),
             Request::Fetch(request) => self.fetch(asker, request, out),
-            Request::ListOffsets { partitions } => self.list_offsets(cx, asker, partitions, out),
+            Request::ListOffsets { partitions } => self.list_offsets(cx, asker, &partitions, out),
             Request::Metadata { topics } => self.metadata(asker, topics, out),
             Request::OffsetForLeaderEpoch { partitions } => {
                 self.epoch_ends(cx, asker, &partitions, out);
@@ -135,9 +143,9 @@ impl Broker {
     }
 
     /// Answers a client, unless the process is over: then nothing may leave it.
-    fn reply(&mut self, (conn, corr): Asker, answer: Response, out: &mut Outbox<Effect>) {
+    fn reply(&mut self, asker: Asker, answer: Response, out: &mut Outbox<Effect>) {
         if self.phase != Phase::Ended {
-            self.connections.answer(conn, corr, answer, out);
+            self.connections.answer(asker, answer, out);
         }
     }
 
@@ -229,8 +237,9 @@ impl Broker {
                 });
             }
             TimerKey::Open(stream, epoch) => self.open_again(cx, stream, epoch, out),
-            TimerKey::ProduceWait(conn, corr) => self.produce_timed_out((conn, corr), out),
-            TimerKey::FetchWait(conn, corr) => self.fetch_timed_out(cx, (conn, corr), out),
+            TimerKey::ProduceWait(conn, number) => self.produce_timed_out((conn, number), out),
+            TimerKey::FetchWait(conn, number) => self.fetch_timed_out(cx, (conn, number), out),
+            TimerKey::Search(conn, number) => self.search(cx, (conn, number), out),
             TimerKey::Read(seq) => {
                 if let Some(read) = self.reads.timer(seq, &self.image, out) {
                     self.read_done(cx, read, out);
@@ -281,7 +290,7 @@ impl Machine for Broker {
             // The process is over, or has not begun: what still arrives was for another one.
             (Phase::Down | Phase::Ended, _) => {}
             (_, Input::Boot(image)) => panic!("booted twice: {image:?} after {:?}", self.boot),
-            (_, Input::Client { conn, corr, req }) => self.client(cx, (conn, corr), req, out),
+            (_, Input::Client { conn, corr, req }) => self.client(cx, conn, corr, req, out),
             (_, Input::Gone(conn)) => self.gone(conn, out),
             (_, Input::Peer { from, msg }) => self.peer(cx, from, msg, out),
             // A broker has no log device.

@@ -51,9 +51,6 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let ProduceRequest { acks, timeout, batches } = request;
-        if acks == Acks::None {
-            return self.produce_silently(cx, asker.0, batches, out);
-        }
         let parts: Vec<_> = batches.iter().map(|&(partition, _)| (partition, None)).collect();
         let open = parts.len();
         self.produces.insert(asker, Produce { acks, parts, open });
@@ -78,10 +75,10 @@ impl Broker {
     }
 
     pub(super) fn drop_produces(&mut self, conn: ConnId, out: &mut Outbox<Effect>) {
-        let askers = self.produces.range((conn, 0)..=(conn, u32::MAX));
-        for (conn, corr) in askers.map(|(&asker, _)| asker).collect::<Vec<_>>() {
-            out.disarm(TimerKey::ProduceWait(conn, corr));
-            self.produces.remove(&(conn, corr));
+        let askers = self.produces.range((conn, 0)..=(conn, u64::MAX));
+        for asker in askers.map(|(&asker, _)| asker).collect::<Vec<_>>() {
+            out.disarm(TimerKey::ProduceWait(asker.0, asker.1));
+            self.produces.remove(&asker);
         }
     }
 
@@ -189,7 +186,7 @@ impl Broker {
     }
 
     /// Nobody waits for an answer; a refusal closes the connection, so that the client notices.
-    fn produce_silently(
+    pub(super) fn produce_silently(
         &mut self,
         cx: &Cx,
         conn: ConnId,
@@ -216,15 +213,16 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) -> Result<(), ErrorCode> {
         let limits = self.config.limits;
-        let Some(open) = self.partitions.get_mut(&partition) else {
+        if !self.partitions.contains_key(&partition) {
             return Err(self.not_led(partition));
-        };
+        }
         let topic = self.image.topics.get(&partition.topic).ok_or(ErrorCode::UnknownTopicId)?;
         let rules = AppendRules::new(&topic.configs, limits.batch_bytes_max);
         let (admitted, offsets) = rules.admit(cx, produced)?;
-        if self.queue.len() >= limits.produce_queue_max {
-            return Err(ErrorCode::ThrottlingQuotaExceeded);
+        if !self.queue_has_room(admitted.len() as u64) {
+            return Err(ErrorCode::NotEnoughReplicas);
         }
+        let open = self.partitions.get_mut(&partition).expect("just seen");
         let base = open.append(cx, offsets, waiter, out);
         let (stream, epoch, end) = (open.stream(), open.epoch(), base.plus(offsets));
         let batch = batch::stamp(admitted, base, epoch);
@@ -243,6 +241,15 @@ impl Broker {
             self.queue.push_back(Queued { partition, record });
         }
         Ok(())
+    }
+
+    /// A batch waits only if it must; one may wait whatever its size.
+    fn queue_has_room(&self, bytes: u64) -> bool {
+        let waiting: u64 = self.queue.iter().map(|queued| queued.record.batch.len() as u64).sum();
+        let limits = self.config.limits;
+        self.queue.is_empty()
+            || (self.queue.len() < limits.produce_queue_max
+                && waiting + bytes <= limits.wal_unconfirmed_bytes_max)
     }
 
     fn pass_to_wal(

@@ -146,6 +146,7 @@ impl Controller {
                 | TimerKey::Open(..)
                 | TimerKey::ProduceWait(..)
                 | TimerKey::FetchWait(..)
+                | TimerKey::Search(..)
                 | TimerKey::Read(_),
             ) => {}
         }

@@ -54,16 +54,24 @@ impl AppendRules {
         };
         let header = checked.map_err(batch::BatchError::code)?;
         let now = TimestampMs::floor(cx.wall);
+        let stamped = header.attributes.log_append_time();
         if self.log_append_time {
+            // Only a broker says so (LogValidator.validateTimestamp).
+            if stamped {
+                return Err(ErrorCode::InvalidTimestamp);
+            }
             return Ok((batch::stamp_log_append_time(produced, now), header.offsets()));
-        }
-        if header.max_timestamp.0.saturating_sub(now.0) > TIMESTAMP_AFTER_MAX_MS {
-            return Err(ErrorCode::InvalidTimestamp);
         }
         if cx.mutants.on(Mutant::PartitionCrcUnchecked) {
             return Ok((produced, header.offsets()));
         }
-        let stamped = batch::stamp_create_time(produced).map_err(batch::BatchError::code)?;
-        Ok((stamped, header.offsets()))
+        // The records count, not what the header says of them.
+        let created = batch::stamp_create_time(produced).map_err(batch::BatchError::code)?;
+        let (batch, latest) = created;
+        let ahead = latest.0.saturating_sub(now.0) > TIMESTAMP_AFTER_MAX_MS;
+        if ahead || (stamped && latest == TimestampMs::NONE) {
+            return Err(ErrorCode::InvalidTimestamp);
+        }
+        Ok((batch, header.offsets()))
     }
 }

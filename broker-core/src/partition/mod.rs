@@ -21,8 +21,9 @@ mod tests;
 
 use epochs::EpochCache;
 
-/// A request of a client that waits: its connection and correlation id.
-pub type Asker = (ConnId, u32);
+/// A request of a client that waits: its connection, and the number that the broker gave it. No
+/// number is used twice: a correlation id may be, and a batch can outlive the answer about it.
+pub type Asker = (ConnId, u64);
 
 /// An open partition.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -3,10 +3,11 @@
 //! An object may be deleted once a *later* object that is durable says in its header that recovery
 //! starts behind it. So the last object never goes, and recovery always finds its starting point. A
 //! second copy of a put may land after the delete, so each object is deleted again some 10 s later
-//! (AutoMQ feaf4f0248). What lands later still is garbage: recovery ignores what is before the trim
+//! (AutoMQ feaf4f0248); a second delete that the store refused or did not answer is sent again
+//! after as long. What lands later still is garbage: recovery ignores what is before the trim
 //! position, and the next owner or recoverer sweeps it away.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::ids::{BrokerEpoch, Lsn, NodeId};
@@ -35,6 +36,8 @@ pub(crate) struct Cleanup {
     fresh: Vec<(Lsn, Lsn)>,
     /// Deleted once before that.
     aged: Vec<(Lsn, Lsn)>,
+    /// Second deletes on their way, by the number of the operation.
+    second: BTreeMap<u64, (Lsn, Lsn)>,
     /// The list of leftovers of older epochs that is on its way.
     sweep: Option<u64>,
 }
@@ -78,29 +81,38 @@ impl Cleanup {
             }
             self.objects.pop_front();
             self.send_delete(object, false, io);
-            if io.cx.mutants.on(Mutant::WalSingleDelete) {
-                continue;
+            if !io.cx.mutants.on(Mutant::WalSingleDelete) {
+                self.delete_later(object, io);
             }
-            if self.fresh.is_empty() && self.aged.is_empty() {
-                io.out.arm(TimerKey::WalRedelete, REDELETE_AFTER);
-            }
-            self.fresh.push(object);
         }
+    }
+
+    fn delete_later(&mut self, object: (Lsn, Lsn), io: &mut Io<'_>) {
+        if self.fresh.is_empty() && self.aged.is_empty() {
+            io.out.arm(TimerKey::WalRedelete, REDELETE_AFTER);
+        }
+        self.fresh.push(object);
     }
 
     /// The redelete timer fired: what it has seen fire before, or was deleted before it was armed,
     /// is old enough.
     pub(crate) fn timer(&mut self, io: &mut Io<'_>) {
         for object in core::mem::replace(&mut self.aged, core::mem::take(&mut self.fresh)) {
-            self.send_delete(object, true, io);
+            let seq = self.send_delete(object, true, io);
+            self.second.insert(seq, object);
         }
         if !self.aged.is_empty() {
             io.out.arm(TimerKey::WalRedelete, REDELETE_AFTER);
         }
     }
 
-    /// Handles an answer; that of a delete changes nothing.
+    /// Handles an answer; that of a first delete changes nothing.
     pub(crate) fn obj_done(&mut self, seq: u64, result: &ObjResult, io: &mut Io<'_>) {
+        if let Some(object) = self.second.remove(&seq)
+            && matches!(result, ObjResult::SlowDown | ObjResult::Unknown)
+        {
+            self.delete_later(object, io);
+        }
         if self.sweep != Some(seq) {
             return;
         }
@@ -139,9 +151,9 @@ impl Cleanup {
         self.sweep = Some(io.seqs.send(Flow::Wal, op, io.out));
     }
 
-    fn send_delete(&self, (start, end): (Lsn, Lsn), again: bool, io: &mut Io<'_>) {
+    fn send_delete(&self, (start, end): (Lsn, Lsn), again: bool, io: &mut Io<'_>) -> u64 {
         let key = wal_key(WalKey { node: self.node, epoch: self.epoch, start, end });
-        io.seqs.send(Flow::Wal, ObjOp::Delete { key }, io.out);
         io.out.probe(Probe::WalDeleteSent { start, end, again });
+        io.seqs.send(Flow::Wal, ObjOp::Delete { key }, io.out)
     }
 }

@@ -518,6 +518,28 @@ fn trimmed_object_put_late_is_deleted_a_second_time() {
 }
 
 #[test]
+fn redelete_refused_is_sent_again() {
+    let mut rig = Rig::open(none());
+    for upto in [102, 104] {
+        rig.bulk();
+        rig.settle();
+        rig.trim(upto);
+    }
+    rig.settle();
+    rig.fire(TimerKey::WalRedelete);
+    rig.fire(TimerKey::WalRedelete);
+    for refusal in [ObjResult::SlowDown, ObjResult::Unknown] {
+        let (tok, op) = rig.desk.ops.pop().expect("a second delete");
+        assert!(matches!(op, ObjOp::Delete { .. }), "{op:?}");
+        rig.done(tok, refusal);
+        rig.fire(TimerKey::WalRedelete);
+        rig.fire(TimerKey::WalRedelete);
+    }
+    rig.settle();
+    assert!(!rig.desk.timers.contains_key(&TimerKey::WalRedelete));
+}
+
+#[test]
 fn redelete_waits_its_time_also_for_what_came_between() {
     let mut rig = Rig::open(none());
     for upto in [102, 104] {

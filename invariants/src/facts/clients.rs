@@ -3,7 +3,7 @@
 //! Offsets are visible and values unique, so a dense vector per partition binds each offset to the
 //! first value seen there, and no search is ever needed (Jepsen's kafka workload infers the same).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
@@ -125,7 +125,15 @@ pub(crate) struct Lookup {
     pub(crate) asked: Asked,
     /// End of what was visible when the call began.
     pub(crate) floor: Offset,
-    pub(crate) answer: Option<(Offset, i64)>,
+    pub(crate) answer: Option<Listed>,
+}
+
+/// A record that a lookup found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Listed {
+    pub(crate) offset: Offset,
+    pub(crate) time_us: i64,
+    pub(crate) epoch: LeaderEpoch,
 }
 
 /// What a lookup asked for.
@@ -220,6 +228,10 @@ pub(crate) struct Clients {
     /// By first value.
     pub(crate) sends: BTreeMap<u64, Send>,
     pub(crate) open: BTreeMap<(u16, u32), Open>,
+    /// Clients that got an answer in the healthy core.
+    pub(crate) answered: BTreeSet<u16>,
+    /// Operations that their clients gave up, and when.
+    pub(crate) given_up: Vec<(u16, u32, SimTime)>,
     own: BTreeMap<(u16, u32), Horizon>,
 }
 

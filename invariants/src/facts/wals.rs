@@ -28,8 +28,9 @@ pub(crate) struct WalObject {
     pub(crate) deleted_last: Option<u64>,
     /// When its owner knew it to be durable.
     pub(crate) done: Option<u64>,
-    /// Its owner has sent the second deletion.
-    pub(crate) deleted_again: bool,
+    /// Its owner has sent a second deletion; one took effect after that.
+    pub(crate) second_sent: bool,
+    pub(crate) second_done: bool,
 }
 
 /// One registration's WAL.

@@ -121,7 +121,7 @@ impl Judge {
             }
             Probe::WalDeleteSent { start, end, again } => {
                 let wal = self.facts.wals.of(node, epoch);
-                wal.objects.entry((start, end)).or_default().deleted_again |= again;
+                wal.objects.entry((start, end)).or_default().second_sent |= again;
             }
             Probe::WalTrimmed { upto } => {
                 let (ledger, wal) = (&self.facts.ledger, self.facts.wals.of(node, epoch));

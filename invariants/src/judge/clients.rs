@@ -6,7 +6,7 @@ use broker_core::time::Wall;
 
 use super::{Judge, ask};
 use crate::Check;
-use crate::facts::clients::{Asked, Bound, Lookup, Open, OpenCall, Outcome, Query};
+use crate::facts::clients::{Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query};
 use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
@@ -58,16 +58,22 @@ impl Judge {
                 }
                 Ok(())
             }
+            EventKind::GaveUp => {
+                self.facts.clients.given_up.push((event.client, event.op, event.at));
+                Ok(())
+            }
         }
     }
 
-    /// For LV1: calls of the healthy core that ended, with or without an answer.
+    /// For LV1 and LV5: calls of the healthy core that ended, with or without an answer.
     fn ended(&mut self, client: u16, open: &Open, with_answer: bool) {
-        let healthy = self.facts.healed.is_some_and(|healed| open.since >= healed);
-        if !healthy {
+        let Some(healed) = self.facts.healed else { return };
+        self.marks.hit_if(with_answer && open.since < healed, Mark::AnsweredAcrossHealing);
+        if open.since < healed {
             return;
         }
         if with_answer {
+            self.facts.clients.answered.insert(client);
             self.readers.answered(client, open.op);
         }
         if let OpenCall::Fetch { read, .. } = &open.what {
@@ -226,7 +232,10 @@ impl Judge {
     ) -> Check {
         let seen = &mut self.facts.clients.seen[query.partition as usize];
         let partition = seen.partition;
-        let answered = found.map(|found| (found.0, found.1.unwrap_or(Wall(0)).0));
+        let answered = found.map(|(offset, time, epoch)| {
+            let time_us = time.unwrap_or(Wall(0)).0;
+            Listed { offset, time_us, epoch }
+        });
         let Some(epoch) = query.epoch.or(found.map(|found| found.2)) else { return Ok(()) };
         let (all, own) = query.owed(epoch);
         let offset = found.map(|found| found.0);
@@ -250,8 +259,8 @@ impl Judge {
                 return Ok(());
             }
             OffsetSpec::At(from) => {
-                if let Some((offset, time)) = answered {
-                    ask!(self, Q1, list_offsets::found(partition, from.0, offset, time));
+                if let Some(Listed { offset, time_us, .. }) = answered {
+                    ask!(self, Q1, list_offsets::found(partition, from.0, offset, time_us));
                 }
                 Asked::At(from.0)
             }

@@ -8,7 +8,9 @@ use crate::bytes::{Named, named, trim_of};
 use crate::facts::Facts;
 use crate::history::SimTime;
 use crate::marks::Mark;
-use crate::properties::{backlog_drains, failover_done, image_equiv, orphan_bound, range_contig};
+use crate::properties::{
+    backlog_drains, clients_progress, failover_done, image_equiv, orphan_bound, range_contig,
+};
 use crate::table::Code;
 use crate::view::View;
 use crate::{Check, Violation};
@@ -44,7 +46,7 @@ impl Judge {
         if self.facts.healed.is_none() {
             return Ok(());
         }
-        for code in [Code::LV2, Code::LV7, Code::LV8, Code::LV1, Code::O6] {
+        for code in [Code::LV2, Code::LV7, Code::LV8, Code::LV1, Code::LV5, Code::O6] {
             if self.set.has(code) {
                 self.marks.evaluated(code);
             }
@@ -75,6 +77,7 @@ impl Judge {
         add(Code::LV7, &|| failover_done::owed(facts, view));
         add(Code::LV8, &|| backlog_drains::owed(facts, view));
         add(Code::LV1, &|| self.readers.owed(facts, view));
+        add(Code::LV5, &|| clients_progress::owed(facts, view));
         add(Code::O6, &|| orphans(facts, view));
         all
     }

@@ -9,7 +9,7 @@ use broker_core::ids::{BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, 
 
 use super::{Judge, ask};
 use crate::bytes::{Contained, Stored, batch, data_batches, wal_batches};
-use crate::facts::clients::{Asked, Outcome, Seen};
+use crate::facts::clients::{Asked, Listed, Outcome, Seen};
 use crate::facts::wals::WalFacts;
 use crate::marks::Mark;
 use crate::properties::coverage::{self, Block};
@@ -263,7 +263,10 @@ impl Judge {
             let before = largest.last().map_or(i64::MIN, |last| last.1);
             largest.push((*offset, before.max(stored.timestamp_us)));
         }
-        let at = |offset: Offset| log.records.get(&offset).map(|stored| stored.timestamp_us);
+        let at = |offset: Offset| {
+            let stored = log.records.get(&offset)?;
+            Some(Listed { offset, time_us: stored.timestamp_us, epoch: stored.epoch })
+        };
         let largest_before = |offset: Offset| {
             let behind = largest.partition_point(|(at, _)| *at < offset);
             behind.checked_sub(1).map(|last| largest[last].1)

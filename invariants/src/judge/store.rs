@@ -75,6 +75,7 @@ impl Judge {
             Some(Named::Wal { node, epoch, start, end }) => {
                 let wal = self.facts.wals.of(node, epoch);
                 let object = wal.objects.entry((start, end)).or_default();
+                object.second_done |= object.second_sent;
                 if !object.present {
                     return Ok(());
                 }

@@ -1,11 +1,11 @@
 //! Q1 ListOffsets: the latest offset covers everything acknowledged or read, under epochs up to the
 //! answering leader's, before the question was asked; a timestamp lookup finds the first record
-//! that is late enough, or nothing only if there is none. Source: KIP-79, KIP-207, KIP-734; Jepsen
-//! on Bufstream 0.1.0 (spurious zero offsets).
+//! that is late enough, with its leader epoch, or nothing only if there is none. Source: KIP-79,
+//! KIP-207, KIP-320, KIP-734; Jepsen on Bufstream 0.1.0 (spurious zero offsets).
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
 
-use crate::facts::clients::{Asked, Floor, Lookup};
+use crate::facts::clients::{Asked, Floor, Listed, Lookup};
 use crate::{Check, require};
 
 /// An answer under `epoch` gave this end of the log.
@@ -58,19 +58,26 @@ pub(crate) fn shown(partition: TopicPartition, shown: Offset, end: Offset) -> Ch
 pub(crate) fn lookup(
     partition: TopicPartition,
     lookup: &Lookup,
-    at: impl Fn(Offset) -> Option<i64>,
+    at: impl Fn(Offset) -> Option<Listed>,
     largest: impl Fn(Offset) -> Option<i64>,
 ) -> Check {
     let floor = lookup.floor;
+    if let Some(listed) = lookup.answer
+        && let Some(held) = at(listed.offset)
+    {
+        let Listed { offset, time_us, epoch } = listed;
+        require!(
+            held == listed,
+            Q1,
+            partition,
+            "offset {offset} was listed with {time_us} µs and leader epoch {epoch}; the log holds \
+             it with {} µs and leader epoch {}",
+            held.time_us,
+            held.epoch
+        );
+    }
     match (lookup.asked, lookup.answer) {
-        (Asked::At(from), Some((offset, time))) => {
-            let held = at(offset);
-            require!(
-                held.is_none_or(|held| held == time),
-                Q1,
-                partition,
-                "offset {offset} was listed with {time} µs, it has {held:?}"
-            );
+        (Asked::At(from), Some(Listed { offset, .. })) => {
             let before = largest(offset);
             require!(
                 before.is_none_or(|before| before < from),
@@ -89,15 +96,14 @@ pub(crate) fn lookup(
                 "nothing was listed from {from} µs on, but {visible:?} lies below {floor}"
             );
         }
-        (Asked::Max, Some((offset, time))) => {
-            let (held, visible) = (at(offset), largest(floor));
+        (Asked::Max, Some(Listed { offset, time_us, .. })) => {
+            let visible = largest(floor);
             require!(
-                held.is_none_or(|held| held == time)
-                    && visible.is_none_or(|visible| visible <= time),
+                visible.is_none_or(|visible| visible <= time_us),
                 Q1,
                 partition,
-                "offset {offset} was listed with the largest timestamp {time} µs; it has {held:?}, \
-                 and {visible:?} lies below {floor}"
+                "offset {offset} was listed with the largest timestamp {time_us} µs, but \
+                 {visible:?} lies below {floor}"
             );
         }
         (Asked::Max, None) => {
@@ -180,6 +186,19 @@ mod tests {
     #[test]
     fn timestamp_found_first_holds() {
         assert!(committed(OffsetSpec::At(time_of(101)), Some((1, 101))).holds());
+    }
+
+    #[test]
+    fn timestamp_found_under_another_leader_epoch_breaks() {
+        let found = |epoch| {
+            let mut case = Case::cluster("Q1");
+            acked_under(&mut case, 0);
+            listed(&mut case, OffsetSpec::At(time_of(101)), epoch, Some((1, 101)));
+            case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 3, 100)]).finish();
+            case
+        };
+        assert!(found(0).holds());
+        assert!(found(1).breaks("Q1"));
     }
 
     #[test]

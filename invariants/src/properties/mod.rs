@@ -14,5 +14,5 @@ modules! {
     durable_before_reply
     broker_fence one_leader leader_eligible
     list_offsets epoch_end
-    readers_progress quorum_leads failover_done backlog_drains backs_off
+    readers_progress quorum_leads clients_progress failover_done backlog_drains backs_off
 }

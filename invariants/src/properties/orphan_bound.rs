@@ -1,7 +1,7 @@
 //! O6 OrphanBound, as far as WAL objects go: of a live node's WAL no object stays that lies wholly
 //! before the trim position written in its newest object, but such as landed after the second
-//! deletion (a hedged put may land behind the first, which is why there is a second). Source:
-//! AutoMQ feaf4f0248.
+//! deletion took effect (a hedged put may land behind the first, which is why there is a second).
+//! Source: AutoMQ feaf4f0248.
 
 use alloc::string::String;
 
@@ -17,7 +17,7 @@ pub(crate) fn owed(
     trim: Lsn,
     object: &WalObject,
 ) -> Option<String> {
-    (end <= trim && !object.deleted_again).then(|| {
+    (end <= trim && !object.second_done).then(|| {
         alloc::format!(
             "O6: object {start}-{end} of the WAL {epoch} of node {node} lies before its trim {trim}"
         )
@@ -82,6 +82,17 @@ mod tests {
         deletes(&mut case, true);
         case.wal_put(0, &[(0, 2, 100)]).finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn object_whose_deletions_the_store_refused_breaks() {
+        let mut case = trimmed();
+        for again in [false, true] {
+            case.probe(A, &Probe::WalDeleteSent { start: Lsn(0), end: Lsn(1), again });
+        }
+        assert!(case.owes("O6"));
+        case.finish();
+        assert!(case.breaks("O6"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! is over. Clients that may be cut off are left out until they get an answer.
 //! Source: Kafka's DelayedFetch; AutoMQ f205638ccb.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -19,7 +19,6 @@ const FETCH_OPEN_US_MAX: u64 = 2_000_000;
 /// Readers since the core was healed.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ReadersProgress {
-    answered: BTreeSet<u16>,
     /// Clients' operations whose newest call, begun in the healthy core, was a fetch without an
     /// answer.
     hanging: BTreeMap<(u16, u32), Hanging>,
@@ -43,7 +42,6 @@ impl Hanging {
 impl ReadersProgress {
     /// An operation of a client got an answer in the healthy core, be it an error.
     pub(crate) fn answered(&mut self, client: u16, op: u32) {
-        self.answered.insert(client);
         self.hanging.remove(&(client, op));
     }
 
@@ -58,8 +56,7 @@ impl ReadersProgress {
     /// What is owed.
     pub(crate) fn owed(&self, facts: &Facts, view: &dyn View) -> Vec<String> {
         let Some(healed) = facts.healed else { return Vec::new() };
-        let all_in_core = view.brokers().iter().all(|broker| view.in_core(*broker));
-        let judged = |client: u16| all_in_core || self.answered.contains(&client);
+        let judged = |client: u16| is_connected(client, facts, view);
         // The readers of a topic that is deleted find nobody to ask.
         let place = |place: u32| facts.clients.seen[place as usize].partition;
         let gone = |of: u32| !facts.ledger.partitions.contains_key(&place(of));
@@ -90,6 +87,13 @@ impl ReadersProgress {
         }
         owed
     }
+}
+
+/// Whether a client is not cut off from the healthy core. It may be if a node outside of the core
+/// still answers it, until it gets an answer that proves the contrary.
+pub(crate) fn is_connected(client: u16, facts: &Facts, view: &dyn View) -> bool {
+    let all_in_core = view.brokers().iter().all(|broker| view.in_core(*broker));
+    all_in_core || facts.clients.answered.contains(&client)
 }
 
 #[cfg(test)]

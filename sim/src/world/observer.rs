@@ -174,6 +174,7 @@ pub fn history_event(at: SimTime, client: u16, observation: Observation) -> Hist
         CallEvent::Ok(answer) => EventKind::Ok(history_answer(answer)),
         CallEvent::Fail(code) => EventKind::Fail(code),
         CallEvent::Unknown => EventKind::Unknown,
+        CallEvent::GaveUp => EventKind::GaveUp,
     };
     HistoryEvent { at, client, call, op, kind }
 }

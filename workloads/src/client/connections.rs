@@ -13,6 +13,10 @@ use broker_core::step::Outbox;
 
 use super::ClientOut;
 
+/// Correlation ids come back after so many requests, on purpose: a client may choose them as it
+/// likes, and a broker must not tell requests apart by them.
+const CORRELATIONS: u32 = 8;
+
 /// Who shares a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Lane {
@@ -81,7 +85,7 @@ impl Connections {
         };
         let connection = self.open.get_mut(&conn).expect("by_lane names open connections");
         let corr = connection.next_corr;
-        connection.next_corr = corr.wrapping_add(1);
+        connection.next_corr = (corr + 1) % CORRELATIONS;
         if let Some(waiter) = waiter {
             connection.in_flight.push_back((corr, waiter));
         }

@@ -179,9 +179,11 @@ impl Reader {
         match result {
             Ok(answer) => {
                 let mut next = Next::Retry;
-                if let Answer::Listed(Some((offset, _, epoch))) = answer {
+                if let Answer::Listed(Some((offset, ..))) = answer {
+                    // The listed epoch is that of the record there, not of the one before
+                    // (OffsetFetcher.resetPositionIfNeeded takes none, and so does not validate).
                     self.position =
-                        Position::At { offset, epoch: Some(epoch), validated: target.leader_epoch };
+                        Position::At { offset, epoch: None, validated: target.leader_epoch };
                     next = Next::Again;
                 }
                 Verdict { event: CallEvent::Ok(answer), next }

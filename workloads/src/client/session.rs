@@ -243,10 +243,11 @@ impl Session {
     }
 
     /// The operation was tried long enough.
-    pub(super) fn on_expiry(&mut self, out: &mut Outbox<ClientOut>) {
+    pub(super) fn on_expiry(&mut self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
         if let Phase::InFlight { call, .. } = self.phase {
             self.observe(call, CallEvent::Unknown, out);
         }
+        self.observe(shared.numbers.call(), CallEvent::GaveUp, out);
     }
 
     /// One line on what the session waits for.

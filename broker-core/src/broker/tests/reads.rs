@@ -216,11 +216,50 @@ fn fetch_of_two_partitions_shares_one_limit_and_an_error_does_not_wait() {
         };
         (waited, results.iter().map(count).collect::<Vec<_>>())
     };
-    assert_eq!(both(1, part(partition, 0)), (500_000, vec![Ok(1), Ok(0)]));
-    assert_eq!(both(2 * size, part(partition, 0)), (500_000, vec![Ok(1), Ok(1)]));
+    // More than fits is not waited for.
+    assert_eq!(both(1, part(partition, 0)), (0, vec![Ok(1), Ok(0)]));
+    assert_eq!(both(2 * size, part(partition, 0)), (0, vec![Ok(1), Ok(1)]));
+    assert_eq!(both(3 * size, part(partition, 0)), (500_000, vec![Ok(1), Ok(1)]));
     let unknown = TopicPartition { topic: TopicId(1), ..partition };
     let refused = Err(ErrorCode::UnknownTopicId);
     assert_eq!(both(2 * size, part(unknown, 0)), (0, vec![Ok(1), refused]));
+}
+
+#[test]
+fn fetch_of_nothing_or_of_a_first_batch_that_is_enough_is_answered_at_once() {
+    let (mut host, partition, leader) = plain();
+    host.produce(partition, &["a"]);
+    let size = host.batch(&["a"]).len() as u32;
+    let mut at_once = |bytes_min: u32, partitions: Vec<FetchPartition>| {
+        let (wait_max, bytes_max) = (Dur::ms(500), 1_000);
+        let request = FetchRequest { wait_max, bytes_min, bytes_max, partitions };
+        let conn = host.conn();
+        host.send(leader, conn, 0, Request::Fetch(request));
+        host.replies.contains_key(&(conn, 0))
+    };
+    assert!(at_once(1, vec![]));
+    let tight = FetchPartition { bytes_max: 1, ..part(partition, 0) };
+    assert!(at_once(size, vec![tight]), "the first batch comes whole, and counts as such");
+    assert!(!at_once(size + 2, vec![tight, tight]), "the second one does not");
+}
+
+#[test]
+fn fetch_beyond_the_cache_reads_no_more_than_fits_into_the_answer() {
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
+    host.produce(partition, &["a"]);
+    host.run(LONG);
+    let mut gets = |bytes_max: u32| {
+        let partitions = vec![part(partition, 0); 5];
+        let request = FetchRequest { wait_max: Dur(0), bytes_min: 1, bytes_max, partitions };
+        host.gets.clear();
+        let Response::Fetch(results) = host.call(leader, Request::Fetch(request)) else { panic!() };
+        let read = results.iter().filter(|r| !r.result.as_ref().unwrap().batches.is_empty());
+        (read.count(), host.gets.len())
+    };
+    // The first read also fetches the object's footer and index.
+    assert_eq!(gets(0), (1, 3));
+    assert_eq!(gets(1), (1, 1));
+    assert_eq!(gets(u32::MAX), (5, 5));
 }
 
 #[test]
@@ -306,6 +345,34 @@ fn list_offsets_finds_times_in_objects() {
     host.run(LONG);
     check_listed(&mut host, partition);
     assert!(host.saw(leader, |p| matches!(p, Probe::ReadFromObject { .. })) > 0);
+}
+
+#[test]
+fn list_offsets_of_a_partition_named_twice_is_invalid() {
+    let (mut host, partition, leader) = plain();
+    host.produce(partition, &["a"]);
+    let ask = |spec| ListOffsetsPartition { partition, current_leader_epoch: None, spec };
+    let partitions = vec![ask(OffsetSpec::Latest), ask(OffsetSpec::At(Wall(0)))];
+    let answer = host.call(leader, Request::ListOffsets { partitions });
+    let refused = ListOffsetsResult { partition, result: Err(ErrorCode::InvalidRequest) };
+    assert_eq!(answer, Response::ListOffsets(vec![refused.clone(), refused]));
+}
+
+#[test]
+fn list_offsets_of_a_topic_deleted_meanwhile_says_so() {
+    let (mut host, partition, leader) = ready(no_cache(), Mutants::NONE);
+    timed(&mut host, partition);
+    host.run(LONG);
+    host.store.retain(|key, _| !key.0.starts_with("obj/"));
+    let ask = |spec| ListOffsetsPartition { partition, current_leader_epoch: None, spec };
+    let conn = host.conn();
+    let partitions = vec![ask(OffsetSpec::At(Wall(11_000)))];
+    host.send(leader, conn, 0, Request::ListOffsets { partitions });
+    let delete = AdminRequest::DeleteTopic { topic: partition.topic };
+    assert_eq!(host.call(leader, Request::Admin(delete)), Response::Admin(AdminResponse::Done));
+    host.run(LONG);
+    let gone = ListOffsetsResult { partition, result: Err(ErrorCode::UnknownTopicId) };
+    assert_eq!(host.replies.get(&(conn, 0)), Some(&Response::ListOffsets(vec![gone])));
 }
 
 #[test]

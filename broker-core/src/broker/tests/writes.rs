@@ -38,7 +38,7 @@ fn produce_damaged_or_too_large_or_odd_is_refused() {
     let good = host.batch(&["a"]);
     let mut refused = |batch| host.try_produce(leader, partition, batch, Acks::All);
     assert_eq!(refused(damaged(good.clone())), Err(ErrorCode::CorruptMessage));
-    assert_eq!(refused(good.slice(..good.len() - 1)), Err(ErrorCode::CorruptMessage));
+    assert_eq!(refused(good.slice(..good.len() - 1)), Err(ErrorCode::InvalidRecord));
     let two = [&good[..], &good[..]].concat();
     assert_eq!(refused(two.into()), Err(ErrorCode::MessageTooLarge));
     let large = batch_at(0, &["0123456789012345678901234567890123456789"]);
@@ -79,6 +79,49 @@ fn produce_with_a_time_far_ahead_is_refused() {
     assert_eq!(refused, Err(ErrorCode::InvalidTimestamp));
     let within = batch_at(now_ms(&host) + hour, &["a"]);
     assert!(host.try_produce(leader, partition, within, Acks::All).is_ok());
+}
+
+#[test]
+fn produce_times_are_those_of_the_records_not_of_the_header() {
+    let (mut host, partition, leader) = ready(&[]);
+    let now = now_ms(&host);
+    let modest = |batch: Bytes, max: i64| {
+        let mut bytes = batch.to_vec();
+        bytes[35..43].copy_from_slice(&max.to_be_bytes());
+        let crc = crate::format::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        Bytes::from(bytes)
+    };
+    let ahead = modest(batch_at(now + 3_600_001, &["a"]), now);
+    let refused = host.try_produce(leader, partition, ahead, Acks::All);
+    assert_eq!(refused, Err(ErrorCode::InvalidTimestamp));
+    let bragging = modest(batch_at(now, &["a"]), now + 3_600_001);
+    assert_eq!(host.try_produce(leader, partition, bragging, Acks::All), Ok(Offset(0)));
+    let fetched = host.fetch(partition, 0).unwrap();
+    assert_eq!(batch::verify(&fetched.batches[0]).unwrap().max_timestamp, TimestampMs(now));
+}
+
+#[test]
+fn produce_that_says_it_has_the_brokers_time_is_refused() {
+    let (mut host, partition, leader) = ready(&[("message.timestamp.type", "LogAppendTime")]);
+    let now = TimestampMs(now_ms(&host));
+    let stamped = batch::stamp_log_append_time(host.batch(&["a"]), now);
+    let refused = host.try_produce(leader, partition, stamped, Acks::All);
+    assert_eq!(refused, Err(ErrorCode::InvalidTimestamp));
+}
+
+#[test]
+fn produce_reusing_a_correlation_id_waits_for_its_own_batch() {
+    let (mut host, partition, leader) = ready(&[]);
+    let conn = host.conn();
+    let batch = host.batch(&["a"]);
+    host.send(leader, conn, 0, produce(partition, batch.clone(), Acks::Leader));
+    assert!(host.replies.remove(&(conn, 0)).is_some());
+    host.run(100_000);
+    host.send(leader, conn, 0, produce(partition, batch, Acks::All));
+    host.run(1_000_000);
+    let Some(Response::Produce(results)) = host.replies.remove(&(conn, 0)) else { panic!() };
+    assert_eq!(results[0].result.unwrap().base_offset, Offset(1));
 }
 
 #[test]
@@ -184,15 +227,16 @@ fn bases(answers: &[Response]) -> Vec<Result<u64, ErrorCode>> {
 fn produce_without_room_waits_and_keeps_the_order() {
     let (mut host, partition, leader, answers) = crowded(Mutants::NONE, 9);
     assert!(host.saw(leader, |p| matches!(p, Probe::PartitionQueued { .. })) > 0);
-    assert_eq!(bases(&answers), [Ok(0), Ok(1), Ok(2), Ok(3)]);
+    // The last one is beyond the bytes that may wait.
+    assert_eq!(bases(&answers), [Ok(0), Ok(1), Ok(2), Err(ErrorCode::NotEnoughReplicas)]);
     let read = host.read_all(partition);
-    assert_eq!(read.iter().map(|(_, v)| v[0]).collect::<Vec<_>>(), b"abcd");
+    assert_eq!(read.iter().map(|(_, v)| v[0]).collect::<Vec<_>>(), b"abc");
 }
 
 #[test]
 fn produce_beyond_the_queue_is_throttled_before_it_has_offsets() {
     let (mut host, partition, _, answers) = crowded(Mutants::NONE, 1);
-    let throttled = Err(ErrorCode::ThrottlingQuotaExceeded);
+    let throttled = Err(ErrorCode::NotEnoughReplicas);
     assert_eq!(bases(&answers)[..2], [Ok(0), Ok(1)]);
     assert_eq!(bases(&answers)[2..], [throttled, throttled]);
     assert_eq!(host.read_all(partition).len(), 2);

@@ -187,6 +187,7 @@ fn check(rig: &Rig) {
                 assert_eq!(open.get(call), Some(op), "call {call} ended and never began");
                 assert!(ended.insert(*call), "call {call} ended twice");
             }
+            CallEvent::GaveUp => assert!(!open.contains_key(call), "{call} is a call"),
         }
     }
     // At most one call of an operation is open at any time, so each has at most one without end.

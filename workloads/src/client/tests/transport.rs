@@ -91,12 +91,12 @@ fn delivery_timed_out_leaves_the_call_unknown_and_ends_the_operation() {
     let (mut rig, sent) = pipelined(2);
     assert_eq!(rig.armed[&ClientTimer::Delivery(0)], DELIVERY_TIMEOUT);
     rig.fire(ClientTimer::Delivery(0));
-    assert_eq!(rig.ends(), [&CallEvent::Unknown]);
+    assert_eq!(rig.ends(), [&CallEvent::Unknown, &CallEvent::GaveUp]);
     assert_eq!(rig.client.unfinished(), 1);
     // The late answer is nobody's, and the order on the connection still holds.
     rig.answer(&sent[0], produced(0));
     rig.answer(&sent[1], produced(2));
-    assert_eq!(rig.ends().len(), 2);
+    assert_eq!(rig.ends().len(), 3);
     assert_eq!(rig.client.disorders(), 0);
     rig.assert_finished();
 }
