@@ -110,7 +110,7 @@ mutants! {
         ["L2", "L1", "L3", "L4", "L9"];
     WalRefusedIsDone = "wal-refused-is-done",
         "a refused create-only put counts as success without looking whose object is there",
-        "aws-sdk-java-v2 #6580 turned round", ["W1", "L3"];
+        "aws-sdk-java-v2 #6580 turned round", ["W1", "W4", "L3"];
     WalSingleDelete = "wal-single-delete",
         "trimmed WAL objects are deleted once, so that a hedged put that lands later stays",
         "AutoMQ feaf4f0248", ["O6"];
@@ -175,6 +175,9 @@ mutants! {
         "who waits for a batch is known by a correlation id, which the client may use again",
         "synthetic (Kafka gives correlation ids back and never looks at them)",
         ["L1", "L2", "L3", "L4"];
+    ProduceAckOnAppend = "produce-ack-on-append",
+        "acks=all is answered when the WAL has taken the batch, as acks=1 is",
+        "synthetic (Kafka's DelayedProduce left out)", ["W1", "L3"];
     SearchUnfenced = "search-unfenced",
         "a timestamp lookup answers although its partition was given up while it read an object",
         "synthetic (ReplicaManager.fetchOffset checks leadership with every answer)", ["Q1"];

@@ -9,6 +9,7 @@ use crate::ids::{
     TopicPartition,
 };
 use crate::metadata::record::Record;
+use crate::protocol::Acks;
 use crate::step::HaltReason;
 
 macro_rules! probes {
@@ -440,6 +441,8 @@ probes! {
         base: Offset,
         /// Exclusive end.
         end: Offset,
+        /// When its producer wanted to hear.
+        acks: Acks,
     };
     /// A partition was given up.
     PartitionClosed = "partition.closed" {
@@ -479,6 +482,8 @@ probes! {
         /// The object.
         object: ObjectId,
     };
+    /// A search by timestamp has to read an object.
+    SearchBeyondCache = "search.beyond_cache" {};
     /// A read was answered from the log cache.
     ReadFromCache = "read.from_cache" {};
     /// Committed data left the log cache.

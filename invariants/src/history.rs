@@ -95,6 +95,8 @@ pub enum Call {
     Admin {
         /// The topic, if known.
         topic: Option<TopicId>,
+        /// It is to be deleted.
+        deletes: bool,
     },
 }
 

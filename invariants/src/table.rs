@@ -73,7 +73,7 @@ properties! {
         mutants ["wal-confirm-max", "wal-cache-on-put-order", "wal-unknown-is-failure",
             "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
             "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim",
-            "produce-waiter-by-corr"];
+            "produce-waiter-by-corr", "produce-ack-on-append"];
     L4 read_stable "ReadStable":
         "a record that was read is what every later read of its offset returns";
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
@@ -115,7 +115,7 @@ properties! {
         from "AutoMQ ObjectWALService, #743"; jepsen None;
         sometimes ["verified-in-flight", "own-write-refused", "verify-lost-to-claim"];
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
-            "wal-confirm-max", "wal-refused-is-done"];
+            "wal-confirm-max", "wal-refused-is-done", "produce-ack-on-append"];
     W2 trim_after_commit "TrimAfterCommit":
         "a WAL object goes only when all its records are in committed objects";
         from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
@@ -133,7 +133,7 @@ properties! {
         contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
-        mutants ["recovery-seal-ignored", "recovery-without-claim"];
+        mutants ["recovery-seal-ignored", "recovery-without-claim", "wal-refused-is-done"];
     O1 range_contig "RangeContig":
         "the committed ranges of a stream tile it, in order of epochs, each with one owner";
         from "AutoMQ verifyStreamContinuous"; jepsen None;

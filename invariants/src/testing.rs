@@ -26,7 +26,7 @@ use broker_core::wal::record::{WalHeader, encode_wal_object};
 use bytes::Bytes;
 
 use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
-use crate::view::{Evidence, NodeEvent, View};
+use crate::view::{Evidence, NodeEvent, Tail, View};
 use crate::{Judge, Violation};
 
 /// Two brokers.
@@ -52,6 +52,7 @@ pub(crate) struct Fake {
     pub(crate) device_ends: BTreeMap<NodeId, u64>,
     pub(crate) states: BTreeMap<NodeId, Bytes>,
     pub(crate) objects: BTreeMap<Key, Bytes>,
+    pub(crate) tails: Vec<Tail>,
 }
 
 impl View for Fake {
@@ -84,6 +85,9 @@ impl View for Fake {
     }
     fn in_core(&self, node: NodeId) -> bool {
         !self.outside.contains(&node)
+    }
+    fn tails(&self) -> Vec<Tail> {
+        self.tails.clone()
     }
     fn blocked(&self) -> Vec<String> {
         vec!["nothing".to_string()]
@@ -248,6 +252,8 @@ impl Case {
 
     /// The topic is deleted.
     pub(crate) fn delete_topic(&mut self) -> &mut Self {
+        let topic = Some(P.topic);
+        self.invoke(1, Call::Admin { topic, deletes: true });
         self.meta(vec![Record::RemoveTopic { topic: P.topic }])
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use broker_core::ids::{Incarnation, NodeId};
+use broker_core::ids::{Incarnation, NodeId, Offset, TopicPartition};
 use broker_core::metadata::Image;
 use broker_core::probe::Probe;
 use broker_core::quorum::Quorum;
@@ -68,6 +68,17 @@ pub enum NodeEvent {
     Restored,
 }
 
+/// A reader that reads on for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Tail {
+    /// Whose.
+    pub client: u16,
+    /// Where.
+    pub partition: TopicPartition,
+    /// What it reads next, if it has a position.
+    pub next: Option<Offset>,
+}
+
 /// Read-only access to everything.
 pub trait View {
     /// The controllers, ascending.
@@ -90,6 +101,8 @@ pub trait View {
     fn keys(&self, prefix: &str) -> Vec<Key>;
     /// In the liveness phase: whether this node belongs to the healthy core.
     fn in_core(&self, node: NodeId) -> bool;
+    /// The readers that read on for ever and found their topic.
+    fn tails(&self) -> Vec<Tail>;
     /// What each blocked flow of the system waits for, one line each; for the liveness verdicts.
     fn blocked(&self) -> Vec<alloc::string::String>;
 }

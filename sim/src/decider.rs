@@ -42,6 +42,10 @@ use crate::world::{World, latency};
 /// timeout (9 s), an election and a few time-outs of the store (10 s each) in a row.
 pub const LIVENESS_US_MAX: u64 = 120_000_000;
 
+/// The liveness phase takes at least this long, however idle all are: a fetch that nobody answers
+/// must have the time to be seen hanging (2 s), and an idle leader to be seen leading.
+pub const LIVENESS_US_MIN: u64 = 5_000_000;
+
 /// The judge looks at the world this often, even when nothing happens.
 pub const TICK_US: u64 = 100_000;
 
@@ -251,7 +255,7 @@ impl Run {
         }
         self.note(options);
         judged?;
-        if let Step::Crash(node, _) = step {
+        if let Step::Crash(node, ..) = step {
             self.forget_process(node);
         }
         let mut launches = mem::take(&mut self.ledger.launches);
@@ -300,7 +304,8 @@ impl Run {
             return Ok(());
         }
         let late = self.now.0 >= self.safety_us + LIVENESS_US_MAX;
-        if self.is_busy() && !late {
+        let early = self.now.0 < self.safety_us + LIVENESS_US_MIN;
+        if (self.is_busy() && !late) || early {
             return Ok(());
         }
         let waiting = self.unfinished();

@@ -27,7 +27,7 @@ pub enum Purpose {
     Store = 5,
     /// Latency of a node's log device.
     Device = 6,
-    /// What a node's device keeps of unsynced writes when nothing in the plan says so.
+    /// How much of its unsynced writes a node's device keeps, of the shape that the plan says.
     Keep = 7,
     /// What becomes of a dead node's store operations in flight.
     Orphan = 8,

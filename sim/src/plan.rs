@@ -323,11 +323,11 @@ pub enum Keep {
     None,
     /// All.
     All,
-    /// The first half of the writes.
+    /// The first writes; how many is drawn, but not all of them.
     Prefix,
-    /// Every other write; the lost ones read as zeroes.
+    /// Some writes, by lot; the lost ones, of which there is one at least, read as zeroes.
     Subset,
-    /// All, but the last write is cut in the middle.
+    /// All, but from the last write's end some bytes are cut; how many is drawn.
     Torn,
 }
 

@@ -210,6 +210,8 @@ pub enum Call {
     Admin {
         /// The topic, if it has an id yet.
         topic: Option<TopicId>,
+        /// It is to be deleted.
+        deletes: bool,
     },
 }
 
@@ -315,9 +317,10 @@ impl Client {
         finite.map(|session| session.describe(&self.shared)).collect()
     }
 
-    /// For each tail reader that has a position: its partition and the offset it reads next.
-    pub fn reader_positions(&self) -> impl Iterator<Item = (TopicPartition, Offset)> + '_ {
-        self.sessions.values().filter_map(Session::tail_position)
+    /// For each tail reader that found its topic: its partition, and the offset it reads next if
+    /// it has a position.
+    pub fn tails(&self) -> impl Iterator<Item = (TopicPartition, Option<Offset>)> + '_ {
+        self.sessions.values().filter_map(Session::tail)
     }
 
     /// How often a broker answered out of order, or something else than was asked. Kafka's clients

@@ -269,7 +269,10 @@ impl Broker {
             self.pass_to_upload(cx, lsn, &record, out);
         }
         let waits = |(asker, _)| self.produces.get(&asker).map(|produce| produce.acks);
-        if let Some(waiter) = waiter.filter(|&waiter| waits(waiter) == Some(Acks::Leader)) {
+        let at_once = |waiter| {
+            waits(waiter) == Some(Acks::Leader) || cx.mutants.on(Mutant::ProduceAckOnAppend)
+        };
+        if let Some(waiter) = waiter.filter(|&waiter| at_once(waiter)) {
             self.settle(waiter, Ok((produced, end)), out);
         }
         Ok(())
@@ -311,8 +314,8 @@ impl Broker {
         produce.open -= 1;
         if let Ok((produced, end)) = result {
             let (partition, base) = (*partition, produced.base_offset);
-            let open = &self.partitions[&partition];
-            out.probe(Probe::PartitionAcked { partition, epoch: open.epoch(), base, end });
+            let (epoch, acks) = (self.partitions[&partition].epoch(), produce.acks);
+            out.probe(Probe::PartitionAcked { partition, epoch, base, end, acks });
         }
         if produce.open == 0 {
             self.finish_produce(asker, out);

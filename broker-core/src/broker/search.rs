@@ -18,6 +18,7 @@ use crate::cache::Extent;
 use crate::ids::{ConnId, LeaderEpoch, Offset, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::{Asker, Partition};
+use crate::probe::Probe;
 use crate::protocol::{
     ErrorCode, ListOffsetsPartition, ListOffsetsResult, ListedOffset, OffsetSpec, Response,
 };
@@ -119,6 +120,7 @@ impl Broker {
                 Some(cached) => batches = cached,
                 None if cx.mutants.on(Mutant::PartitionListedZero) => scan.get_mut().give_up(),
                 None => {
+                    out.probe(Probe::SearchBeyondCache {});
                     let reader = ReadFor::Search(asker);
                     search.read = Some(self.reads.start(reader, stream, extent, &self.image, out));
                     return;

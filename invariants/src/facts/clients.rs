@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, OffsetSpec};
 
 use crate::history::{Call, HistoryEvent, SimTime};
@@ -185,11 +185,25 @@ pub(crate) struct Open {
 /// What it is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum OpenCall {
-    Produce { first_value: u64 },
-    Fetch { read: Query, offset: Offset },
-    List { read: Query, spec: OffsetSpec },
-    EpochEnd { read: Query, epoch: LeaderEpoch },
-    Admin,
+    Produce {
+        first_value: u64,
+    },
+    Fetch {
+        read: Query,
+        offset: Offset,
+    },
+    List {
+        read: Query,
+        spec: OffsetSpec,
+    },
+    EpochEnd {
+        read: Query,
+        epoch: LeaderEpoch,
+    },
+    Admin {
+        /// The topic that is to be deleted.
+        deletes: Option<TopicId>,
+    },
 }
 
 /// What every read owes, taken when it begins.
@@ -230,12 +244,21 @@ pub(crate) struct Clients {
     pub(crate) open: BTreeMap<(u16, u32), Open>,
     /// Clients that got an answer in the healthy core.
     pub(crate) answered: BTreeSet<u16>,
+    /// Topics whose deletion was asked for.
+    pub(crate) deletions: BTreeSet<TopicId>,
     /// Operations that their clients gave up, and when.
     pub(crate) given_up: Vec<(u16, u32, SimTime)>,
     own: BTreeMap<(u16, u32), Horizon>,
 }
 
 impl Clients {
+    /// Everything below it was acknowledged or shown to some client.
+    pub(crate) fn shown_end(&self, partition: TopicPartition) -> Offset {
+        let place = self.index.get(&partition).copied();
+        let seen = place.map(|place| &self.seen[place as usize]);
+        seen.map_or(Offset(0), |seen| seen.acked_end.max(seen.shown_end))
+    }
+
     /// A partition's place in `seen`.
     pub(crate) fn partition(&mut self, partition: TopicPartition) -> u32 {
         if let Some(found) = self.index.get(&partition) {
@@ -284,7 +307,11 @@ impl Clients {
                 read: self.query(client, *partition, *leader_epoch),
                 epoch: *epoch,
             },
-            Call::Admin { .. } => OpenCall::Admin,
+            Call::Admin { topic, deletes } => {
+                let deletes = topic.filter(|_| *deletes);
+                self.deletions.extend(deletes);
+                OpenCall::Admin { deletes }
+            }
         };
         self.open.insert((client, call), Open { since, op, what });
     }

@@ -4,6 +4,7 @@
 //! wrong, as a node would, so that one property can be judged alone.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use broker_core::ids::{
@@ -18,6 +19,8 @@ pub(crate) struct Ledger {
     /// Offset of the next entry.
     pub(crate) end: MetaOffset,
     pub(crate) brokers: BTreeMap<NodeId, Broker>,
+    /// Names and configs.
+    pub(crate) topics: BTreeMap<TopicId, (String, BTreeMap<String, String>)>,
     pub(crate) topics_gone: BTreeSet<TopicId>,
     pub(crate) partitions: BTreeMap<TopicPartition, Partition>,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
@@ -144,7 +147,17 @@ impl Ledger {
                     (broker.fenced, broker.leaving) = (*fenced, *in_controlled_shutdown);
                 }
             }
-            Record::Topic { .. } | Record::Config { .. } | Record::AdminDone { .. } => {}
+            Record::Topic { name, topic, .. } => {
+                self.topics.insert(*topic, (name.clone(), BTreeMap::new()));
+            }
+            Record::Config { topic, key, value } => {
+                let Some((_, configs)) = self.topics.get_mut(topic) else { return };
+                match value {
+                    Some(value) => configs.insert(key.clone(), value.clone()),
+                    None => configs.remove(key),
+                };
+            }
+            Record::AdminDone { .. } => {}
             Record::RemoveTopic { topic } => self.remove_topic(*topic),
             Record::Partition { partition, stream, replica } => {
                 self.add_partition(*partition, *stream, *replica);
@@ -219,13 +232,27 @@ impl Ledger {
     }
 
     fn remove_topic(&mut self, topic: TopicId) {
+        self.topics.remove(&topic);
         self.topics_gone.insert(topic);
         self.partitions.retain(|partition, _| partition.topic != topic);
-        self.streams.retain(|_, stream| stream.partition.topic != topic);
+        let gone = self.streams.extract_if(.., |_, stream| stream.partition.topic == topic);
+        let pieces: Vec<Piece> = gone.flat_map(|(_, stream)| stream.pieces).collect();
+        for Piece { object, .. } in pieces {
+            if !self.holds_data(object) {
+                self.objects.insert(object, Object::Destroyed);
+            }
+        }
+    }
+
+    /// An object that no stream has data in is given up.
+    fn holds_data(&self, object: ObjectId) -> bool {
+        self.streams.values().any(|state| state.pieces.iter().any(|piece| piece.object == object))
     }
 
     fn commit(&mut self, object: ObjectId, ranges: &[CommittedRange]) {
-        self.objects.insert(object, Object::Committed);
+        let holds_data = ranges.iter().any(|range| self.streams.contains_key(&range.stream));
+        let state = if holds_data { Object::Committed } else { Object::Destroyed };
+        self.objects.insert(object, state);
         for range in ranges {
             if let Some(stream) = self.streams.get_mut(&range.stream) {
                 stream.end = range.end;

@@ -2,6 +2,7 @@
 
 use broker_core::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition};
 use broker_core::probe::Probe;
+use broker_core::protocol::Acks;
 
 use super::{Judge, ask};
 use crate::Check;
@@ -32,7 +33,13 @@ impl Judge {
             Probe::PartitionOffsets { partition, epoch, log_start, high_watermark, log_end } => {
                 self.offsets(node, (*partition, *epoch), (*log_start, *high_watermark, *log_end))
             }
-            Probe::PartitionAcked { partition, epoch, base, .. } => {
+            Probe::PartitionAcked { partition, epoch, base, end, acks } => {
+                if *acks == Acks::All
+                    && let Some(term) = self.facts.served.term(*partition, *epoch, node)
+                {
+                    let confirmed = self.facts.wals.confirmed_in(term.stream);
+                    ask!(self, W1, ack_after_verify::acked(*partition, *end, confirmed));
+                }
                 self.acked(node, *partition, *epoch, *base)
             }
             Probe::PartitionEpochs { partition, entries } => {
@@ -150,8 +157,10 @@ impl Judge {
         let (incarnation, claim) = (known.incarnation, known.claim);
         let what = Confirmation { node, incarnation, claim, epoch, seq, end };
         let verify = self.facts.wals.verifies.get(&(node, seq)).copied();
+        let earlier = self.facts.ledger.wals.range((node, BrokerEpoch(0))..(node, epoch));
+        let start = earlier.filter_map(|(_, wal)| Some(wal.sealed?.end)).max().unwrap_or_default();
         let wal = self.facts.wals.of(node, epoch);
-        ask!(self, W1, ack_after_verify::confirmed(what, verify.as_ref(), wal));
+        ask!(self, W1, ack_after_verify::confirmed(what, verify.as_ref(), start, wal));
         let behind = wal.objects.keys().next_back().is_some_and(|last| last.1 > end);
         self.marks.hit_if(behind, Mark::VerifiedInFlight);
         self.marks.hit_if(wal.listed.is_some(), Mark::LateConfirm);

@@ -11,8 +11,8 @@ use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
 use crate::properties::{
-    acked_durable, epoch_chain, epoch_end, list_offsets, monotone, no_phantom, offset_dense,
-    offset_unique, read_stable, watermark_order,
+    acked_durable, epoch_chain, epoch_end, image_equiv, list_offsets, monotone, no_phantom,
+    offset_dense, offset_unique, read_stable, watermark_order,
 };
 
 /// The answer to a fetch.
@@ -104,6 +104,14 @@ impl Judge {
             (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
                 self.epoch_ended(read, *epoch, *found)
             }
+            (OpenCall::Admin { .. }, Answer::Created(topic)) => {
+                ask!(self, M1, image_equiv::created(*topic, &self.facts.ledger));
+                Ok(())
+            }
+            (OpenCall::Admin { deletes: Some(topic) }, Answer::Done) => {
+                ask!(self, M1, image_equiv::deleted(*topic, &self.facts.ledger));
+                Ok(())
+            }
             (OpenCall::Produce { first_value }, _) => {
                 // With acks=0 there is no offset to be told.
                 if let Some(send) = self.facts.clients.sends.get_mut(first_value) {
@@ -171,7 +179,10 @@ impl Judge {
             let slot = seen.known(Offset(before));
             slot.epoch().filter(|_| slot.was_read())
         });
-        for record in records.iter().filter(|record| record.offset >= offset) {
+        for record in records {
+            if !record.intact {
+                self.read(partition, query, record)?;
+            }
             ask!(self, L2, offset_dense::read_next(partition, expected, record.offset));
             ask!(self, L5, watermark_order::read(partition, record.offset, high_watermark));
             if let Some(before) = before {
@@ -195,7 +206,11 @@ impl Judge {
         if slot.was_read() && slot.value() == value && intact {
             self.marks.hit(Mark::ReadAgain);
             self.marks.hit_if(query.epoch > slot.epoch(), Mark::ReadAfterFailover);
-            ask!(self, L4, Ok(()));
+            ask!(
+                self,
+                L4,
+                read_stable::timestamp(partition, offset, slot.timestamp_us, timestamp.0)
+            );
             let was = slot.epoch().unwrap_or(leader_epoch);
             ask!(self, L8, epoch_chain::same(partition, offset, was, leader_epoch));
             return Ok(());
@@ -318,7 +333,7 @@ impl Judge {
             OpenCall::Fetch { .. }
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
-            | OpenCall::Admin => {}
+            | OpenCall::Admin { .. } => {}
         }
         Ok(())
     }

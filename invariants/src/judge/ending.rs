@@ -46,10 +46,19 @@ impl Judge {
         if self.facts.healed.is_none() {
             return Ok(());
         }
-        for code in [Code::LV2, Code::LV7, Code::LV8, Code::LV1, Code::LV5, Code::O6] {
-            if self.set.has(code) {
-                self.marks.evaluated(code);
-            }
+        let wals = &self.facts.wals.wals;
+        let trimmed = wals.values().flat_map(|wal| wal.objects.values());
+        let trimmed = trimmed.clone().any(|object| object.second_sent);
+        let asked = !self.facts.clients.answered.is_empty();
+        let owing = [
+            (Code::LV2, true),
+            (Code::LV5, asked || !self.facts.clients.given_up.is_empty()),
+            (Code::LV7, !self.facts.ledger.partitions.is_empty()),
+            (Code::LV8, wals.values().any(|wal| !wal.confirmed.is_empty())),
+            (Code::O6, trimmed),
+        ];
+        for (code, _) in owing.into_iter().filter(|(code, owes)| *owes && self.set.has(*code)) {
+            self.marks.evaluated(code);
         }
         let confirmed = self.facts.wals.wals.values().any(|wal| !wal.confirmed.is_empty());
         let backlog = backlog_drains::owed(&self.facts, view);

@@ -35,6 +35,11 @@ impl FinalLog {
         self.records.get(&offset)?.value
     }
 
+    fn record(&self, offset: Offset) -> Option<(u64, i64)> {
+        let stored = self.records.get(&offset)?;
+        Some((stored.value?, stored.timestamp_us))
+    }
+
     fn epoch(&self, offset: Offset) -> Option<LeaderEpoch> {
         Some(self.records.get(&offset)?.epoch)
     }
@@ -200,7 +205,8 @@ impl Judge {
             if log.whole {
                 for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
                     let Some(value) = slot.value().filter(|_| slot.was_read()) else { continue };
-                    ask!(self, L4, read_stable::kept(partition, offset, value, log.value(offset)));
+                    let read = (value, slot.timestamp_us);
+                    ask!(self, L4, read_stable::kept(partition, offset, read, log.record(offset)));
                 }
                 ask!(self, Q1, list_offsets::shown(partition, seen.shown_end, log.end));
             }

@@ -9,8 +9,8 @@ use crate::Check;
 use crate::facts::ledger::Object;
 use crate::marks::Mark;
 use crate::properties::{
-    broker_fence, commit_idem, end_monotone, epoch_chain, fenced_commit, image_equiv,
-    leader_eligible, no_dangling, range_contig, recovery_complete, watermark_order,
+    acked_durable, broker_fence, commit_idem, end_monotone, epoch_chain, fenced_commit,
+    image_equiv, leader_eligible, no_dangling, range_contig, recovery_complete, watermark_order,
 };
 
 impl Judge {
@@ -77,6 +77,7 @@ impl Judge {
                 }
             }
             Record::DestroyObject { object } => {
+                ask!(self, O7, no_dangling::destroyed(*object, &self.facts.ledger));
                 let prepared = self.facts.ledger.objects.get(object);
                 let live = matches!(prepared, Some(Object::Prepared { .. } | Object::Committed));
                 self.marks.hit_if(live, Mark::ObjectDestroyed);
@@ -96,10 +97,13 @@ impl Judge {
                     ask!(self, W3, recovery_complete::sealed(id, *end, wal, ledger));
                 }
             }
+            Record::RemoveTopic { topic } => {
+                let asked = self.facts.clients.deletions.contains(topic);
+                ask!(self, L3, acked_durable::removed(*topic, asked));
+            }
             Record::RegisterBroker { .. }
             | Record::BrokerChange { .. }
             | Record::Topic { .. }
-            | Record::RemoveTopic { .. }
             | Record::Config { .. }
             | Record::AdminDone { .. }
             | Record::Partition { .. }

@@ -9,9 +9,7 @@ use crate::Check;
 use crate::bytes::ballot;
 use crate::facts::raft::{Election, LogEntry};
 use crate::marks::Mark;
-use crate::properties::{
-    durable_before_reply, election_safety, hw_monotone, leader_completeness, state_machine_safety,
-};
+use crate::properties::{durable_before_reply, election_safety, hw_monotone, leader_completeness};
 use crate::view::View;
 
 impl Judge {
@@ -51,10 +49,11 @@ impl Judge {
             }
             Probe::QuorumTruncated { to, from } => {
                 let replica = self.facts.raft.of(node);
+                let held = replica.at(to).map(|entry| (entry.epoch, entry.prefix));
                 replica.cut(to);
                 let known = replica.high_watermark;
                 self.marks.hit_if(to < from, Mark::DivergingTruncation);
-                ask!(self, R4, state_machine_safety::cut(node, to, known));
+                ask!(self, R4, self.state_machine.cut(node, to, known, held));
             }
             Probe::QuorumFlushed { end } => {
                 ask!(self, R9, self.promised(node, end, view));

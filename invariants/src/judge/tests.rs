@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use broker_core::ids::{LeaderEpoch, Lsn, Offset};
 use broker_core::metadata::record::Record;
 use broker_core::probe::Probe;
+use broker_core::protocol::Acks;
 use broker_core::step::Flow;
 
 use crate::history::{EventKind, HistoryEvent};
@@ -30,7 +31,8 @@ fn sound_run() -> Case {
     let (base, end) = (Offset(0), Offset(2));
     case.probe(A, &Probe::PartitionAppended { partition, stream, epoch, base, end });
     case.wal_write(0, &[(0, 2, 100)]);
-    case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end }).placed(sent, 0);
+    case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end, acks: Acks::Leader })
+        .placed(sent, 0);
     case.reads(0, 0, 2, &[(0, 100, 0), (1, 101, 0)]);
     case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
     case.wal_write(1, &[(2, 3, 102)]);
@@ -136,7 +138,6 @@ fn store_forgets_nothing_that_a_trimmed_object_held() {
 #[test]
 fn history_of_a_million_records_is_judged_in_linear_time() {
     use crate::history::{Answer, Call, SimTime};
-    use broker_core::protocol::Acks;
     let mut events = Vec::new();
     let mut add = |client: u16, call: u32, kind: EventKind| {
         events.push(HistoryEvent { at: SimTime(u64::from(call)), client, call, op: 0, kind });

@@ -4,7 +4,7 @@
 //! is every list of a successor, which begins after its claim, bound to show the objects. The
 //! confirmation itself may reach the broker later. Source: AutoMQ ObjectWALService, #743.
 
-use broker_core::ids::{BrokerEpoch, Incarnation, Lsn, NodeId};
+use broker_core::ids::{BrokerEpoch, Incarnation, Lsn, NodeId, Offset, TopicPartition};
 
 use crate::facts::wals::{Verify, WalFacts};
 use crate::{Check, require};
@@ -21,8 +21,13 @@ pub(crate) struct Confirmation {
     pub(crate) end: Lsn,
 }
 
-/// A broker confirms its WAL up to `end`.
-pub(crate) fn confirmed(what: Confirmation, verify: Option<&Verify>, wal: &WalFacts) -> Check {
+/// A broker confirms its WAL, which begins at `start`, up to `end`.
+pub(crate) fn confirmed(
+    what: Confirmation,
+    verify: Option<&Verify>,
+    start: Lsn,
+    wal: &WalFacts,
+) -> Check {
     let Confirmation { node, incarnation, claim, epoch, seq, end } = what;
     let Some((sent, listed)) = verify.and_then(|verify| Some((verify.sent, verify.listed?))) else {
         require!(
@@ -44,10 +49,7 @@ pub(crate) fn confirmed(what: Confirmation, verify: Option<&Verify>, wal: &WalFa
         "node {node}, WAL {epoch}: confirmed up to {end} under claim {claim:?}, but the newest \
          claim at its check was {newest:?}"
     );
-    let Some(mut at) = wal.confirmed_end.or(wal.objects.keys().next().map(|key| key.0)) else {
-        require!(false, W1, "wal", "node {node}, WAL {epoch}: confirmed without any object");
-        return Ok(());
-    };
+    let mut at = wal.confirmed_end.unwrap_or(start);
     while at < end {
         let Some((key, object)) = wal.object_at(at) else {
             require!(
@@ -72,6 +74,18 @@ pub(crate) fn confirmed(what: Confirmation, verify: Option<&Verify>, wal: &WalFa
     Ok(())
 }
 
+/// A produce with acks=all is answered; its stream is confirmed up to `confirmed`.
+pub(crate) fn acked(partition: TopicPartition, end: Offset, confirmed: Option<Offset>) -> Check {
+    require!(
+        confirmed >= Some(end),
+        W1,
+        partition,
+        "a batch up to {end} is acknowledged with acks=all; confirmed is what is before \
+         {confirmed:?}"
+    );
+    Ok(())
+}
+
 /// A record is confirmed.
 pub(crate) fn record(node: NodeId, lsn: Lsn, confirmed_end: Option<Lsn>) -> Check {
     require!(
@@ -85,12 +99,42 @@ pub(crate) fn record(node: NodeId, lsn: Lsn, confirmed_end: Option<Lsn>) -> Chec
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{A, B, Case};
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+    use broker_core::protocol::Acks;
+
+    use crate::testing::{A, B, Case, P, S};
 
     #[test]
     fn confirmed_by_a_check_behind_the_put_holds() {
         let mut case = Case::cluster("W1");
         case.wal_write(0, &[(0, 2, 100)]).wal_write(1, &[(2, 3, 102)]);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn confirmed_behind_a_first_object_that_never_landed_breaks() {
+        let mut case = Case::cluster("W1");
+        case.wal_write(1, &[(2, 3, 102)]);
+        assert!(case.breaks("W1"));
+    }
+
+    #[test]
+    fn acknowledged_before_it_is_confirmed_breaks() {
+        let acked = |case: &mut Case, acks| {
+            let (partition, stream, epoch) = (P, S, LeaderEpoch(0));
+            let (base, end) = (Offset(0), Offset(2));
+            case.probe(A, &Probe::PartitionOpened { partition, stream, epoch, next: base });
+            case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end, acks });
+        };
+        let mut case = Case::cluster("W1");
+        acked(&mut case, Acks::Leader);
+        assert!(case.holds());
+        acked(&mut case, Acks::All);
+        assert!(case.breaks("W1"));
+        let mut case = Case::cluster("W1");
+        case.wal_write(0, &[(0, 2, 100)]);
+        acked(&mut case, Acks::All);
         assert!(case.holds());
     }
 

@@ -1,9 +1,9 @@
-//! L3 AckedDurable: a record acknowledged with acks=all is in the final log at its offset, unless
-//! its topic was deleted; one that definitely failed is never seen. Unknown outcomes are resolved
-//! by the final log: there once, or never. Source: Kafka's producer contract; Jepsen's kafka
-//! workload (lost-write, G1a).
+//! L3 AckedDurable: a record acknowledged with acks=all is in the final log at its offset, unless a
+//! client had its topic deleted; one that definitely failed is never seen. Unknown outcomes are
+//! resolved by the final log: there once, or never. Source: Kafka's producer contract; Jepsen's
+//! kafka workload (lost-write, G1a).
 
-use broker_core::ids::{Offset, TopicPartition};
+use broker_core::ids::{Offset, TopicId, TopicPartition};
 use broker_core::protocol::Acks;
 
 use crate::facts::clients::{Outcome, Send};
@@ -33,6 +33,12 @@ pub(crate) fn refused(partition: TopicPartition, first_value: u64, send: &Send) 
         partition,
         "the produce of value {first_value} was refused, but it had been read already"
     );
+    Ok(())
+}
+
+/// The log forgets a topic.
+pub(crate) fn removed(topic: TopicId, asked: bool) -> Check {
+    require!(asked, L3, "metadata", "topic {topic} is removed, and nobody asked for that");
     Ok(())
 }
 
@@ -93,8 +99,15 @@ mod tests {
     #[test]
     fn acknowledged_in_a_deleted_topic_holds() {
         let mut case = Case::cluster("L3");
-        case.produced(100, 2, 0).meta(alloc::vec![Record::RemoveTopic { topic: P.topic }]).finish();
+        case.produced(100, 2, 0).delete_topic().finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn topic_removed_that_nobody_had_deleted_breaks() {
+        let mut case = Case::cluster("L3");
+        case.meta(alloc::vec![Record::RemoveTopic { topic: P.topic }]);
+        assert!(case.breaks("L3"));
     }
 
     #[test]

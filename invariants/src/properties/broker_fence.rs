@@ -35,13 +35,15 @@ pub(crate) fn obeyed(node: NodeId, epoch: BrokerEpoch, ledger: &Ledger) -> Check
 mod tests {
     use broker_core::ids::{Incarnation, LeaderEpoch, Offset};
     use broker_core::probe::Probe;
+    use broker_core::protocol::Acks;
 
     use crate::view::NodeEvent;
     use crate::testing::{A, A_EPOCH, Case, P, open_stream};
 
     fn acks(case: &mut Case) {
         let (partition, epoch, base, end) = (P, LeaderEpoch(0), Offset(0), Offset(1));
-        case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end });
+        let acks = Acks::All;
+        case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end, acks });
     }
 
     #[test]

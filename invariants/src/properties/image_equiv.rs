@@ -1,10 +1,12 @@
 //! M1 ImageEquiv: nodes at one metadata offset hold one image, and that image is what an
-//! independent reading of the log gives. Source: KIP-630, KIP-631 (no state outside the timeline).
+//! independent reading of the log gives; so is what a client was told of its topics. Source:
+//! KIP-630, KIP-631 (no state outside the timeline).
 
-use broker_core::ids::{MetaOffset, NodeId};
+use broker_core::ids::{MetaOffset, NodeId, PartitionIndex, TopicId, TopicPartition};
 use broker_core::metadata::Image;
+use broker_core::metadata::image::ObjectState;
 
-use crate::facts::ledger::Ledger;
+use crate::facts::ledger::{Ledger, Object};
 use crate::{Check, require};
 
 /// Digests of two nodes' images at one offset.
@@ -29,6 +31,29 @@ pub(crate) fn images(
         "metadata",
         "nodes {first} and {second} hold different images at {}",
         image.end
+    );
+    Ok(())
+}
+
+/// A client was told that its topic is there.
+pub(crate) fn created(topic: TopicId, ledger: &Ledger) -> Check {
+    let first = TopicPartition { topic, index: PartitionIndex(0) };
+    require!(
+        ledger.partitions.contains_key(&first) || ledger.topics_gone.contains(&topic),
+        M1,
+        "metadata",
+        "a client was told that topic {topic} was created, and no committed entry says so"
+    );
+    Ok(())
+}
+
+/// A client was told that its topic is gone.
+pub(crate) fn deleted(topic: TopicId, ledger: &Ledger) -> Check {
+    require!(
+        ledger.topics_gone.contains(&topic),
+        M1,
+        "metadata",
+        "a client was told that topic {topic} was deleted, and no committed entry says so"
     );
     Ok(())
 }
@@ -75,14 +100,41 @@ pub(crate) fn by_the_log(node: NodeId, image: &Image, ledger: &Ledger) -> Check 
             image.streams.get(id)
         );
     }
+    require!(same_topics(image, ledger), M1, "metadata", "node {node} at {at}: other topics");
+    require!(same_objects(image, ledger), M1, "metadata", "node {node} at {at}: other objects");
     let streams = image.streams.len() == ledger.streams.len();
-    let wals = image.wals.iter().all(|(id, wal)| {
-        ledger.wals.get(id).is_some_and(|known| {
-            (known.recoverer, known.sealed.map(|seal| seal.end)) == (wal.recoverer, wal.sealed)
-        })
-    });
+    let wals = image.wals.len() == ledger.wals.len()
+        && image.wals.iter().all(|(id, wal)| {
+            ledger.wals.get(id).is_some_and(|known| {
+                (known.recoverer, known.sealed.map(|seal| seal.end)) == (wal.recoverer, wal.sealed)
+            })
+        });
     require!(streams && wals, M1, "metadata", "node {node} at {at}: its WALs are not the log's");
     Ok(())
+}
+
+fn same_topics(image: &Image, ledger: &Ledger) -> bool {
+    image.topics.len() == ledger.topics.len()
+        && image.topics.iter().all(|(id, topic)| {
+            image.topic_ids.get(&topic.name) == Some(id)
+                && ledger.topics.get(id).is_some_and(|(name, configs)| {
+                    (name, configs) == (&topic.name, &topic.configs)
+                })
+        })
+}
+
+fn same_objects(image: &Image, ledger: &Ledger) -> bool {
+    image.objects.len() == ledger.objects.len()
+        && image.objects.iter().all(|(id, object)| {
+            let object = match object {
+                ObjectState::Prepared { node, epoch, .. } => {
+                    Object::Prepared { node: *node, epoch: *epoch }
+                }
+                ObjectState::Committed { .. } => Object::Committed,
+                ObjectState::Destroyed => Object::Destroyed,
+            };
+            ledger.objects.get(id) == Some(&object)
+        })
 }
 
 #[cfg(test)]
@@ -91,7 +143,8 @@ mod tests {
     use broker_core::metadata::Image;
     use broker_core::metadata::record::Record;
 
-    use crate::testing::{A, B, C, Case};
+    use crate::history::{Answer, Call};
+    use crate::testing::{A, B, C, Case, P};
 
     #[test]
     fn digests_that_differ_break() {
@@ -137,5 +190,37 @@ mod tests {
         case.fake.images.insert(B, Image::default());
         case.finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn image_with_other_configs_breaks() {
+        let config = |value: &str| {
+            let (topic, value) = (P.topic, Some(value.into()));
+            alloc::vec![
+                Record::Topic { name: "t".into(), topic, nonce: 1 },
+                Record::Config { topic, key: "retention.ms".into(), value },
+            ]
+        };
+        for (value, holds) in [("1", true), ("2", false)] {
+            let mut case = Case::new("M1");
+            case.meta(config("1"));
+            case.fake.images.insert(C, image(&config(value)));
+            case.finish();
+            assert!(if holds { case.holds() } else { case.breaks("M1") });
+        }
+    }
+
+    #[test]
+    fn topic_that_only_its_client_knows_of_breaks() {
+        let ordered = |deletes: bool| {
+            let mut case = Case::new("M1");
+            let topic = deletes.then_some(P.topic);
+            let call = case.invoke(1, Call::Admin { topic, deletes });
+            let answer = if deletes { Answer::Done } else { Answer::Created(P.topic) };
+            case.ok(call, answer);
+            case
+        };
+        assert!(ordered(true).breaks("M1"));
+        assert!(ordered(false).breaks("M1"));
     }
 }

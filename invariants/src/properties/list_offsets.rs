@@ -123,6 +123,7 @@ pub(crate) fn lookup(
 mod tests {
     use broker_core::ids::{LeaderEpoch, Offset};
     use broker_core::probe::Probe;
+    use broker_core::protocol::Acks;
     use broker_core::protocol::OffsetSpec;
 
     use crate::history::{Answer, Call};
@@ -140,7 +141,8 @@ mod tests {
     fn acked_under(case: &mut Case, epoch: u32) {
         let (partition, epoch, base, end) = (P, LeaderEpoch(epoch), Offset(0), Offset(3));
         let sent = case.produce(100, 3);
-        case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end }).placed(sent, 0);
+        let acks = Acks::All;
+        case.probe(A, &Probe::PartitionAcked { partition, epoch, base, end, acks }).placed(sent, 0);
     }
 
     #[test]

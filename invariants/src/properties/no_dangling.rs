@@ -1,9 +1,10 @@
-//! O7 NoDangling: a committed object is in the store from its commit on, and nobody deletes it.
+//! O7 NoDangling: a committed object is in the store from its commit on, nobody deletes it, and the
+//! log does not give it up while a stream has data in it.
 //! Source: Inkless isSafeToDeleteFile; AutoMQ #2653.
 
 use broker_core::ids::ObjectId;
 
-use crate::facts::ledger::Object;
+use crate::facts::ledger::{Ledger, Object};
 use crate::{Check, require};
 
 /// A deletion took effect.
@@ -13,6 +14,21 @@ pub(crate) fn deleted(object: ObjectId, state: Option<&Object>) -> Check {
         O7,
         "store",
         "object {object} was deleted, and it is committed"
+    );
+    Ok(())
+}
+
+/// The log gives an object up.
+pub(crate) fn destroyed(object: ObjectId, ledger: &Ledger) -> Check {
+    let held = ledger.streams.iter().find_map(|(stream, state)| {
+        let piece = state.pieces.iter().find(|piece| piece.object == object)?;
+        Some((*stream, piece.start, piece.end))
+    });
+    require!(
+        held.is_none(),
+        O7,
+        "metadata",
+        "object {object} is given up, and holds {held:?}: stream, first offset and end"
     );
     Ok(())
 }
@@ -35,6 +51,14 @@ mod tests {
         let mut case = Case::cluster("O7");
         case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
         case.delete(A, "obj/00000000000000000000");
+        assert!(case.breaks("O7"));
+    }
+
+    #[test]
+    fn committed_object_given_up_breaks() {
+        let mut case = Case::cluster("O7");
+        case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 2, 100)]);
+        case.meta(alloc::vec![Record::DestroyObject { object: ObjectId(0) }]);
         assert!(case.breaks("O7"));
     }
 

@@ -149,4 +149,12 @@ mod tests {
         case.produced(100, 3, 0).reads(0, 0, 3, &[(0, 100, 0), (1, 101, 0)]);
         assert!(case.holds());
     }
+
+    #[test]
+    fn fetch_that_goes_back_breaks() {
+        let mut case = Case::cluster("L2");
+        case.produce(100, 3);
+        case.reads(2, 0, 3, &[(0, 100, 0), (1, 101, 0), (2, 102, 0)]);
+        assert!(case.breaks("L2"));
+    }
 }

@@ -25,12 +25,14 @@ pub(crate) fn acked(
 mod tests {
     use broker_core::ids::{LeaderEpoch, NodeId, Offset};
     use broker_core::probe::Probe;
+    use broker_core::protocol::Acks;
 
     use crate::testing::{A, B, Case, P};
 
     fn acks(case: &mut Case, node: NodeId, epoch: u32) {
         let (partition, epoch, base, end) = (P, LeaderEpoch(epoch), Offset(0), Offset(1));
-        case.probe(node, &Probe::PartitionAcked { partition, epoch, base, end });
+        let acks = Acks::All;
+        case.probe(node, &Probe::PartitionAcked { partition, epoch, base, end, acks });
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub(crate) fn bound(partition: TopicPartition, offset: Offset, value: u64, bound
     Ok(())
 }
 
+/// `offset`, read before with the timestamp `was`, was read again.
+pub(crate) fn timestamp(partition: TopicPartition, offset: Offset, was: i64, now: i64) -> Check {
+    require!(
+        was == now,
+        L4,
+        partition,
+        "offset {offset} was read with the timestamp {was} µs and now has {now} µs"
+    );
+    Ok(())
+}
+
 /// A leader of the epoch the client named answered a fetch with `OffsetOutOfRange`; `floor` is what
 /// that leader owed when the fetch began. No records expire yet.
 pub(crate) fn out_of_range(partition: TopicPartition, offset: Offset, floor: Floor) -> Check {
@@ -35,23 +46,27 @@ pub(crate) fn out_of_range(partition: TopicPartition, offset: Offset, floor: Flo
 pub(crate) fn kept(
     partition: TopicPartition,
     offset: Offset,
-    value: u64,
-    found: Option<u64>,
+    read: (u64, i64),
+    found: Option<(u64, i64)>,
 ) -> Check {
+    let (value, time_us) = read;
     require!(
-        found == Some(value),
+        found == Some(read),
         L4,
         partition,
-        "offset {offset} was read as value {value}; the final log has {found:?} there"
+        "offset {offset} was read as value {value} with {time_us} µs; the final log has {found:?} \
+         there"
     );
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use broker_core::ids::Offset;
     use broker_core::protocol::ErrorCode;
 
-    use crate::testing::{A, A_EPOCH, Case};
+    use crate::history::{Answer, ReadRecord};
+    use crate::testing::{A, A_EPOCH, Case, read, time_of};
 
     #[test]
     fn offset_read_with_two_values_breaks() {
@@ -88,6 +103,18 @@ mod tests {
         assert!(case.holds());
         let successor = case.fetch(2, 1, 1);
         case.fail(successor, ErrorCode::OffsetOutOfRange);
+        assert!(case.breaks("L4"));
+    }
+
+    #[test]
+    fn offset_read_with_two_timestamps_breaks() {
+        let mut case = Case::cluster("L4");
+        case.produce(100, 1);
+        case.reads(0, 0, 1, &[(0, 100, 0)]);
+        let (high_watermark, log_start) = (Offset(1), Offset(0));
+        let records = alloc::vec![ReadRecord { timestamp: time_of(7), ..read(0, 100, 0) }];
+        let opened = case.fetch(2, 0, 0);
+        case.ok(opened, Answer::Fetched { high_watermark, log_start, records });
         assert!(case.breaks("L4"));
     }
 }

@@ -1,8 +1,8 @@
 //! LV1 ReadersProgress: in the healthy core a fetch is answered, with data or when its wait is
-//! over, and so readers reach the high watermark. Owed as long as a reader's newest fetch hangs or
-//! ended without an answer; but for one that its client gave up early, as it does when its own time
-//! is over. Clients that may be cut off are left out until they get an answer.
-//! Source: Kafka's DelayedFetch; AutoMQ f205638ccb.
+//! over, and readers reach the end of what any client was shown or acknowledged. Owed as long as a
+//! reader lags behind that, or its newest fetch hangs or ended without an answer; but for one that
+//! its client gave up early, as it does when its own time is over. Clients that may be cut off are
+//! left out until they get an answer. Source: Kafka's DelayedFetch; AutoMQ f205638ccb.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::facts::Facts;
 use crate::facts::clients::OpenCall;
-use crate::view::View;
+use crate::view::{Tail, View};
 
 /// How long a fetch may be open: several times the wait that clients ask for, and a slow read of an
 /// object.
@@ -74,6 +74,17 @@ impl ReadersProgress {
                 )
             })
             .collect();
+        for Tail { client, partition, next } in view.tails() {
+            let end = facts.clients.shown_end(partition);
+            let behind = next.is_none_or(|next| next < end);
+            if behind && judged(client) && facts.ledger.partitions.contains_key(&partition) {
+                let index = partition.index;
+                owed.push(alloc::format!(
+                    "LV1: a reader of client {client} is at {next:?} of partition {index}, which \
+                     goes on up to {end}"
+                ));
+            }
+        }
         for ((client, _), open) in &facts.clients.open {
             let OpenCall::Fetch { read, offset } = &open.what else { continue };
             let for_us = facts.at.0.saturating_sub(open.since.0.max(healed.0));
@@ -98,7 +109,10 @@ pub(crate) fn is_connected(client: u16, facts: &Facts, view: &dyn View) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{B, Case};
+    use broker_core::ids::Offset;
+
+    use crate::testing::{A, A_EPOCH, B, Case, P};
+    use crate::view::Tail;
 
     #[test]
     fn fetches_without_an_answer_break() {
@@ -109,6 +123,20 @@ mod tests {
         assert!(case.owes("LV1"));
         case.finish();
         assert!(case.breaks("LV1"));
+    }
+
+    #[test]
+    fn tail_reader_behind_what_others_were_shown_breaks() {
+        let tail = |next| Tail { client: 2, partition: P, next };
+        for (next, holds) in [(None, false), (Some(2), false), (Some(3), true)] {
+            let mut case = Case::cluster("LV1");
+            case.fake.tails.push(tail(next.map(Offset)));
+            case.commit(0, (A, A_EPOCH), (A, A_EPOCH), 0, &[(0, 3, 100)]);
+            case.heal().reads(0, 0, 3, &[(0, 100, 0), (1, 101, 0), (2, 102, 0)]);
+            assert_eq!(case.owes("LV1"), !holds, "{next:?}");
+            case.finish();
+            assert!(if holds { case.holds() } else { case.breaks("LV1") }, "{next:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! R4 StateMachineSafety: no two nodes are handed, or apply, different entries at one offset, none
-//! skips one, and no controller cuts what it knows to be committed. Source: Raft §5.4.3;
+//! skips one, and no node cuts what is committed from its log. Source: Raft §5.4.3;
 //! KAFKA-12460.
 
 use alloc::vec::Vec;
@@ -67,15 +67,31 @@ impl StateMachineSafety {
     }
 }
 
-/// A controller cut its log.
-pub(crate) fn cut(node: NodeId, to: MetaOffset, high_watermark: MetaOffset) -> Check {
-    require!(
-        to >= high_watermark,
-        R4,
-        "controller",
-        "node {node} cut its log to {to}, below its high watermark {high_watermark}"
-    );
-    Ok(())
+impl StateMachineSafety {
+    /// A node cut its log at `to`, where it held the entry `held`.
+    pub(crate) fn cut(
+        &self,
+        node: NodeId,
+        to: MetaOffset,
+        high_watermark: MetaOffset,
+        held: Option<(QuorumEpoch, u64)>,
+    ) -> Check {
+        require!(
+            to >= high_watermark,
+            R4,
+            "controller",
+            "node {node} cut its log to {to}, below its high watermark {high_watermark}"
+        );
+        let place = usize::try_from(to.0).expect("a run's metadata log fits");
+        let committed = self.committed.get(place).copied().flatten();
+        require!(
+            held.is_none() || held != committed,
+            R4,
+            "controller",
+            "node {node} cut its log to {to}, where it held the committed entry {held:?}"
+        );
+        Ok(())
+    }
 }
 
 /// FNV-1a: the records of the nodes need only be told apart, cheaply and always the same way.
@@ -151,6 +167,19 @@ mod tests {
         case.probe(C, &Probe::QuorumTruncated { to: MetaOffset(1), from });
         assert!(case.holds());
         case.probe(C, &Probe::QuorumTruncated { to: MetaOffset(0), from });
+        assert!(case.breaks("R4"));
+    }
+
+    #[test]
+    fn cut_of_a_committed_entry_breaks_whatever_its_node_forgot() {
+        let mut case = Case::new("R4");
+        case.appends(0, 0, 1, 10).appends(0, 1, 1, 12);
+        hands(&mut case, 1, 1, 11);
+        let (to, from) = (MetaOffset(1), MetaOffset(2));
+        case.probe(C, &Probe::QuorumTruncated { to, from });
+        assert!(case.holds(), "another entry is committed there");
+        case.appends(0, 1, 1, 11);
+        case.probe(C, &Probe::QuorumTruncated { to, from });
         assert!(case.breaks("R4"));
     }
 }

@@ -24,9 +24,10 @@ pub(super) struct Book {
     pub frozen: Vec<Vec<FaultId>>,
     /// By node and client: its drift without faults.
     pub base_drift: Vec<i32>,
-    /// By node: who made its next sync fail, its device full, its next crash rot.
-    pub sync_fail: Vec<Option<FaultId>>,
-    pub full: Vec<Option<FaultId>>,
+    /// By node: which faults make its syncs fail or its device full at this moment, and which one
+    /// lets its next crash rot.
+    pub sync_fail: Vec<Vec<FaultId>>,
+    pub full: Vec<Vec<FaultId>>,
     pub rot: Vec<Option<FaultId>>,
     pub over: bool,
 }
@@ -66,8 +67,8 @@ impl Book {
             down: vec![0; layout.nodes()],
             frozen: vec![Vec::new(); layout.nodes()],
             base_drift: vec![0; layout.nodes() + layout.clients()],
-            sync_fail: vec![None; layout.nodes()],
-            full: vec![None; layout.nodes()],
+            sync_fail: vec![Vec::new(); layout.nodes()],
+            full: vec![Vec::new(); layout.nodes()],
             rot: vec![None; layout.nodes()],
             over: false,
         }

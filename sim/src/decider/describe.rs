@@ -49,7 +49,7 @@ pub(super) fn step(scene: &Scene, step: &Step) -> Words {
             let what = head.map_or_else(String::new, |(tok, op)| format!("{op:?} {tok:?}"));
             say(name(node), "device", what)
         }
-        Step::Crash(node, keep) => say(name(node), "crash", format!("keeps {keep:?}")),
+        Step::Crash(node, keep, _) => say(name(node), "crash", format!("keeps {keep:?}")),
         Step::Pause(node) => say(name(node), "pause", String::new()),
         Step::Resume(node) => say(name(node), "resume", String::new()),
         Step::ClockStep(who, by_us) => say(name(who), "clock-step", format!("{by_us} µs")),

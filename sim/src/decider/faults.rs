@@ -6,7 +6,7 @@ use invariants::history::SimTime;
 
 use crate::decider::queue::Due;
 use crate::decider::{Judged, Run, RunOptions};
-use crate::draws::StreamKey;
+use crate::draws::{Purpose, StreamKey};
 use crate::plan::{Fault, Keep, What};
 use crate::world::layout::{Endpoint, Layout, Set};
 use crate::world::scene::Asked;
@@ -98,11 +98,11 @@ impl Run {
                 Step::ClockStep(node, *by_us)
             }
             What::DeviceSyncFail { .. } => {
-                self.book.sync_fail[node.index()] = Some(id);
+                self.book.sync_fail[node.index()].push(id);
                 Step::SyncFail(node, true)
             }
             What::DeviceFull { .. } => {
-                self.book.full[node.index()] = Some(id);
+                self.book.full[node.index()].push(id);
                 Step::DeviceFull(node, true)
             }
             What::DeviceBitRot { .. } => {
@@ -167,11 +167,19 @@ impl Run {
             What::ClockDrift { node: name, .. } => self.drift(node(name), 0, options)?,
             What::DeviceFull { node: name } => {
                 let node = node(name);
-                self.book.full[node.index()] = None;
-                self.take(Step::DeviceFull(node, false), StreamKey::PLAN, 0, options)?;
+                let full = &mut self.book.full[node.index()];
+                full.retain(|other| *other != id);
+                if full.is_empty() {
+                    self.take(Step::DeviceFull(node, false), StreamKey::PLAN, 0, options)?;
+                }
             }
             What::DeviceSyncFail { node: name } => {
-                self.take(Step::SyncFail(node(name), false), StreamKey::PLAN, 0, options)?;
+                let node = node(name);
+                let failing = &mut self.book.sync_fail[node.index()];
+                failing.retain(|other| *other != id);
+                if failing.is_empty() {
+                    self.take(Step::SyncFail(node, false), StreamKey::PLAN, 0, options)?;
+                }
             }
             What::DeviceBitRot { node: name } => {
                 self.take(Step::BitRot(node(name), false), StreamKey::PLAN, 0, options)?;
@@ -226,7 +234,7 @@ impl Run {
             // and about to boot, for the crash is over and only the pause lasts.
             self.book.down[node.index()] += 1;
             if self.world.scene().is_ready(node) {
-                self.take(Step::Crash(node, Keep::All), StreamKey::PLAN, 0, options)?;
+                self.take(Step::Crash(node, Keep::All, 0), StreamKey::PLAN, 0, options)?;
             }
         }
         self.take(Step::Heal, StreamKey::PLAN, 0, options)
@@ -236,13 +244,15 @@ impl Run {
     pub(super) fn notice_device(&mut self, node: Endpoint) {
         let Some(device) = self.world.scene().device(node) else { return };
         let fault = match device.head() {
-            Some((_, LogOp::Sync)) if device.sync_will_fail() => self.book.sync_fail[node.index()],
+            Some((_, LogOp::Sync)) if device.sync_will_fail() => {
+                self.book.sync_fail[node.index()].last()
+            }
             Some((_, LogOp::Append { .. } | LogOp::WriteState { .. })) if device.is_full() => {
-                self.book.full[node.index()]
+                self.book.full[node.index()].last()
             }
             _ => None,
         };
-        if let Some(fault) = fault {
+        if let Some(&fault) = fault {
             self.book.strike(fault);
         }
     }
@@ -256,7 +266,8 @@ impl Run {
         options: &mut RunOptions<'_>,
     ) -> Judged {
         self.book.down[node.index()] += 1;
-        let step = Step::Crash(node, keep);
+        let lot = self.ledger.draws.below(StreamKey::new(Purpose::Keep, node.0.into()), u64::MAX);
+        let step = Step::Crash(node, keep, lot);
         if !self.world.is_enabled(&step) {
             return Ok(());
         }

@@ -253,6 +253,12 @@ recipes! {
         let (at, node) = (draft.time(stream, lasting), draft.broker(stream));
         draft.at(at, lasting, What::Drain { node });
     };
+    /// A broker is shut down in order while a lookup by timestamp reads an object.
+    ON_SEARCH_DRAIN = "on-search-drain", |draft, stream| {
+        let on = anchor("search.beyond_cache", stream.between(1, 8), None);
+        let lasting = stream.steps(2 * S, 12 * S, 100 * MS);
+        draft.on(on, lasting, What::Drain { node: me() });
+    };
     /// A broker dies between sending a WAL put and hearing of it; the put lands late.
     ON_PUT_CRASH = "on-put-crash", |draft, stream| {
         let on = anchor("wal.put.sent", stream.between(3, 120), None);

@@ -58,7 +58,7 @@ impl World {
                 sink.launched(Launch::Message(self.scene.messages.insert(copy)));
             }
             Step::Break(conn) => self.break_off(conn, sink),
-            Step::Crash(node, keep) => return self.bury(at, node, Some(keep), sink),
+            Step::Crash(node, keep, lot) => return self.bury(at, node, Some((keep, lot)), sink),
             Step::Pause(node) => {
                 self.scene.slots[node.index()].paused = true;
                 return self.node_event(at, node, NodeEvent::Paused, sink);
@@ -187,7 +187,7 @@ impl World {
         &mut self,
         at: SimTime,
         node: Endpoint,
-        keep: Option<Keep>,
+        keep: Option<(Keep, u64)>,
         sink: &mut S,
     ) -> Judged {
         let scene = &mut self.scene;
@@ -196,7 +196,7 @@ impl World {
         slot.paused = false;
         slot.timers.clear();
         let loss = match (scene.devices.get_mut(node.index()), keep) {
-            (Some(device), Some(keep)) => device.crash(keep),
+            (Some(device), Some((keep, lot))) => device.crash(keep, lot),
             (Some(device), None) => device.exit(),
             (None, _) => Loss::default(),
         };

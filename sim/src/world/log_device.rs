@@ -98,8 +98,9 @@ impl LogDevice {
     }
 
     /// The process is gone and the machine with it: the queue is empty, and of what was not synced
-    /// `keep` says what stays. An operation in flight is done only if everything is kept.
-    pub fn crash(&mut self, keep: Keep) -> Loss {
+    /// `keep` says what stays, and `lot`, which may be anything, how much. An operation in flight
+    /// is done only if everything is kept.
+    pub fn crash(&mut self, keep: Keep, lot: u64) -> Loss {
         if keep == Keep::All && !self.failed {
             while self.head().is_some() {
                 self.work();
@@ -110,7 +111,7 @@ impl LogDevice {
         self.failed = false;
         let mut writes = mem::take(&mut self.unsynced);
         let rotted = mem::take(&mut self.rot) && rot(&mut writes);
-        let lost = self.keep(keep, &writes);
+        let lost = self.keep(keep, lot, &writes);
         Loss { lost, rotted }
     }
 
@@ -118,7 +119,7 @@ impl LogDevice {
     /// back, unless a sync failed; then its pages are gone.
     pub fn exit(&mut self) -> Loss {
         let rot = mem::take(&mut self.rot);
-        let loss = self.crash(Keep::All);
+        let loss = self.crash(Keep::All, 0);
         self.rot = rot;
         loss
     }
@@ -200,7 +201,8 @@ impl LogDevice {
         }
     }
 
-    fn keep(&mut self, keep: Keep, writes: &[Bytes]) -> u64 {
+    fn keep(&mut self, keep: Keep, lot: u64, writes: &[Bytes]) -> u64 {
+        let below = |count: usize| usize::try_from(lot % count.max(1) as u64).expect("an index");
         let total: usize = writes.iter().map(Bytes::len).sum();
         let before = self.durable.len();
         let mut zeroed = 0;
@@ -208,12 +210,13 @@ impl LogDevice {
             Keep::None => {}
             Keep::All => writes.iter().for_each(|write| self.durable.extend_from_slice(write)),
             Keep::Prefix => {
-                let half = &writes[..writes.len() / 2];
-                half.iter().for_each(|write| self.durable.extend_from_slice(write));
+                let first = &writes[..below(writes.len())];
+                first.iter().for_each(|write| self.durable.extend_from_slice(write));
             }
             Keep::Subset => {
+                let one = below(writes.len());
                 for (number, write) in writes.iter().enumerate() {
-                    if number % 2 == 0 {
+                    if number == one || lot.rotate_right(number as u32 + 1) & 1 == 1 {
                         self.durable.resize(self.durable.len() + write.len(), 0);
                         zeroed += write.len();
                     } else {
@@ -224,7 +227,8 @@ impl LogDevice {
             Keep::Torn => {
                 writes.iter().for_each(|write| self.durable.extend_from_slice(write));
                 let last = writes.last().map_or(0, Bytes::len);
-                self.durable.truncate(self.durable.len() - last.div_ceil(2));
+                let cut = last.min(1 + below(last));
+                self.durable.truncate(self.durable.len() - cut);
             }
         }
         (total - (self.durable.len() - before) + zeroed) as u64
@@ -282,16 +286,20 @@ mod tests {
 
     #[test]
     fn device_crash_keeps_what_was_synced_and_of_the_rest_what_it_is_told() {
-        for (keep, left, lost) in [
-            (Keep::None, &b"aaaa"[..], 6),
-            (Keep::All, b"aaaabbbbcc", 0),
-            (Keep::Prefix, b"aaaabbbb", 2),
-            (Keep::Subset, b"aaaa\0\0\0\0cc", 4),
-            (Keep::Torn, b"aaaabbbbc", 1),
+        for (keep, lot, left, lost) in [
+            (Keep::None, 0, &b"aaaa"[..], 6),
+            (Keep::All, 0, b"aaaabbbbcc", 0),
+            (Keep::Prefix, 0, b"aaaa", 6),
+            (Keep::Prefix, 1, b"aaaabbbb", 2),
+            (Keep::Subset, 0, b"aaaa\0\0\0\0cc", 4),
+            (Keep::Subset, 1, b"aaaabbbb\0\0", 2),
+            (Keep::Subset, 3, b"aaaa\0\0\0\0\0\0", 6),
+            (Keep::Torn, 0, b"aaaabbbbc", 1),
+            (Keep::Torn, 1, b"aaaabbbb", 2),
         ] {
             let mut device = device();
-            assert_eq!(device.crash(keep).lost, lost, "{keep:?}");
-            assert_eq!(log(&mut device), left, "{keep:?}");
+            assert_eq!(device.crash(keep, lot).lost, lost, "{keep:?} {lot}");
+            assert_eq!(log(&mut device), left, "{keep:?} {lot}");
         }
     }
 
@@ -303,7 +311,7 @@ mod tests {
         device.submit(tok(3), append(b"b"));
         assert_eq!(device.work(), Some((tok(2), LogResult::Durable { end: 1 })));
         assert_eq!(device.durable_end(), 1);
-        assert_eq!(device.crash(Keep::None).lost, 1);
+        assert_eq!(device.crash(Keep::None, 0).lost, 1);
     }
 
     #[test]
@@ -343,7 +351,7 @@ mod tests {
     fn device_rot_touches_only_what_was_not_synced() {
         let mut device = device();
         device.rot_at_crash(true);
-        assert_eq!(device.crash(Keep::All), Loss { lost: 0, rotted: true });
+        assert_eq!(device.crash(Keep::All, 0), Loss { lost: 0, rotted: true });
         assert_eq!(log(&mut device), b"aaaabbjbck");
     }
 
@@ -354,7 +362,7 @@ mod tests {
             device.submit(tok(1), LogOp::WriteState { bytes: Bytes::from_static(b"old") });
             assert_eq!(device.work(), Some((tok(1), LogResult::StateDurable)));
             device.submit(tok(2), LogOp::WriteState { bytes: Bytes::from_static(b"new") });
-            device.crash(keep);
+            device.crash(keep, 0);
             assert_eq!(device.state(), left, "{keep:?}");
         }
     }
@@ -364,7 +372,7 @@ mod tests {
         let mut device = device();
         device.submit(tok(4), LogOp::Truncate { end: 6 });
         assert_eq!(device.work(), Some((tok(4), LogResult::Durable { end: 6 })));
-        assert_eq!(device.crash(Keep::None).lost, 0);
+        assert_eq!(device.crash(Keep::None, 0).lost, 0);
         assert_eq!(log(&mut device), b"aaaabb");
     }
 }

@@ -7,7 +7,7 @@ use broker_core::quorum::Quorum;
 use broker_core::step::Key;
 use bytes::Bytes;
 use invariants::history::{self, EventKind, HistoryEvent, SimTime};
-use invariants::view::View;
+use invariants::view::{Tail, View};
 use workloads::client::{self, CallEvent, Observation};
 
 use crate::world::World;
@@ -59,6 +59,14 @@ impl View for Scene {
 
     fn in_core(&self, node: NodeId) -> bool {
         self.layout.endpoint(node).is_some_and(|one| !self.outside.holds(one))
+    }
+
+    fn tails(&self) -> Vec<Tail> {
+        let clients = (0..).zip(&self.clients);
+        let tails = clients.flat_map(|(client, slot)| {
+            slot.client.tails().map(move |(partition, next)| Tail { client, partition, next })
+        });
+        tails.collect()
     }
 
     fn blocked(&self) -> Vec<String> {
@@ -142,6 +150,10 @@ impl View for World {
         self.scene.in_core(node)
     }
 
+    fn tails(&self) -> Vec<Tail> {
+        self.scene.tails()
+    }
+
     fn blocked(&self) -> Vec<String> {
         self.scene.blocked()
     }
@@ -193,7 +205,7 @@ fn history_call(call: client::Call) -> history::Call {
         client::Call::EpochEnd { partition, epoch, leader_epoch } => {
             history::Call::EpochEnd { partition, epoch, leader_epoch }
         }
-        client::Call::Admin { topic } => history::Call::Admin { topic },
+        client::Call::Admin { topic, deletes } => history::Call::Admin { topic, deletes },
     }
 }
 

@@ -349,7 +349,7 @@ impl Scene {
                 let device = self.device(node).is_some_and(|device| device.head().is_some());
                 device && self.is_ready(node) && self.slot(node).incarnation == incarnation
             }
-            Step::Crash(node, _) => self.slot(node).process.is_some(),
+            Step::Crash(node, ..) => self.slot(node).process.is_some(),
             Step::Drain(node) | Step::Pause(node) => self.is_ready(node),
             Step::Resume(node) => self.slot(node).paused,
             Step::SyncFail(node, _) | Step::DeviceFull(node, _) | Step::BitRot(node, _) => {

@@ -51,8 +51,9 @@ pub enum Step {
     StoreDuplicate(Handle),
     /// A node's log device does the operation at its head, for this process.
     Device(Endpoint, Incarnation),
-    /// A node's process and machine die; the device keeps this of what was not synced.
-    Crash(Endpoint, Keep),
+    /// A node's process and machine die; the device keeps this of what was not synced, and the lot
+    /// says how much.
+    Crash(Endpoint, Keep, u64),
     /// A node's process is frozen.
     Pause(Endpoint),
     /// A node's process goes on.

@@ -158,7 +158,7 @@ fn world_put_in_flight_outlives_its_node() {
         }) else {
             continue;
         };
-        let mut world = after(&world, at, &[Step::Crash(node, Keep::All)]);
+        let mut world = after(&world, at, &[Step::Crash(node, Keep::All, 0)]);
         assert!(world.scene().asks().get(handle).expect("still in flight").orphan);
         assert!(world.object(&key).is_none());
         let mut sink = Quiet::default();
@@ -179,7 +179,7 @@ fn world_crash_leaves_no_timer_no_device_work_and_no_open_connection() {
             if world.scene().slot(node).process.is_none() {
                 continue;
             }
-            let world = after(&world, at, &[Step::Crash(node, Keep::None)]);
+            let world = after(&world, at, &[Step::Crash(node, Keep::None, 0)]);
             let scene = world.scene();
             assert_eq!(scene.slot(node).timers.iter().count(), 0);
             assert_eq!(scene.device(node).map_or(0, |device| device.queued()), 0);

@@ -74,8 +74,9 @@ pub(super) struct Metadata {
     pub(super) stale: bool,
     /// Rounds in a row that left somebody waiting; counts for the backoff.
     pub(super) rounds: u32,
-    /// Requests in a row that got no answer.
+    /// Requests in a row that got no answer, and who was asked last.
     unanswered: u32,
+    asked: Option<NodeId>,
 }
 
 /// Requests without answer before the brokers learned are forgotten and the bootstrap servers asked
@@ -94,6 +95,7 @@ impl Metadata {
             stale: false,
             rounds: 0,
             unanswered: 0,
+            asked: None,
         }
     }
 
@@ -130,6 +132,20 @@ impl Metadata {
     /// Any broker, by lot.
     pub(super) fn any_broker(&self, lot: u64) -> NodeId {
         self.brokers[usize::try_from(lot % self.brokers.len() as u64).expect("an index")]
+    }
+
+    /// The broker to ask for metadata: any, and after one that did not answer the next one. By lot
+    /// again, a client of many dead brokers and a living one could miss that for minutes; Kafka's
+    /// `NetworkClient.leastLoadedNode` prefers brokers that did not just fail.
+    pub(super) fn next_broker(&mut self, lot: u64) -> NodeId {
+        let last = self.asked.filter(|_| self.unanswered > 0);
+        let at = last.and_then(|last| self.brokers.iter().position(|node| *node == last));
+        let node = match at {
+            Some(at) => self.brokers[(at + 1) % self.brokers.len()],
+            None => self.any_broker(lot),
+        };
+        self.asked = Some(node);
+        node
     }
 
     /// A request for metadata got no answer.

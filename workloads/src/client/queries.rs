@@ -128,13 +128,14 @@ impl Admin {
             },
             Order::Describe => {
                 return Asked {
-                    call: Call::Admin { topic: None },
+                    call: Call::Admin { topic: None, deletes: false },
                     request: Request::DescribeConfigs { topic: self.topic.clone() },
                     answered: true,
                 };
             }
         };
-        let call = Call::Admin { topic: self.id };
+        let deletes = matches!(self.order, Order::Delete);
+        let call = Call::Admin { topic: self.id, deletes };
         Asked { call, request: Request::Admin(request), answered: true }
     }
 

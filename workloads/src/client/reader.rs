@@ -36,6 +36,8 @@ struct Manners {
     /// Names the epoch of the last record, as a KIP-595 fetcher does; else divergence is found by
     /// KIP-320 alone.
     declares_epoch: bool,
+    /// Names the leader's epoch, as clients since KIP-320 do.
+    names_leader_epoch: bool,
 }
 
 impl Manners {
@@ -45,6 +47,7 @@ impl Manners {
             // 1: one batch per fetch (KIP-74).
             bytes_max: [1, 700, 8 << 10, 1 << 20][(lot >> 2 & 3) as usize],
             declares_epoch: lot >> 4 & 1 == 1,
+            names_leader_epoch: lot >> 5 & 7 != 0,
         }
     }
 }
@@ -95,13 +98,14 @@ impl Reader {
         Route::Leader(self.partition)
     }
 
-    /// For tail readers: the partition and the offset to be read next.
-    pub(super) fn tail_position(&self) -> Option<(TopicPartition, Offset)> {
-        match (self.mode, self.reading, self.position) {
-            (Mode::Tail { .. }, Some(topic), Position::At { offset, .. }) => {
-                Some((TopicPartition { topic, index: self.partition }, offset))
-            }
-            _ => None,
+    /// For tail readers that found their topic: the partition and the offset to be read next, if
+    /// that is known.
+    pub(super) fn tail(&self) -> Option<(TopicPartition, Option<Offset>)> {
+        let Mode::Tail { .. } = self.mode else { return None };
+        let partition = TopicPartition { topic: self.reading?, index: self.partition };
+        match self.position {
+            Position::At { offset, .. } => Some((partition, Some(offset))),
+            Position::Unset => Some((partition, None)),
         }
     }
 
@@ -113,7 +117,7 @@ impl Reader {
         }
         let reader = *self.session.get_or_insert_with(|| numbers.reader());
         let partition = TopicPartition { topic, index: self.partition };
-        let leader_epoch = Some(target.leader_epoch);
+        let leader_epoch = self.manners.names_leader_epoch.then_some(target.leader_epoch);
         match self.position {
             Position::Unset => ask_offset(partition, self.reset_spec(), target.leader_epoch),
             Position::At { epoch: Some(epoch), .. } if self.must_validate(target) => {

@@ -95,9 +95,9 @@ impl Session {
         }
     }
 
-    pub(super) fn tail_position(&self) -> Option<(TopicPartition, Offset)> {
+    pub(super) fn tail(&self) -> Option<(TopicPartition, Option<Offset>)> {
         match &self.task {
-            Task::Reader(reader) => reader.tail_position(),
+            Task::Reader(reader) => reader.tail(),
             Task::Produce(_) | Task::Query(_) | Task::Admin(_) => None,
         }
     }

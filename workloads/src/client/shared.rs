@@ -51,7 +51,7 @@ impl Shared {
     }
 
     pub(super) fn ask_metadata(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
-        let node = self.metadata.any_broker(mixed(cx.entropy, u64::MAX));
+        let node = self.metadata.next_broker(mixed(cx.entropy, u64::MAX));
         let req = Request::Metadata { topics: Some(self.metadata.names()) };
         let conn = self.connections.send(Lane::Calls, node, req, Some(Waiter::Metadata), out);
         self.metadata.refresh = Refresh::InFlight(conn);

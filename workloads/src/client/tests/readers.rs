@@ -86,7 +86,7 @@ fn after_leader_change(rig: &mut Rig, fetch: &Sent) -> Sent {
 fn tail_reads_on_and_tells_its_position() {
     let (rig, _) = tailing();
     assert!(rig.client.is_idle(), "a tail reader is never finished and does not count");
-    assert_eq!(rig.client.reader_positions().collect::<Vec<_>>(), [(tp(0), Offset(3))]);
+    assert_eq!(rig.client.tails().collect::<Vec<_>>(), [(tp(0), Some(Offset(3)))]);
     let CallEvent::Ok(Answer::Fetched { records, high_watermark, .. }) = rig.ends()[1] else {
         panic!("{:?}", rig.ends())
     };
@@ -170,7 +170,7 @@ fn reader_out_of_range_finds_a_new_position_in_a_new_session() {
     let reader = reader_of(&rig);
     rig.answer(&fetch, fetched(Err(ErrorCode::OffsetOutOfRange)));
     assert_eq!(rig.ends().last(), Some(&&CallEvent::Fail(ErrorCode::OffsetOutOfRange)));
-    assert_eq!(rig.client.reader_positions().count(), 0);
+    assert_eq!(rig.client.tails().collect::<Vec<_>>(), [(tp(0), None)]);
     rig.fire(ClientTimer::Session(1));
     let list = rig.take();
     rig.answer(&list, listed(1, 4));
@@ -236,7 +236,7 @@ fn catch_up_ends_at_the_high_watermark_seen_first() {
     rig.answer(&fetch, fetched(Ok(data(90, vec![records(60, 1, 4, 4)]))));
     rig.assert_finished();
     assert!(!rig.open.contains_key(&fetch.conn), "nobody reads there any more");
-    assert_eq!(rig.client.reader_positions().count(), 0);
+    assert_eq!(rig.client.tails().count(), 0);
 }
 
 #[test]
