@@ -134,7 +134,7 @@ mutants! {
         "AutoMQ 0e459685e3", ["LV8", "LV5"];
     RecoveryOverlapFirst = "recovery-overlap-first",
         "of the zombie objects of a sealed epoch only the first is left out",
-        "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3"];
+        "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3", "W4"];
     RecoverySealIgnored = "recovery-seal-ignored",
         "objects that a zombie put after its epoch was sealed are recovered",
         "AutoMQ 8c333115a2", ["W4", "W3"];

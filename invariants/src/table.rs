@@ -133,7 +133,8 @@ properties! {
         contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
-        mutants ["recovery-seal-ignored", "recovery-without-claim", "wal-refused-is-done"];
+        mutants ["recovery-seal-ignored", "recovery-without-claim", "wal-refused-is-done",
+            "recovery-overlap-first"];
     O1 range_contig "RangeContig":
         "the committed ranges of a stream tile it, in order of epochs, each with one owner";
         from "AutoMQ verifyStreamContinuous"; jepsen None;
