@@ -278,6 +278,10 @@ pub fn main() -> ExitCode {
         }),
         Err(error) => explain(&error, &report),
     };
+    if let Some(error) = report.lost() {
+        report.note(format!("error: can not write the result: {error}"));
+        return ExitCode::from(Exit::BadInput as u8);
+    }
     ExitCode::from(exit as u8)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod keep;
 pub mod list;
+mod output;
 pub mod replay;
 pub mod run;
 pub mod shrink;
@@ -137,7 +138,12 @@ fn report_outcome(outcome: &Outcome, repeat: &str, report: &Report) {
         }
         Verdict::Panicked { place, message } => {
             let word = report.fail("FAIL");
-            report.line(format!("{word} assertion in the core at {place}: {message}"));
+            let what = match place.as_str() {
+                "plan" => "plan that can not be run",
+                place if place.starts_with("broker-core/") => "assertion in the core",
+                _ => "panic in the simulator",
+            };
+            report.line(format!("{word} {what} at {place}: {message}"));
             report.line(repeat);
         }
     }

@@ -1,6 +1,7 @@
 //! The only place that prints. Results go to standard output, progress and complaints to standard
 //! error; colours and a moving bar only on a terminal.
 
+use std::cell::OnceCell;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -18,28 +19,39 @@ pub struct Report {
     colours: bool,
     bar: Option<ProgressBar>,
     plain: Option<(Stopwatch, Duration)>,
+    /// The first error of standard output.
+    broken: OnceCell<io::Error>,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { colours: io::stdout().is_terminal(), bar: None, plain: None }
+        let broken = OnceCell::new();
+        Self { colours: io::stdout().is_terminal(), bar: None, plain: None, broken }
     }
 }
 
 impl Report {
     /// A line of the result.
     pub fn line(&self, text: impl Display) {
-        self.beside_bar(|| {
-            // Nobody reads any more (`| head`): not an error of ours.
-            let _ = writeln!(io::stdout().lock(), "{text}");
-        });
+        self.text(&format!("{text}\n"));
     }
 
     /// Text of the result that ends its own lines.
     pub fn text(&self, text: &str) {
         self.beside_bar(|| {
-            let _ = io::stdout().lock().write_all(text.as_bytes());
+            let mut out = io::stdout().lock();
+            if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                // The first one counts.
+                let _ = self.broken.set(error);
+            }
         });
+    }
+
+    /// Why a part of the result was lost, if somebody wanted it: not when nobody reads any more
+    /// (`| head`).
+    #[must_use]
+    pub fn lost(&self) -> Option<&io::Error> {
+        self.broken.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
 
     /// A line for the person at the terminal, not part of the result.

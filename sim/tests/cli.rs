@@ -189,6 +189,10 @@ fn cli_plan_with_a_wrong_value_is_refused() {
     check("time", "at = \"1.5s\"", "at = \"1.5\"", &["`at`", "\"1.6s\", \"250ms\""]);
     check("kind", "fault = \"pause\"", "fault = \"pauze\"", &["`pauze`", "allowed: zone-fail, "]);
     check("op", "op = \"produce\"", "op = \"product\"", &["`product`", "create-topic, "]);
+    let step = "by = \"86401s\"\nfault = \"clock-step\"";
+    check("step", "fault = \"pause\"", step, &["`by`", "at most 86400s"]);
+    let large = "bytes = 16777216\nrecords = 100000";
+    check("batch", "records = 2\nbytes = 16", large, &["`bytes`", "67108864 bytes in all"]);
     check("fate", "by_max = \"2s\" } }", "by = \"2s\" } }", &["`by`", "by_max"]);
     check("profile", "profile = \"none\"", "profile = \"x\"", &["unknown profile `x`", "calm"]);
     check("workload", "workload = \"none\"", "workload = \"x\"", &["unknown workload `x`"]);
@@ -246,6 +250,15 @@ fn cli_bad_file_among_good_ones_runs_nothing() {
     fs::write(folder.join("b.toml"), PLAN.replace("zones = 3", "zones = 9")).expect("written");
     has(&refused(&["replay", folder.to_str().unwrap()]), &["b.toml line 8: "]);
     fs::remove_file(folder.join("b.toml")).expect("removed");
+    fs::create_dir(folder.join("empty")).expect("made");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&folder, folder.join("circle")).expect("linked");
+        assert_eq!(code(&seedbed(&["replay", folder.to_str().unwrap()])), 0);
+        std::os::unix::fs::symlink(folder.join("gone"), folder.join("c.toml")).expect("linked");
+        has(&refused(&["replay", folder.to_str().unwrap()]), &["can not read ", "c.toml"]);
+        fs::remove_file(folder.join("c.toml")).expect("removed");
+    }
     fs::remove_file(folder.join("a.toml")).expect("removed");
     has(&refused(&["replay", folder.to_str().unwrap()]), &["there is no plan (*.toml) in "]);
 }
@@ -261,6 +274,41 @@ fn cli_sweep_that_can_not_write_says_so_before_it_starts() {
     let below = file.join("below");
     refused(&["sweep", "--seeds", "1", "--out", below.to_str().unwrap()]);
     assert_eq!(fs::read(&file).expect("still there"), b"");
+}
+
+#[test]
+fn cli_sweep_refuses_a_folder_with_the_result_of_another() {
+    let folder = folder("sweep-again");
+    let sweep = ["sweep", "--seeds", "7..8", "--out", folder.to_str().unwrap()];
+    assert_eq!(code(&seedbed(&sweep)), 0);
+    has(&refused(&sweep), &["sweep-again holds summary.json of an earlier sweep"]);
+}
+
+#[test]
+fn cli_search_that_can_not_write_its_result_says_so_before_it_starts() {
+    let folder = folder("search-out");
+    let file = folder.join("taken");
+    fs::write(&file, "").expect("written");
+    let below = file.join("plan.toml");
+    let below = below.to_str().unwrap();
+    let bug = ["0", "--mutant", "wal-ack-before-verify"];
+    has(&refused(&[&["shrink"], &bug[..], &["-o", below]].concat()), &["can not write "]);
+    let story = ["--slug", "x", "--why", "x", "--dir", file.to_str().unwrap()];
+    has(&refused(&[&["keep"], &bug[..], &story].concat()), &["can not write "]);
+    assert_eq!(fs::read_dir(&folder).expect("read").count(), 1);
+}
+
+#[test]
+fn cli_keep_by_one_property_stores_what_replay_finds_again() {
+    let folder = folder("keep-only");
+    // W1 strikes first when all are judged.
+    let bug = ["keep", "0", "--mutant", "produce-ack-on-append", "--only", "L3"];
+    let story = ["--slug", "x", "--why", "x", "--executions", "60"];
+    let kept = seedbed(&[&bug[..], &story, &["--dir", folder.to_str().unwrap()]].concat());
+    assert_eq!(code(&kept), 0, "{kept:?}");
+    let replayed = seedbed(&["replay", folder.join("x.toml").to_str().unwrap()]);
+    assert_eq!(code(&replayed), 0, "{replayed:?}");
+    has(&stdout(&replayed), &["PASS L3 with produce-ack-on-append"]);
 }
 
 #[test]

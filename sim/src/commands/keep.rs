@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::output::Output;
+use super::replay::prove;
 use super::shrink::{report_shrunk, shrink_subject};
 use super::subject;
 use crate::cli::{BadInput, Exit, KeepArgs};
@@ -24,6 +26,7 @@ pub fn keep(args: &KeepArgs, report: &mut Report) -> Result<Exit, BadInput> {
     if args.why.trim().is_empty() {
         return Err(BadInput("--why is empty; allowed: what goes wrong, for a reader".to_owned()));
     }
+    let output = Output::begin_new(&file)?;
     let only = args.subject.only.as_deref();
     let Some((shrunk, verdict)) = shrink_subject(&subject, only, args.executions, report)? else {
         return Ok(Exit::NotDeterministic);
@@ -40,7 +43,14 @@ pub fn keep(args: &KeepArgs, report: &mut Report) -> Result<Exit, BadInput> {
         why: args.why.clone(),
         mutant,
     };
-    write_new(&file, &toml::write_stored(&StoredSeed { plan, found }))?;
+    let stored = StoredSeed { plan, found };
+    if stored.found.mutant.is_some()
+        && let Err((exit, sentence)) = prove(&stored, None, report)
+    {
+        report.line(format!("{} not stored: {sentence}", report.fail("FAIL")));
+        return Ok(exit);
+    }
+    let file = output.finish(&toml::write_stored(&stored), report)?;
     report.line(format!("cargo seedbed replay {}", file.display()));
     Ok(Exit::Passed)
 }
@@ -60,17 +70,6 @@ fn target(args: &KeepArgs) -> Result<PathBuf, BadInput> {
         return Err(BadInput(format!("{} is there already; choose another slug", file.display())));
     }
     Ok(file)
-}
-
-/// Never over something that appeared in the meantime.
-fn write_new(file: &std::path::Path, text: &str) -> Result<(), BadInput> {
-    use std::io::Write as _;
-    let complain = |error: std::io::Error| format!("can not write {}: {error}", file.display());
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).map_err(complain)?;
-    }
-    let mut new = std::fs::File::create_new(file).map_err(complain)?;
-    Ok(new.write_all(text.as_bytes()).map_err(complain)?)
 }
 
 /// The commit that is checked out, marked if the files differ from it.

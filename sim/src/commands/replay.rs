@@ -8,7 +8,8 @@ use super::run::execute_traced;
 use super::{add_mutants, check_only, exit_of, read_document, report_outcome, report_plan};
 use crate::cli::{BadInput, Exit, ReplayArgs};
 use crate::decider::{self, RunOptions};
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Outcome, PANIC, Verdict};
+use crate::plan::Plan;
 use crate::plan::check::check_mutant;
 use crate::plan::stored::{RESEEDS, StoredSeed};
 use crate::plan::toml::Document;
@@ -62,20 +63,29 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadInput> {
         return Ok(());
     }
     let before = files.len();
-    let entries = std::fs::read_dir(path).map_err(complain)?;
-    let mut entries: Vec<_> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(complain)?;
-    entries.sort();
-    for entry in entries {
-        if entry.is_dir() || entry.extension().is_some_and(|kind| kind == "toml") {
-            // An empty folder below is no mistake of the caller's.
-            let _ = collect(&entry, files);
-        }
-    }
+    collect_below(path, files)?;
     if files.len() == before {
         return Err(BadInput(format!("there is no plan (*.toml) in {}", path.display())));
+    }
+    Ok(())
+}
+
+/// As [`collect`] for a folder, which may be empty. Links to folders are not followed: they may
+/// lead in circles.
+fn collect_below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadInput> {
+    let complain =
+        |error: std::io::Error| BadInput(format!("can not read {}: {error}", folder.display()));
+    let mut entries: Vec<_> =
+        std::fs::read_dir(folder).map_err(complain)?.collect::<Result<_, _>>().map_err(complain)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_type().map_err(complain)?.is_dir() {
+            collect_below(&path, files)?;
+        } else if path.extension().is_some_and(|kind| kind == "toml") && !path.is_dir() {
+            // One that can not be read says so when it is.
+            files.push(path);
+        }
     }
     Ok(())
 }
@@ -93,7 +103,7 @@ fn repeat(file: &Path, args: &ReplayArgs) -> String {
 
 fn replay_plan(
     file: &Path,
-    mut plan: crate::plan::Plan,
+    mut plan: Plan,
     alone: bool,
     args: &ReplayArgs,
     report: &Report,
@@ -133,24 +143,42 @@ fn replay_stored(
         let name = file.display();
         return Err(BadInput(format!("--mutant is for plans; the stored seed {name} has its own")));
     }
-    let only = args.only.as_deref();
-    let run = |plan| decider::run(&plan, RunOptions { only, ..RunOptions::default() });
+    match prove(stored, args.only.as_deref(), report) {
+        Ok(words) => {
+            report.line(format!("{} {} {words}", file.display(), report.pass("PASS")));
+            Ok(Exit::Passed)
+        }
+        Err((exit, sentence)) => {
+            report.line(format!("{} {} {sentence}", file.display(), report.fail("FAIL")));
+            report.line(repeat(file, args));
+            Ok(exit)
+        }
+    }
+}
+
+/// Whether a stored seed does what it is stored for: with its mutant on, its property breaks; with
+/// it off, everything holds.
+pub(super) fn prove(
+    stored: &StoredSeed,
+    only: Option<&str>,
+    report: &Report,
+) -> Result<String, (Exit, String)> {
+    let run = |plan: &Plan, only| decider::run(plan, RunOptions { only, ..RunOptions::default() });
     let found = &stored.found;
-    let complain = |sentence: String| {
-        report.line(format!("{} {} {sentence}", file.display(), report.fail("FAIL")));
-        report.line(repeat(file, args));
-        Exit::Violated
-    };
     let mut bite = "no mutant to prove that it bites".to_owned();
     if let Some(mutant) = &found.mutant {
-        let nth = stored
-            .plans(true)
-            .position(|plan| run(plan).verdict.property() == Some(found.property.as_str()));
+        // The property alone, for another one may strike first; and with all others, for a run
+        // may end sooner when less is owed.
+        let alone = Some(found.property.as_str()).filter(|property| *property != PANIC);
+        let breaks =
+            |plan: &Plan, only| run(plan, only).verdict.property() == Some(found.property.as_str());
+        let nth = stored.plans(true).position(|plan| breaks(&plan, alone) || breaks(&plan, only));
         let Some(nth) = nth else {
-            return Ok(complain(format!(
+            let sentence = format!(
                 "decayed: with {mutant} on, {} breaks neither in the plan nor in {RESEEDS} reseeds",
                 found.property,
-            )));
+            );
+            return Err((Exit::Violated, sentence));
         };
         bite = match nth {
             0 => format!("{} with {mutant}", found.property),
@@ -158,18 +186,13 @@ fn replay_stored(
         };
     }
     for (nth, plan) in stored.plans(false).enumerate() {
-        let outcome = run(plan);
+        let outcome = run(&plan, only);
         if outcome.verdict != Verdict::Passed {
             let which = if nth == 0 { "the plan".to_owned() } else { format!("reseed {nth}") };
             let words = verdict_words(&outcome, report);
             let sentence = format!("without its mutant, {which} must pass: {words}");
-            let exit = exit_of(&outcome.verdict);
-            complain(sentence);
-            return Ok(exit);
+            return Err((exit_of(&outcome.verdict), sentence));
         }
     }
-    let passes = RESEEDS + 1;
-    let word = report.pass("PASS");
-    report.line(format!("{} {word} {bite}, {passes} pass without", file.display()));
-    Ok(Exit::Passed)
+    Ok(format!("{bite}, {} pass without", RESEEDS + 1))
 }

@@ -1,7 +1,6 @@
 //! `seedbed shrink`: a failing seed or plan becomes a handful of readable events.
 
-use std::path::Path;
-
+use super::output::Output;
 use super::{Subject, subject};
 use crate::cli::{BadInput, Exit, ShrinkArgs};
 use crate::decider::{self, RunOptions};
@@ -19,42 +18,21 @@ use crate::trace::TraceLine;
 /// If an argument is bad, or nothing fails.
 pub fn shrink(args: &ShrinkArgs, report: &mut Report) -> Result<Exit, BadInput> {
     let subject = subject(&args.subject)?;
-    if let Some(file) = &args.output {
-        check_writable(file)?;
-    }
+    let output = args.output.as_deref().map(Output::begin).transpose()?;
     let only = args.subject.only.as_deref();
     let Some((shrunk, verdict)) = shrink_subject(&subject, only, args.executions, report)? else {
         return Ok(Exit::NotDeterministic);
     };
     report_shrunk(&shrunk, &verdict, report);
-    match &args.output {
-        None => report.text(&toml::write(&shrunk.plan)),
-        Some(file) => {
-            std::fs::write(file, toml::write(&shrunk.plan))
-                .map_err(|error| format!("can not write {}: {error}", file.display()))?;
-            report.line(format!("cargo seedbed replay {}", file.display()));
-        }
-    }
-    Ok(Exit::Passed)
-}
-
-/// Whether a file could be made here, without making it.
-fn check_writable(file: &Path) -> Result<(), BadInput> {
-    if file.is_dir() {
-        return Err(BadInput(format!("can not write {}: it is a folder", file.display())));
-    }
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let text = toml::write(&shrunk.plan);
+    let Some(output) = output else {
+        report.text(&text);
+        return Ok(Exit::Passed);
     };
-    if !folder.is_dir() {
-        let folder = folder.display();
-        return Err(BadInput(format!(
-            "can not write {}: there is no folder {folder}",
-            file.display()
-        )));
-    }
-    Ok(())
+    let file = output.finish(&text, report)?;
+    let only = only.map(|code| format!(" --only {code}")).unwrap_or_default();
+    report.line(format!("cargo seedbed replay {}{only}", file.display()));
+    Ok(Exit::Passed)
 }
 
 /// Shrinks; `None` if two runs of one plan differed, which has been told then.
@@ -98,7 +76,11 @@ impl Runner for Worlds<'_> {
     fn judge(&mut self, plan: &Plan) -> Judgement {
         let outcome = decider::run(plan, RunOptions { only: self.only, ..RunOptions::default() });
         Judgement {
-            property: outcome.verdict.property().map(str::to_owned),
+            property: outcome.verdict.property().map(|property| match &outcome.verdict {
+                // Another assertion is another bug.
+                Verdict::Panicked { place, .. } => format!("{property} at {place}"),
+                _ => property.to_owned(),
+            }),
             sim_us: outcome.sim_us,
             trace_hash: outcome.trace_hash,
         }

@@ -9,6 +9,7 @@ use crate::decider::queue::Due;
 use crate::decider::{Judged, Run, RunOptions, latency};
 use crate::draws::{Purpose, StreamKey};
 use crate::plan::Fate;
+use crate::plan::schema::MICROS_MAX;
 use crate::world::latency::Quantiles;
 use crate::world::layout::Endpoint;
 use crate::world::slab::Handle;
@@ -89,9 +90,10 @@ impl Run {
         for at in 0..self.world.scene().weather().brown_out().len() {
             let (fault, factor) = self.world.scene().weather().brown_out()[at];
             self.book.strike(fault);
-            total *= u64::from(factor.max(1));
+            total = total.saturating_mul(u64::from(factor.max(1)));
         }
-        total
+        // Several at once; no operation of the store takes longer than a day.
+        total.min(MICROS_MAX)
     }
 
     fn slow_store(&mut self, node: Endpoint) -> u64 {

@@ -2,6 +2,8 @@
 //!
 //! Works on a plan in memory; [`super::toml`] turns a problem's place into a line of the file.
 
+use workloads::op::Op;
+
 use super::{Anchor, Fault, Plan, Topology, What, When};
 use crate::{profiles, registry};
 
@@ -34,6 +36,12 @@ pub struct Problem {
 /// What stands for "drawn by nobody" in `profile` and `workload` of a plan.
 pub const BY_HAND: &str = "none";
 
+/// Faults are numbered with 16 bits.
+const FAULTS_MAX: usize = 1 << 16;
+
+/// Values of one batch: many times what any broker accepts, and little enough for the machine.
+const BATCH_BYTES_MAX: u64 = 64 << 20;
+
 /// Checks a plan.
 ///
 /// # Errors
@@ -48,7 +56,18 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
             message,
         })?;
     }
+    if plan.faults.len() > FAULTS_MAX {
+        let message = format!("there are {}; allowed: at most {FAULTS_MAX}", plan.faults.len());
+        return Err(Problem { place: Place::Plan, key: "fault", message });
+    }
     for (at, op) in plan.ops.iter().enumerate() {
+        if let Op::Produce { records, bytes, .. } = op.op
+            && u64::from(records) * u64::from(bytes) > BATCH_BYTES_MAX
+        {
+            let allowed = format!("{BATCH_BYTES_MAX} bytes in all");
+            let message = format!("{records} records of {bytes} bytes; allowed: {allowed}");
+            return Err(Problem { place: Place::Op(at), key: "bytes", message });
+        }
         if op.client >= plan.topology.clients {
             let last = plan.topology.clients - 1;
             let message = format!("there is no client {}; allowed: 0 to {last}", op.client);

@@ -23,8 +23,8 @@ pub enum Type {
     Seed,
     /// A length of time of at most so many µs.
     Micros(u64),
-    /// A length of time with a sign.
-    MicrosSigned,
+    /// A length of time with a sign, up to this many µs either way.
+    MicrosSigned(u64),
     /// `true` or `false`.
     Bool,
     /// Any text.
@@ -171,7 +171,7 @@ pub const FAULTS: &[Kind] = &[
     Kind {
         name: "clock-step",
         what: "a wall clock steps forward or back",
-        keys: &[NODE, needed("by", Type::MicrosSigned)],
+        keys: &[NODE, needed("by", Type::MicrosSigned(MICROS_MAX))],
     },
     Kind {
         name: "clock-drift",

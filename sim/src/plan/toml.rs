@@ -332,7 +332,10 @@ fn convert_value(
         }
         .map(|seed| Value::String(format_seed(seed))),
         Type::Micros(max) => text.and_then(micros::parse).filter(|us| *us <= max).and(keep(text)),
-        Type::MicrosSigned => text.and_then(micros::parse_signed).and(keep(text)),
+        Type::MicrosSigned(max) => {
+            let us = text.and_then(micros::parse_signed).filter(|us| us.unsigned_abs() <= max);
+            us.and(keep(text))
+        }
         Type::Bool => value.get_ref().as_bool().map(Value::Boolean),
         Type::Text | Type::Name => keep(text),
         Type::Names | Type::Texts => list(value.get_ref()),
@@ -395,7 +398,9 @@ fn allowed(of: Type) -> String {
         Type::Int(min, max) => format!("a whole number from {min} to {max}"),
         Type::Seed => "a seed: \"0x…\" with up to 16 hex digits, or a whole number".to_owned(),
         Type::Micros(max) => format!("{}, at most {}", micros::ALLOWED, micros::format(max)),
-        Type::MicrosSigned => format!("{}, with - for back", micros::ALLOWED),
+        Type::MicrosSigned(max) => {
+            format!("{}, with - for back, at most {}", micros::ALLOWED, micros::format(max))
+        }
         Type::Bool => "true or false".to_owned(),
         Type::Text => "a text".to_owned(),
         Type::Name => "a name, such as \"broker-0\"".to_owned(),

@@ -21,6 +21,12 @@ pub(super) struct Record {
 impl Record {
     /// Makes the folder and its files, or says why not.
     pub(super) fn begin(folder: &Path, jobs: usize) -> Result<Self, BadInput> {
+        if let Some(earlier) = earlier_result(folder) {
+            return Err(BadInput(format!(
+                "{} holds {earlier} of an earlier sweep; allowed: a new or empty folder",
+                folder.display()
+            )));
+        }
         let begin = || {
             fs::create_dir_all(folder)?;
             // Proves that new files can be made, too, not only this one.
@@ -88,6 +94,21 @@ impl Record {
     fn running(&self, job: usize) -> PathBuf {
         self.folder.join(format!("running-{job}.txt"))
     }
+}
+
+/// What a sweep left behind here that the next one would be taken for: anything but a list of
+/// failures without one, as an interrupted sweep leaves it.
+fn earlier_result(folder: &Path) -> Option<String> {
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    names.sort();
+    let found = names.iter().find(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name == "summary.json"
+            || path.extension().is_some_and(|kind| kind == "toml")
+            || (name == "failures.jsonl" && fs::metadata(path).is_ok_and(|meta| meta.len() > 0))
+    });
+    Some(found?.file_name()?.to_string_lossy().into_owned())
 }
 
 /// A place as a part of a file's name.
