@@ -168,6 +168,9 @@ mutants! {
     PartitionCrcUnchecked = "partition-crc-unchecked",
         "a damaged batch is accepted",
         "synthetic (KAFKA-18723)", ["L9"];
+    PartitionTimeOverwritten = "partition-time-overwritten",
+        "the broker sets the timestamps of every topic, not only with LogAppendTime",
+        "synthetic (KIP-32)", ["L9"];
     PartitionQueueReordered = "partition-queue-reordered",
         "produces that waited for room in the WAL are let in newest first",
         "AutoMQ S3Storage backoff queue", ["L2"];

@@ -61,6 +61,8 @@ pub enum Call {
         count: u32,
         /// The batch was sent damaged and must not be accepted.
         damaged: bool,
+        /// The records' timestamp, if known.
+        created: Option<Wall>,
     },
     /// Read from an offset, in a session that only goes forward.
     Fetch {

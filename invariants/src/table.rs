@@ -108,7 +108,8 @@ properties! {
         "every record read was sent, before, to that partition, and is intact";
         from "KAFKA-18723; Jepsen kafka workload"; jepsen Some("garbage read");
         sometimes ["damaged-refused"];
-        mutants ["wal-unknown-is-failure", "upload-wrong-index", "partition-crc-unchecked"];
+        mutants ["wal-unknown-is-failure", "upload-wrong-index", "partition-crc-unchecked",
+            "partition-time-overwritten"];
     W1 ack_after_verify "AckAfterVerify":
         "a record is confirmed only behind durable puts and a later check that the WAL is still \
         owned";

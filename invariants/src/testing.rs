@@ -387,7 +387,10 @@ impl Case {
 
     pub(crate) fn produce(&mut self, first_value: u64, count: u32) -> Opened {
         let (acks, damaged) = (Acks::All, false);
-        self.invoke(1, Call::Produce { partition: P, acks, first_value, count, damaged })
+        self.invoke(
+            1,
+            Call::Produce { partition: P, acks, first_value, count, damaged, created: None },
+        )
     }
 
     pub(crate) fn ok(&mut self, opened: Opened, answer: Answer) -> &mut Self {

@@ -176,6 +176,8 @@ pub enum Call {
         count: u32,
         /// Sent with a broken checksum.
         damaged: bool,
+        /// The records' timestamp.
+        created: Wall,
     },
     /// Fetch. `reader` numbers the reading session: offsets in it go only forward.
     Fetch {

@@ -55,6 +55,9 @@ impl AppendRules {
         let header = checked.map_err(batch::BatchError::code)?;
         let now = TimestampMs::floor(cx.wall);
         let stamped = header.attributes.log_append_time();
+        if cx.mutants.on(Mutant::PartitionTimeOverwritten) {
+            return Ok((batch::stamp_log_append_time(produced, now), header.offsets()));
+        }
         if self.log_append_time {
             // Only a broker says so (LogValidator.validateTimestamp).
             if stamped {

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, OffsetSpec};
+use broker_core::time::Wall;
 
 use crate::history::{Call, HistoryEvent, SimTime};
 
@@ -164,6 +165,8 @@ pub(crate) struct Send {
     pub(crate) count: u32,
     pub(crate) acks: Acks,
     pub(crate) damaged: bool,
+    /// The records' timestamp, if known.
+    pub(crate) created: Option<Wall>,
     pub(crate) outcome: Outcome,
     /// Its first offset, once acknowledged or seen.
     pub(crate) base: Option<Offset>,
@@ -280,7 +283,7 @@ impl Clients {
     pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call) {
         let HistoryEvent { at: since, client, call, op, .. } = *event;
         let what = match what {
-            Call::Produce { partition, acks, first_value, count, damaged } => {
+            Call::Produce { partition, acks, first_value, count, damaged, created } => {
                 let place = self.partition(*partition);
                 let after = self.seen[place as usize].acked_end;
                 let send = Send {
@@ -288,6 +291,7 @@ impl Clients {
                     count: *count,
                     acks: *acks,
                     damaged: *damaged,
+                    created: *created,
                     outcome: Outcome::Open,
                     base: None,
                     read: false,

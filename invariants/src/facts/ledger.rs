@@ -22,6 +22,8 @@ pub(crate) struct Ledger {
     /// Names and configs.
     pub(crate) topics: BTreeMap<TopicId, (String, BTreeMap<String, String>)>,
     pub(crate) topics_gone: BTreeSet<TopicId>,
+    /// Topics whose brokers set the timestamps, or did once.
+    pub(crate) stamped: BTreeSet<TopicId>,
     pub(crate) partitions: BTreeMap<TopicPartition, Partition>,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
     pub(crate) objects: BTreeMap<ObjectId, Object>,
@@ -150,13 +152,7 @@ impl Ledger {
             Record::Topic { name, topic, .. } => {
                 self.topics.insert(*topic, (name.clone(), BTreeMap::new()));
             }
-            Record::Config { topic, key, value } => {
-                let Some((_, configs)) = self.topics.get_mut(topic) else { return };
-                match value {
-                    Some(value) => configs.insert(key.clone(), value.clone()),
-                    None => configs.remove(key),
-                };
-            }
+            Record::Config { topic, key, value } => self.config(*topic, key, value.as_deref()),
             Record::AdminDone { .. } => {}
             Record::RemoveTopic { topic } => self.remove_topic(*topic),
             Record::Partition { partition, stream, replica } => {
@@ -229,6 +225,17 @@ impl Ledger {
             pieces: Vec::new(),
         };
         self.streams.insert(stream, empty);
+    }
+
+    fn config(&mut self, topic: TopicId, key: &str, value: Option<&str>) {
+        if key == "message.timestamp.type" && value == Some("LogAppendTime") {
+            self.stamped.insert(topic);
+        }
+        let Some((_, configs)) = self.topics.get_mut(&topic) else { return };
+        match value {
+            Some(value) => configs.insert(key.into(), value.into()),
+            None => configs.remove(key),
+        };
     }
 
     fn remove_topic(&mut self, topic: TopicId) {

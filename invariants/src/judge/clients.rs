@@ -228,6 +228,11 @@ impl Judge {
         let known = sent.as_ref().map(|(send, _)| **send);
         ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known.as_ref()));
         let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
+        if let Some(created) = send.created
+            && !self.facts.ledger.stamped.contains(&partition.topic)
+        {
+            ask!(self, L9, no_phantom::timestamp(partition, offset, created, timestamp));
+        }
         self.marks.hit_if(send.outcome == Outcome::Unknown, Mark::UnknownSeen);
         ask!(self, L3, acked_durable::visible(partition, offset, value, send));
         let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { return Ok(()) };

@@ -145,7 +145,8 @@ fn history_of_a_million_records_is_judged_in_linear_time() {
     for call in 0..10_000u32 {
         let first = u64::from(call) * 100;
         let (partition, acks, count, damaged) = (P, Acks::All, 100, false);
-        let send = Call::Produce { partition, acks, first_value: first, count, damaged };
+        let send =
+            Call::Produce { partition, acks, first_value: first, count, damaged, created: None };
         add(1, call, EventKind::Invoke(send));
         add(1, call, EventKind::Ok(Answer::Produced { base: Offset(first) }));
         let (offset, reader, leader_epoch) = (Offset(first), 1, Some(LeaderEpoch(0)));

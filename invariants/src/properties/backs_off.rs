@@ -2,7 +2,7 @@
 //! only a few puts of it within any second until one is done. (That the system recovers from
 //! throttling is LV7 and LV8.) Source: S3's advice on SlowDown.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use broker_core::ids::NodeId;
 use broker_core::step::Key;
@@ -12,16 +12,16 @@ use crate::{Check, require};
 
 /// A first attempt, a hedge, and retries with a pause that doubles from 10 ms on; without pauses a
 /// store that answers within 20 ms sees fifty.
-const PUTS_PER_SECOND_MAX: u32 = 8;
+const PUTS_PER_SECOND_MAX: usize = 8;
 
 const SECOND_US: u64 = 1_000_000;
 
-/// Objects watched; beyond that the oldest names are dropped (a bound, not a rule).
+/// Objects watched; beyond that the first names are dropped (a bound, not a rule).
 const WATCHED_MAX: usize = 4_096;
 
-/// Objects whose puts were throttled, not yet done.
+/// Objects whose puts were throttled and are not yet done, and when those of the last second were.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct BacksOff(BTreeMap<(NodeId, Key), (SimTime, u32)>);
+pub(crate) struct BacksOff(BTreeMap<(NodeId, Key), VecDeque<SimTime>>);
 
 impl BacksOff {
     /// Whether any object is watched: if not, a put that is done says nothing.
@@ -39,16 +39,17 @@ impl BacksOff {
         if self.0.len() >= WATCHED_MAX {
             self.0.pop_first();
         }
-        let (since, puts) = self.0.entry(name).or_insert((at, 0));
-        if at.0.saturating_sub(since.0) >= SECOND_US {
-            (*since, *puts) = (at, 0);
+        let puts = self.0.entry(name).or_default();
+        while puts.front().is_some_and(|first| at.0.saturating_sub(first.0) >= SECOND_US) {
+            puts.pop_front();
         }
-        *puts += 1;
+        puts.push_back(at);
         require!(
-            *puts <= PUTS_PER_SECOND_MAX,
+            puts.len() <= PUTS_PER_SECOND_MAX,
             LV10,
             "store",
-            "node {node} sent {puts} throttled puts of {key} within a second"
+            "node {node} sent {} throttled puts of {key} within a second",
+            puts.len()
         );
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! L9 NoPhantom: every record read was sent before, to that partition, undamaged, and comes back
-//! with checksum, key, value and headers intact; a batch that was sent damaged is never accepted.
-//! Source: KAFKA-18723; Jepsen's kafka workload; kgo-verifier.
+//! with checksum, key, value and headers intact, and with its timestamp, unless the topic has the
+//! broker set that; a batch that was sent damaged is never accepted. Source: KAFKA-18723; Jepsen's
+//! kafka workload; kgo-verifier.
 
 use broker_core::ids::{Offset, TopicPartition};
+use broker_core::time::Wall;
 
 use crate::facts::clients::Send;
 use crate::{Check, require};
@@ -36,6 +38,24 @@ pub(crate) fn found(
     Ok(())
 }
 
+/// A record was read in a topic whose timestamps are the producers'.
+pub(crate) fn timestamp(
+    partition: TopicPartition,
+    offset: Offset,
+    created: Wall,
+    found: Wall,
+) -> Check {
+    require!(
+        created == found,
+        L9,
+        partition,
+        "the record at offset {offset} was sent with the timestamp {} µs and has {} µs",
+        created.0,
+        found.0
+    );
+    Ok(())
+}
+
 /// A produce was acknowledged.
 pub(crate) fn accepted(partition: TopicPartition, first_value: u64, send: &Send) -> Check {
     require!(
@@ -50,10 +70,11 @@ pub(crate) fn accepted(partition: TopicPartition, first_value: u64, send: &Send)
 #[cfg(test)]
 mod tests {
     use broker_core::ids::Offset;
+    use broker_core::metadata::record::Record;
     use broker_core::protocol::{Acks, ErrorCode};
 
     use crate::history::{Answer, Call, ReadRecord};
-    use crate::testing::{Case, Opened, P, read};
+    use crate::testing::{Case, Opened, P, read, time_of};
 
     #[test]
     fn value_never_sent_breaks() {
@@ -78,8 +99,8 @@ mod tests {
     }
 
     fn damaged(case: &mut Case) -> Opened {
-        let (acks, first_value, count, damaged) = (Acks::All, 100, 1, true);
-        case.invoke(1, Call::Produce { partition: P, acks, first_value, count, damaged })
+        let (acks, first_value, count, damaged, created) = (Acks::All, 100, 1, true, None);
+        case.invoke(1, Call::Produce { partition: P, acks, first_value, count, damaged, created })
     }
 
     #[test]
@@ -107,5 +128,27 @@ mod tests {
         let (high_watermark, log_start) = (Offset(1), Offset(0));
         case.ok(fetch, Answer::Fetched { high_watermark, log_start, records });
         assert!(case.breaks("L9"));
+    }
+
+    #[test]
+    fn timestamp_other_than_sent_breaks_unless_the_broker_sets_it() {
+        let reads = |sent: u64, stamped: bool| {
+            let mut case = Case::cluster("L9");
+            if stamped {
+                let (topic, key) = (P.topic, "message.timestamp.type".into());
+                let value = Some("LogAppendTime".into());
+                case.meta(alloc::vec![Record::Config { topic, key, value }]);
+            }
+            let (acks, first_value, count, damaged) = (Acks::All, 100, 1, false);
+            let created = Some(time_of(sent));
+            let produce =
+                Call::Produce { partition: P, acks, first_value, count, damaged, created };
+            case.invoke(1, produce);
+            case.reads(0, 0, 1, &[(0, 100, 0)]);
+            case
+        };
+        assert!(reads(100, false).holds());
+        assert!(reads(99, false).breaks("L9"));
+        assert!(reads(99, true).holds());
     }
 }

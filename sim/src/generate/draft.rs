@@ -91,6 +91,11 @@ impl Draft {
         if stream.chance(400) { self.controller(stream) } else { self.broker(stream) }
     }
 
+    /// A node, or now and then a client: all have clocks.
+    pub fn clock(&self, stream: &mut Stream) -> String {
+        if stream.chance(250) { self.client(stream) } else { self.node(stream) }
+    }
+
     /// A client.
     pub fn client(&self, stream: &mut Stream) -> String {
         format!("client-{}", stream.below(self.topology.clients.into()))

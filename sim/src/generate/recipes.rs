@@ -112,17 +112,17 @@ recipes! {
             draft.at(at, lasting, What::Pause { node });
         }
     };
-    /// The wall clock of a node steps.
+    /// The wall clock of a node or client steps.
     CLOCK_STEP = "clock-step", |draft, stream| {
-        let (at, node) = (draft.time(stream, 0), draft.node(stream));
+        let (at, node) = (draft.time(stream, 0), draft.clock(stream));
         let by = stream.steps(10 * MS, 60 * S, 10 * MS) as i64;
         let by_us = if stream.chance(500) { by } else { -by };
         draft.at(at, 0, What::ClockStep { node, by_us });
     };
-    /// The clock of a node runs fast or slow: quartz gone bad up to a VM's.
+    /// The clock of a node or client runs fast or slow: quartz gone bad up to a VM's.
     CLOCK_DRIFT = "clock-drift", |draft, stream| {
         let lasting = stream.steps(5 * S, 40 * S, S);
-        let (at, node) = (draft.time(stream, lasting), draft.node(stream));
+        let (at, node) = (draft.time(stream, lasting), draft.clock(stream));
         let most = *stream.pick(&[200, 2_000, 50_000]);
         let ppm = stream.between(1, 2 * most) as i32 - most as i32;
         draft.at(at, lasting, What::ClockDrift { node, ppm });

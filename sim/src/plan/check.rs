@@ -156,6 +156,7 @@ impl Roles {
     const CONTROLLERS: Self = Self { controller: true, ..Self::NONE };
     const BROKERS: Self = Self { broker: true, ..Self::NONE };
     const NODES: Self = Self { controller: true, broker: true, ..Self::NONE };
+    const CLOCKS: Self = Self { client: true, ..Self::NODES };
     const ZONES: Self = Self { zone: true, ..Self::NONE };
     const ENDS: Self =
         Self { controller: true, broker: true, client: true, zone: true, store: true };
@@ -208,10 +209,10 @@ fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
         What::ZoneFail { zone } | What::ZoneCut { zone, .. } | What::ZoneStoreLost { zone } => {
             vec![("zone", zone, Roles::ZONES)]
         }
-        What::Crash { node, .. }
-        | What::Pause { node }
-        | What::ClockStep { node, .. }
-        | What::ClockDrift { node, .. } => vec![("node", node, Roles::NODES)],
+        What::Crash { node, .. } | What::Pause { node } => vec![("node", node, Roles::NODES)],
+        What::ClockStep { node, .. } | What::ClockDrift { node, .. } => {
+            vec![("node", node, Roles::CLOCKS)]
+        }
         What::DeviceSyncFail { node } | What::DeviceFull { node } | What::DeviceBitRot { node } => {
             vec![("node", node, Roles::CONTROLLERS)]
         }

@@ -193,8 +193,9 @@ pub fn history_event(at: SimTime, client: u16, observation: Observation) -> Hist
 
 fn history_call(call: client::Call) -> history::Call {
     match call {
-        client::Call::Produce { partition, acks, first_value, count, damaged } => {
-            history::Call::Produce { partition, acks, first_value, count, damaged }
+        client::Call::Produce { partition, acks, first_value, count, damaged, created } => {
+            let created = Some(created);
+            history::Call::Produce { partition, acks, first_value, count, damaged, created }
         }
         client::Call::Fetch { partition, offset, reader, leader_epoch } => {
             history::Call::Fetch { partition, offset, reader, leader_epoch }

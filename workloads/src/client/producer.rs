@@ -71,6 +71,7 @@ impl Produce {
                 first_value,
                 count: self.records,
                 damaged: self.damaged,
+                created: values::created(cx.wall),
             },
             request: Request::Produce(ProduceRequest {
                 acks: self.acks,

@@ -22,6 +22,11 @@ const HEADER_KEY: &str = "n";
 /// Attributes and everything behind them is covered by the checksum.
 const COVERED_FROM: usize = 21;
 
+/// The timestamp of records that are made now: whole milliseconds.
+pub(super) fn created(now: Wall) -> Wall {
+    TimestampMs::floor(now).wall()
+}
+
 /// A batch of `count` records numbered from `first`, with values of `bytes` bytes each.
 pub(super) fn encode(first: u64, count: u32, bytes: u32, now: Wall) -> Bytes {
     let timestamp = TimestampMs::floor(now);

@@ -20,9 +20,10 @@ fn produce_answered_ok_is_ok() {
     assert_eq!(sent.to, B1);
     let header = batch::verify_produced(&batch_of(&sent.req)).unwrap();
     assert_eq!(header.records, 2);
-    let first_value = 4 << 40;
+    let (first_value, acks) = (4 << 40, Acks::All);
+    let created = header.max_timestamp.wall();
     let call =
-        Call::Produce { partition: tp(0), acks: Acks::All, first_value, count: 2, damaged: false };
+        Call::Produce { partition: tp(0), acks, first_value, count: 2, damaged: false, created };
     assert_eq!(rig.invokes(), [&call]);
     assert!(!rig.client.is_idle());
     rig.answer(&sent, produced(5));
