@@ -103,11 +103,11 @@ mutants! {
         "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4", "L7"];
     WalCacheOnPutOrder = "wal-cache-on-put-order",
         "records reach the upload block in the order of their puts, not of the WAL",
-        "AutoMQ #3064 (3678dc2647)", ["L5", "W2", "L3"];
+        "AutoMQ #3064 (3678dc2647)", ["L5", "W2", "L3", "O2"];
     WalUnknownIsFailure = "wal-unknown-is-failure",
         "an unanswered put counts as failed: the client hears so, and the place is used again",
         "synthetic (MUST rule: never re-use the range with other bytes)",
-        ["L2", "L1", "L3", "L4", "L9"];
+        ["L2", "L1", "L3", "L4", "L9", "LV7", "LV8"];
     WalRefusedIsDone = "wal-refused-is-done",
         "a refused create-only put counts as success without looking whose object is there",
         "aws-sdk-java-v2 #6580 turned round", ["W1", "W4", "L3"];
@@ -125,13 +125,13 @@ mutants! {
         "Inkless isSafeToDeleteFile", ["O7", "L3"];
     UploadWrongIndex = "upload-wrong-index",
         "the index of an object gives one stream's block to the next stream",
-        "synthetic", ["O2", "L9", "L4"];
+        "synthetic", ["O2", "L9", "L4", "L1"];
     UploadNoBackoff = "upload-no-backoff",
         "a throttled put is retried at once",
         "synthetic (S3: retry after 2 s, then 4 s)", ["LV10"];
     UploadPrepareWedges = "upload-prepare-wedges",
         "an unanswered prepare is never asked again",
-        "AutoMQ 0e459685e3", ["LV8", "LV5"];
+        "AutoMQ 0e459685e3", ["LV8", "LV5", "LV7"];
     RecoveryOverlapFirst = "recovery-overlap-first",
         "of the zombie objects of a sealed epoch only the first is left out",
         "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3", "W4"];
@@ -140,7 +140,7 @@ mutants! {
         "AutoMQ 8c333115a2", ["W4", "W3"];
     RecoveryDedupeSkipped = "recovery-dedupe-skipped",
         "recovery starts at the oldest object and uploads what is already committed",
-        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "L1"];
+        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "L1", "W3"];
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
         "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
@@ -177,7 +177,7 @@ mutants! {
     ProduceWaiterByCorr = "produce-waiter-by-corr",
         "who waits for a batch is known by a correlation id, which the client may use again",
         "synthetic (Kafka gives correlation ids back and never looks at them)",
-        ["L1", "L2", "L3", "L4"];
+        ["L1", "L2", "L3", "L4", "W1"];
     ProduceAckOnAppend = "produce-ack-on-append",
         "acks=all is answered when the WAL has taken the batch, as acks=1 is",
         "synthetic (Kafka's DelayedProduce left out)", ["W1", "L3"];

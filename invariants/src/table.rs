@@ -58,7 +58,8 @@ properties! {
         from "KIP-98 (log as a total order); Jepsen kafka workload";
         jepsen Some("inconsistent-offsets, duplicate");
         sometimes ["unknown-seen", "failover-served"];
-        mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped", "produce-waiter-by-corr"];
+        mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped", "produce-waiter-by-corr",
+            "upload-wrong-index"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
@@ -116,7 +117,8 @@ properties! {
         from "AutoMQ ObjectWALService, #743"; jepsen None;
         sometimes ["verified-in-flight", "own-write-refused", "verify-lost-to-claim"];
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
-            "wal-confirm-max", "wal-refused-is-done", "produce-ack-on-append"];
+            "wal-confirm-max", "wal-refused-is-done", "produce-ack-on-append",
+            "produce-waiter-by-corr"];
     W2 trim_after_commit "TrimAfterCommit":
         "a WAL object goes only when all its records are in committed objects";
         from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
@@ -128,7 +130,7 @@ properties! {
         sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm"];
         mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
             "recovery-overlap-first", "recovery-seal-ignored", "recovery-first-page",
-            "recovery-without-claim"];
+            "recovery-without-claim", "recovery-dedupe-skipped"];
     W4 sealed_epoch "SealedEpoch":
         "WAL objects of a sealed epoch, or that appear behind the successor's list, never \
         contribute";
@@ -145,7 +147,7 @@ properties! {
         "every committed offset is in exactly one committed object, with the bytes acknowledged";
         from "AutoMQ StreamReader.continuousCheck, #2653"; jepsen None;
         sometimes ["object-read-back"];
-        mutants ["upload-wrong-index", "recovery-hole-ignored"];
+        mutants ["upload-wrong-index", "recovery-hole-ignored", "wal-cache-on-put-order"];
     O3 commit_idem "CommitIdem":
         "a commit sent again is applied once, and never refused for what its first copy did";
         from "AutoMQ #1055, a458623abd"; jepsen None;
@@ -260,12 +262,13 @@ properties! {
         from "KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c"; jepsen None;
         sometimes ["healed-with-work"];
         mutants ["controller-leaderless-kept", "controller-sessions-unseeded",
-            "recovery-dedupe-skipped", "recovery-hole-ignored", "broker-survives-fencing"];
+            "recovery-dedupe-skipped", "recovery-hole-ignored", "broker-survives-fencing",
+            "wal-unknown-is-failure", "upload-prepare-wedges"];
     LV8 backlog_drains "BacklogDrains":
         "in the healthy core all that is confirmed gets committed, and back-pressure ends";
         from "AutoMQ #1055, 0e459685e3"; jepsen None;
         sometimes ["backlog-drained", "back-pressure"];
-        mutants ["upload-prepare-wedges"];
+        mutants ["upload-prepare-wedges", "wal-unknown-is-failure"];
     LV10 backs_off "BacksOff":
         "a throttled put is retried with growing pauses";
         from "S3 error best practices (SlowDown)"; jepsen None;
