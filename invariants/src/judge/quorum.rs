@@ -136,8 +136,8 @@ impl Judge {
                     R3,
                     leader_completeness::committed(node, epoch, to, entry_epoch, held, raft)
                 );
+                ask!(self, R5, hw_monotone::durable(node, to, held, raft, view));
                 if let Some(entry) = entry {
-                    ask!(self, R5, hw_monotone::durable(node, to, &entry, raft, view));
                     let earlier = raft.committed_last.is_none_or(|last| last.epoch < epoch);
                     let start = raft.get(node).and_then(|replica| {
                         replica.at(raft.committed).map(|first| first.epoch < epoch)

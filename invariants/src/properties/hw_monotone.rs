@@ -15,14 +15,23 @@ pub(crate) fn moved(node: NodeId, was: MetaOffset, to: MetaOffset) -> Check {
     Ok(())
 }
 
-/// A leader committed `entry`, the last before `end`.
+/// A leader committed `entry`, the last before `end` in its own log.
 pub(crate) fn durable(
     node: NodeId,
     end: MetaOffset,
-    entry: &LogEntry,
+    entry: Option<&LogEntry>,
     raft: &Raft,
     view: &dyn View,
 ) -> Check {
+    let Some(entry) = entry else {
+        require!(
+            end == MetaOffset(0),
+            R5,
+            "controller",
+            "node {node} commits up to {end}, beyond the end of its own log"
+        );
+        return Ok(());
+    };
     let voters = view.controllers();
     let holds = |voter: NodeId| {
         let held = raft.get(voter).and_then(|replica| replica.before(end));
@@ -77,6 +86,13 @@ mod tests {
     fn commit_durable_on_a_minority_breaks() {
         let mut case = replicated();
         case.durable(0, 20).durable(2, 19).commits(0, 2, 1, Some(1));
+        assert!(case.breaks("R5"));
+    }
+
+    #[test]
+    fn commit_beyond_the_leaders_own_log_breaks() {
+        let mut case = replicated();
+        case.durable(0, 20).durable(2, 20).commits(0, 3, 1, Some(1));
         assert!(case.breaks("R5"));
     }
 
