@@ -172,6 +172,8 @@ pub struct ProduceResult {
 pub struct Produced {
     /// Offset of its first record.
     pub base_offset: Offset,
+    /// The timestamp that the broker gave its records, in topics with `LogAppendTime`.
+    pub log_append_time: Option<Wall>,
     /// First offset of the log.
     pub log_start_offset: Offset,
 }

@@ -109,6 +109,8 @@ pub enum Answer {
     Produced {
         /// That offset.
         base: Offset,
+        /// The timestamp that the broker gave the records, if it did.
+        log_append_time: Option<Wall>,
     },
     /// Records.
     Fetched {

@@ -398,7 +398,7 @@ impl Case {
     }
 
     pub(crate) fn placed(&mut self, opened: Opened, base: u64) -> &mut Self {
-        self.ok(opened, Answer::Produced { base: Offset(base) })
+        self.ok(opened, Answer::Produced { base: Offset(base), log_append_time: None })
     }
 
     pub(crate) fn fail(&mut self, opened: Opened, code: ErrorCode) -> &mut Self {

@@ -224,6 +224,8 @@ pub enum Answer {
     Produced {
         /// First offset.
         base: Offset,
+        /// The timestamp that the broker gave the records, if it did.
+        log_append_time: Option<Wall>,
     },
     /// Records read.
     Fetched {

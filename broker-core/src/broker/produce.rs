@@ -119,7 +119,7 @@ impl Broker {
         };
         let open = self.partitions.get_mut(&partition).expect("led partitions are open");
         let waiter = open.confirm(cx, record.base, record.end, out);
-        let produced = open.produced(record.base);
+        let produced = open.produced(&record.batch);
         if let Some(waiter) = waiter {
             self.settle(waiter, Ok((produced, record.end)), out);
         }
@@ -261,10 +261,11 @@ impl Broker {
     ) -> Result<(), WalRecord> {
         let (base, end) = (record.base, record.end);
         let early = cx.mutants.on(Mutant::UploadUnconfirmed).then(|| record.clone());
+        let batch = record.batch.clone();
         let lsn = self.wal.append(cx, record, out)?;
         let open = self.partitions.get_mut(&partition).expect("batches of open partitions");
         let waiter = open.in_wal(base);
-        let produced = open.produced(base);
+        let produced = open.produced(&batch);
         if let Some(record) = early {
             self.pass_to_upload(cx, lsn, &record, out);
         }

@@ -7,6 +7,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 
+use crate::batch::Header;
 use crate::ids::{ConnId, LeaderEpoch, Offset, StreamId, TopicPartition};
 use crate::metadata::image::StreamState;
 use crate::mutants::Mutant;
@@ -238,10 +239,16 @@ impl Partition {
         (self.unconfirmed, self.fetchers)
     }
 
-    /// Where a batch at `base` is, for its producer.
+    /// Where an appended batch is, for its producer.
     #[must_use]
-    pub fn produced(&self, base: Offset) -> Produced {
-        Produced { base_offset: base, log_start_offset: self.log_start }
+    pub fn produced(&self, batch: &[u8]) -> Produced {
+        let header = Header::parse(batch).expect("what is appended was checked");
+        let stamped = header.attributes.log_append_time();
+        Produced {
+            base_offset: header.base_offset,
+            log_append_time: stamped.then(|| header.max_timestamp.wall()),
+            log_start_offset: self.log_start,
+        }
     }
 
     /// The stream that holds its data.

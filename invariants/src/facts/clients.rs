@@ -165,7 +165,7 @@ pub(crate) struct Send {
     pub(crate) count: u32,
     pub(crate) acks: Acks,
     pub(crate) damaged: bool,
-    /// The records' timestamp, if known.
+    /// The records' timestamp, if known; once it is acknowledged, as the broker said.
     pub(crate) created: Option<Wall>,
     pub(crate) outcome: Outcome,
     /// Its first offset, once acknowledged or seen.

@@ -87,8 +87,8 @@ impl Judge {
 
     fn answered(&mut self, client: u16, open: &Open, answer: &Answer) -> Check {
         match (&open.what, answer) {
-            (OpenCall::Produce { first_value }, Answer::Produced { base }) => {
-                self.produced(*first_value, *base)
+            (OpenCall::Produce { first_value }, Answer::Produced { base, log_append_time }) => {
+                self.produced(*first_value, *base, *log_append_time)
             }
             (
                 OpenCall::Fetch { read, offset, .. },
@@ -123,10 +123,10 @@ impl Judge {
         }
     }
 
-    fn produced(&mut self, first_value: u64, base: Offset) -> Check {
+    fn produced(&mut self, first_value: u64, base: Offset, stamped: Option<Wall>) -> Check {
         let clients = &mut self.facts.clients;
         let Some(send) = clients.sends.get_mut(&first_value) else { return Ok(()) };
-        send.outcome = Outcome::Ok;
+        (send.outcome, send.created) = (Outcome::Ok, stamped.or(send.created));
         let before = *send;
         let seen = &mut clients.seen[before.partition as usize];
         let partition = seen.partition;
@@ -228,8 +228,10 @@ impl Judge {
         let known = sent.as_ref().map(|(send, _)| **send);
         ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known.as_ref()));
         let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
+        // What the broker told its producer counts; before that, whether it can have set it.
+        let told = send.outcome == Outcome::Ok;
         if let Some(created) = send.created
-            && !self.facts.ledger.stamped.contains(&partition.topic)
+            && (told || !self.facts.ledger.stamped.contains(&partition.topic))
         {
             ask!(self, L9, no_phantom::timestamp(partition, offset, created, timestamp));
         }

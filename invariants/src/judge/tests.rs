@@ -148,7 +148,8 @@ fn history_of_a_million_records_is_judged_in_linear_time() {
         let send =
             Call::Produce { partition, acks, first_value: first, count, damaged, created: None };
         add(1, call, EventKind::Invoke(send));
-        add(1, call, EventKind::Ok(Answer::Produced { base: Offset(first) }));
+        let (base, log_append_time) = (Offset(first), None);
+        add(1, call, EventKind::Ok(Answer::Produced { base, log_append_time }));
         let (offset, reader, leader_epoch) = (Offset(first), 1, Some(LeaderEpoch(0)));
         add(2, call, EventKind::Invoke(Call::Fetch { partition, offset, reader, leader_epoch }));
         let records = (first..first + 100).map(|at| read(at, at, 0)).collect();

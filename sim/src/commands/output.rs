@@ -1,59 +1,59 @@
 //! The file that a long search ends in: that it can be written is found out before the search, and
 //! what the search found is never lost.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::cli::BadInput;
 use crate::report::Report;
 
-/// A file that will be written. One that was not there before goes again if nothing is.
+/// A file that will be written.
 #[derive(Debug)]
 pub(super) struct Output {
     path: PathBuf,
-    made: bool,
+    /// It must not be there until then.
+    new: bool,
 }
 
 impl Output {
-    /// Opens a file that may be there already; it keeps its content until [`Self::finish`].
+    /// A file that may be there already; it keeps its content until [`Self::finish`].
     pub(super) fn begin(path: &Path) -> Result<Self, BadInput> {
         if path.is_dir() {
             return Err(BadInput(format!("can not write {}: it is a folder", path.display())));
         }
-        let made = !path.exists();
-        Self::open(path, OpenOptions::new().append(true).create(true), made)
+        Self::probed(path, path.exists(), false)
     }
 
-    /// Makes a file that must not be there yet, and its folder.
+    /// A file that must not be there yet. Makes its folder.
     pub(super) fn begin_new(path: &Path) -> Result<Self, BadInput> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|error| refused(path, &error))?;
         }
-        Self::open(path, OpenOptions::new().append(true).create_new(true), true)
+        Self::probed(path, false, true)
     }
 
-    fn open(path: &Path, options: &OpenOptions, made: bool) -> Result<Self, BadInput> {
+    /// Opens it for writing. One that was not there goes again at once: whoever interrupts the
+    /// search finds no empty plan.
+    fn probed(path: &Path, there: bool, new: bool) -> Result<Self, BadInput> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(!there).create_new(new);
         options.open(path).map_err(|error| refused(path, &error))?;
-        Ok(Self { path: path.to_owned(), made })
+        if !there {
+            fs::remove_file(path).map_err(|error| refused(path, &error))?;
+        }
+        Ok(Self { path: path.to_owned(), new })
     }
 
     /// Writes the text in place of what is there; if that fails, to standard output.
-    pub(super) fn finish(mut self, text: &str, report: &Report) -> Result<PathBuf, BadInput> {
-        if let Err(error) = fs::write(&self.path, text) {
-            report.text(text);
-            return Err(refused(&self.path, &error));
-        }
-        self.made = false;
-        Ok(self.path.clone())
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if self.made {
-            // The complaint that led here says more than one about this would.
-            let _ = fs::remove_file(&self.path);
+    pub(super) fn finish(self, text: &str, report: &Report) -> Result<PathBuf, BadInput> {
+        let file = if self.new { File::create_new(&self.path) } else { File::create(&self.path) };
+        match file.and_then(|mut file| file.write_all(text.as_bytes())) {
+            Ok(()) => Ok(self.path),
+            Err(error) => {
+                report.text(text);
+                Err(refused(&self.path, &error))
+            }
         }
     }
 }

@@ -212,7 +212,9 @@ fn history_call(call: client::Call) -> history::Call {
 
 fn history_answer(answer: client::Answer) -> history::Answer {
     match answer {
-        client::Answer::Produced { base } => history::Answer::Produced { base },
+        client::Answer::Produced { base, log_append_time } => {
+            history::Answer::Produced { base, log_append_time }
+        }
         client::Answer::Fetched { high_watermark, log_start, records } => {
             let records = records.into_iter().map(history_record).collect();
             history::Answer::Fetched { high_watermark, log_start, records }

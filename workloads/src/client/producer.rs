@@ -92,7 +92,10 @@ impl Produce {
         }
         Some(match result {
             Ok(produced) => Verdict {
-                event: CallEvent::Ok(Answer::Produced { base: produced.base_offset }),
+                event: CallEvent::Ok(Answer::Produced {
+                    base: produced.base_offset,
+                    log_append_time: produced.log_append_time,
+                }),
                 next: Next::Done,
             },
             Err(code) => {

@@ -224,7 +224,8 @@ fn produce(acks: i8, damaged: bool) -> Op {
 }
 
 fn produced(base: u64) -> Response {
-    let ok = Produced { base_offset: Offset(base), log_start_offset: Offset(0) };
+    let ok =
+        Produced { base_offset: Offset(base), log_append_time: None, log_start_offset: Offset(0) };
     Response::Produce(vec![ProduceResult { partition: tp(0), result: Ok(ok) }])
 }
 

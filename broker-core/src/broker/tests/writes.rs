@@ -129,7 +129,11 @@ fn produce_log_append_time_sets_the_brokers_time() {
     let (mut host, partition, leader) = ready(&[("message.timestamp.type", "LogAppendTime")]);
     let now = now_ms(&host);
     let old = batch_at(5, &["a"]);
-    assert!(host.try_produce(leader, partition, old, Acks::All).is_ok());
+    let Response::Produce(answer) = host.call(leader, produce(partition, old, Acks::All)) else {
+        panic!()
+    };
+    let told = answer[0].result.unwrap().log_append_time;
+    assert_eq!(told, Some(TimestampMs(now).wall()));
     let fetched = host.fetch(partition, 0).unwrap();
     let header = batch::verify(&fetched.batches[0]).unwrap();
     assert!(header.attributes.log_append_time());

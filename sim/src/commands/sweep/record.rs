@@ -7,7 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::summary::Summary;
+use invariants::PROPERTIES;
+
 use crate::cli::BadInput;
+use crate::outcome::PANIC;
 use crate::plan::toml;
 use crate::sweep::{FailureLine, Novelty, Run};
 
@@ -105,10 +108,16 @@ fn earlier_result(folder: &Path) -> Option<String> {
     let found = names.iter().find(|path| {
         let name = path.file_name().unwrap_or_default();
         name == "summary.json"
-            || path.extension().is_some_and(|kind| kind == "toml")
+            || is_failure(&name.to_string_lossy())
             || (name == "failures.jsonl" && fs::metadata(path).is_ok_and(|meta| meta.len() > 0))
     });
     Some(found?.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Whether a file is named as the plan of a failure: by a property and a place.
+fn is_failure(name: &str) -> bool {
+    let code = name.strip_suffix(".toml").and_then(|name| name.split_once('-'));
+    code.is_some_and(|(code, _)| code == PANIC || PROPERTIES.iter().any(|row| row.code == code))
 }
 
 /// A place as a part of a file's name.

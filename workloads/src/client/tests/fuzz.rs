@@ -65,7 +65,11 @@ fn answer_to(req: &Request, how: u8) -> Response {
             })
         }
         Request::Produce(request) => {
-            let ok = Produced { base_offset: Offset(n), log_start_offset: Offset(0) };
+            let ok = Produced {
+                base_offset: Offset(n),
+                log_append_time: None,
+                log_start_offset: Offset(0),
+            };
             let results = request.batches.iter().map(|(partition, _)| ProduceResult {
                 partition: *partition,
                 result: if sound { Ok(ok) } else { Err(code) },

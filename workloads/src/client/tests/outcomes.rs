@@ -27,7 +27,8 @@ fn produce_answered_ok_is_ok() {
     assert_eq!(rig.invokes(), [&call]);
     assert!(!rig.client.is_idle());
     rig.answer(&sent, produced(5));
-    assert_eq!(rig.ends(), [&CallEvent::Ok(Answer::Produced { base: Offset(5) })]);
+    let answer = Answer::Produced { base: Offset(5), log_append_time: None };
+    assert_eq!(rig.ends(), [&CallEvent::Ok(answer)]);
     rig.assert_finished();
 }
 
