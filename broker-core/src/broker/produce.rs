@@ -119,8 +119,8 @@ impl Broker {
         };
         let open = self.partitions.get_mut(&partition).expect("led partitions are open");
         let waiter = open.confirm(cx, record.base, record.end, out);
-        let produced = open.produced(&record.batch);
         if let Some(waiter) = waiter {
+            let produced = open.produced(&record.batch);
             self.settle(waiter, Ok((produced, record.end)), out);
         }
         self.wake_all(cx, partition, out);
@@ -265,7 +265,6 @@ impl Broker {
         let lsn = self.wal.append(cx, record, out)?;
         let open = self.partitions.get_mut(&partition).expect("batches of open partitions");
         let waiter = open.in_wal(base);
-        let produced = open.produced(&batch);
         if let Some(record) = early {
             self.pass_to_upload(cx, lsn, &record, out);
         }
@@ -274,6 +273,7 @@ impl Broker {
             waits(waiter) == Some(Acks::Leader) || cx.mutants.on(Mutant::ProduceAckOnAppend)
         };
         if let Some(waiter) = waiter.filter(|&waiter| at_once(waiter)) {
+            let produced = self.partitions[&partition].produced(&batch);
             self.settle(waiter, Ok((produced, end)), out);
         }
         Ok(())

@@ -517,8 +517,8 @@ fn trimmed_object_put_late_is_deleted_a_second_time() {
     });
 }
 
-#[test]
-fn redelete_refused_is_sent_again() {
+/// Two bulks are durable and committed; the first one's object has been deleted once.
+fn trimmed() -> Rig {
     let mut rig = Rig::open(none());
     for upto in [102, 104] {
         rig.bulk();
@@ -526,6 +526,12 @@ fn redelete_refused_is_sent_again() {
         rig.trim(upto);
     }
     rig.settle();
+    rig
+}
+
+#[test]
+fn redelete_refused_is_sent_again() {
+    let mut rig = trimmed();
     rig.fire(TimerKey::WalRedelete);
     rig.fire(TimerKey::WalRedelete);
     for refusal in [ObjResult::SlowDown, ObjResult::Unknown] {
@@ -541,13 +547,7 @@ fn redelete_refused_is_sent_again() {
 
 #[test]
 fn redelete_waits_its_time_also_for_what_came_between() {
-    let mut rig = Rig::open(none());
-    for upto in [102, 104] {
-        rig.bulk();
-        rig.settle();
-        rig.trim(upto);
-    }
-    rig.settle();
+    let mut rig = trimmed();
     let sent = |rig: &Rig, again: bool| {
         rig.desk
             .saw(|probe| matches!(probe, Probe::WalDeleteSent { again: it, .. } if *it == again))

@@ -131,6 +131,12 @@ impl Ledger {
         self.streams.get(&self.partitions.get(&partition)?.stream)
     }
 
+    /// Where a WAL begins: at the end of the node's earlier ones.
+    pub(crate) fn wal_start(&self, node: NodeId, epoch: BrokerEpoch) -> Lsn {
+        let earlier = self.wals.range((node, BrokerEpoch(0))..(node, epoch));
+        earlier.filter_map(|(_, wal)| Some(wal.sealed?.end)).max().unwrap_or_default()
+    }
+
     /// The current registration of a broker, if this is it.
     pub(crate) fn current(&self, node: NodeId, epoch: BrokerEpoch) -> Option<&Broker> {
         self.brokers.get(&node).filter(|broker| broker.epoch == epoch)

@@ -1,6 +1,6 @@
 //! What brokers' probes say of partitions, WALs and recoveries.
 
-use broker_core::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition};
+use broker_core::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
 use broker_core::probe::Probe;
 use broker_core::protocol::Acks;
 
@@ -157,8 +157,7 @@ impl Judge {
         let (incarnation, claim) = (known.incarnation, known.claim);
         let what = Confirmation { node, incarnation, claim, epoch, seq, end };
         let verify = self.facts.wals.verifies.get(&(node, seq)).copied();
-        let earlier = self.facts.ledger.wals.range((node, BrokerEpoch(0))..(node, epoch));
-        let start = earlier.filter_map(|(_, wal)| Some(wal.sealed?.end)).max().unwrap_or_default();
+        let start = self.facts.ledger.wal_start(node, epoch);
         let wal = self.facts.wals.of(node, epoch);
         ask!(self, W1, ack_after_verify::confirmed(what, verify.as_ref(), start, wal));
         let behind = wal.objects.keys().next_back().is_some_and(|last| last.1 > end);
@@ -212,9 +211,7 @@ impl Judge {
                 self.marks.hit_if(hole, Mark::RecoveryHole);
                 let takeover = *self.facts.wals.takeover(node, of, incarnation);
                 ask!(self, W4, sealed_epoch::listed(of, &takeover));
-                let earlier = self.facts.ledger.wals.range((of, BrokerEpoch(0))..(of, epoch));
-                let ends = earlier.filter_map(|(_, wal)| Some(wal.sealed?.end));
-                let start = ends.max().unwrap_or_default();
+                let start = self.facts.ledger.wal_start(of, epoch);
                 let wal = self.facts.wals.get(of, epoch);
                 ask!(self, W4, sealed_epoch::ran((of, epoch), (start, end), wal, &takeover));
                 let listed = takeover.listed.map(|(first, _)| first);

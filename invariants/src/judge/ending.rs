@@ -47,8 +47,8 @@ impl Judge {
             return Ok(());
         }
         let wals = &self.facts.wals.wals;
-        let trimmed = wals.values().flat_map(|wal| wal.objects.values());
-        let trimmed = trimmed.clone().any(|object| object.second_sent);
+        let mut objects = wals.values().flat_map(|wal| wal.objects.values());
+        let trimmed = objects.any(|object| object.second_sent);
         let asked = !self.facts.clients.answered.is_empty();
         let owing = [
             (Code::LV2, true),
