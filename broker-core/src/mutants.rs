@@ -82,7 +82,7 @@ mutants! {
         "KAFKA-15021 turned round", ["C2", "L8"];
     ControllerSpeculativeKept = "controller-speculative-kept",
         "uncommitted changes survive the loss of leadership",
-        "KRaft: state outside the timeline (broker lifecycle rules)", ["M1", "O4"];
+        "KRaft: state outside the timeline (broker lifecycle rules)", ["M1"];
     ControllerSessionsUnseeded = "controller-sessions-unseeded",
         "a new controller does not track the brokers it inherits",
         "KAFKA-18138", ["LV7"];
@@ -144,6 +144,13 @@ mutants! {
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
         "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
+    RecoveryDamageSkipped = "recovery-damage-skipped",
+        "a WAL object that comes damaged from the store counts as empty",
+        "synthetic (KAFKA-18723: a damaged batch must not be stepped over)", ["L3", "W3"];
+    ListEmptyPageEnds = "list-empty-page-ends",
+        "a list ends at an empty page, though the store says that there is more",
+        "synthetic (S3: a page may hold fewer keys than asked for, IsTruncated says what is left)",
+        ["W4", "W3", "L3", "L7"];
     RecoveryHoleIgnored = "recovery-hole-ignored",
         "the run starts at the first object found, not at the trim offset, and goes on over holes",
         "AutoMQ efd674a7f4", ["O2", "L3", "LV7"];

@@ -261,8 +261,11 @@ probes! {
         /// Exclusive end.
         end: Offset,
     };
-    /// The WAL belongs to someone else.
-    WalFenced = "wal.fenced" {};
+    /// The WAL belongs to someone else, or it can not be known.
+    WalFenced = "wal.fenced" {
+        /// A later claim was found.
+        claimed: bool,
+    };
     /// Appends wait, or go on again.
     WalBackPressure = "wal.back_pressure" {
         /// Whether they wait.
@@ -375,6 +378,15 @@ probes! {
         expected: Offset,
         /// Where it starts.
         base: Offset,
+    };
+    /// A WAL object came damaged from the store; it is read again.
+    RecoveryDamaged = "recovery.damaged" {
+        /// Whose WAL.
+        of: NodeId,
+        /// Which epoch.
+        epoch: BrokerEpoch,
+        /// The object's first record.
+        start: Lsn,
     };
     /// The WAL is recovered and sealed.
     RecoverySealed = "recovery.sealed" {

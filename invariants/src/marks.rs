@@ -93,6 +93,10 @@ sometimes! {
         "recovery dropped objects behind a hole";
     RecoverySkippedSealed = "recovery-skipped-sealed",
         "recovery left out objects of a sealed epoch";
+    EmptyPage = "empty-page",
+        "a list was answered with an empty page that was not the last";
+    RecoveryDamaged = "recovery-damaged",
+        "a recoverer read a WAL object that came damaged, and read it again";
     ObjectReadBack = "object-read-back",
         "a committed object's blocks were compared with what was acknowledged";
     TailReadBack = "tail-read-back",

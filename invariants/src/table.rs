@@ -74,7 +74,8 @@ properties! {
         mutants ["wal-confirm-max", "wal-cache-on-put-order", "wal-unknown-is-failure",
             "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
             "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim",
-            "produce-waiter-by-corr", "produce-ack-on-append"];
+            "produce-waiter-by-corr", "produce-ack-on-append", "recovery-damage-skipped",
+            "list-empty-page-ends"];
     L4 read_stable "ReadStable":
         "a record that was read is what every later read of its offset returns";
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
@@ -98,7 +99,8 @@ properties! {
         from "AutoMQ StreamControlManager.openStream"; jepsen None;
         sometimes ["epoch-moved"];
         mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
-            "wal-confirm-max", "recovery-first-page", "recovery-without-claim"];
+            "wal-confirm-max", "recovery-first-page", "recovery-without-claim",
+            "list-empty-page-ends"];
     L8 epoch_chain "EpochChain":
         "leader epochs grow along the log, the epoch cache follows it, no epoch in the metadata \
         falls";
@@ -127,17 +129,19 @@ properties! {
     W3 recovery_complete "RecoveryComplete":
         "a WAL is sealed, and a stream opened again, only when everything confirmed is committed";
         from "AutoMQ WALRecovery, FailoverControlManager"; jepsen None;
-        sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm"];
+        sometimes ["wal-sealed", "recovery-of-recovery", "late-confirm", "empty-page",
+            "recovery-damaged"];
         mutants ["controller-open-unchecked", "wal-ack-before-verify", "wal-claim-overwrites",
             "recovery-overlap-first", "recovery-seal-ignored", "recovery-first-page",
-            "recovery-without-claim", "recovery-dedupe-skipped"];
+            "recovery-without-claim", "recovery-dedupe-skipped", "recovery-damage-skipped",
+            "list-empty-page-ends"];
     W4 sealed_epoch "SealedEpoch":
         "WAL objects of a sealed epoch, or that appear behind the successor's list, never \
         contribute";
         from "AutoMQ 8c333115a2, ObjectUtils.skipOverlapObjects"; jepsen None;
         sometimes ["zombie-put-after-list", "recovery-skipped-sealed"];
         mutants ["recovery-seal-ignored", "recovery-without-claim", "wal-refused-is-done",
-            "recovery-overlap-first"];
+            "recovery-overlap-first", "list-empty-page-ends"];
     O1 range_contig "RangeContig":
         "the committed ranges of a stream tile it, in order of epochs, each with one owner";
         from "AutoMQ verifyStreamContinuous"; jepsen None;
@@ -157,8 +161,7 @@ properties! {
         "nothing is applied whose broker, stream or WAL epoch was stale at its place in the log";
         from "AutoMQ nodeEpochCheck, KIP-631"; jepsen None;
         sometimes ["controller-fenced", "commit-for-dead"];
-        mutants ["controller-epoch-unchecked", "controller-open-unchecked",
-            "controller-speculative-kept"];
+        mutants ["controller-epoch-unchecked", "controller-open-unchecked"];
     O5 end_monotone "EndMonotone":
         "a stream's end never goes back";
         from "AutoMQ a458623abd"; jepsen None;

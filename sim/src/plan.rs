@@ -225,6 +225,16 @@ pub enum What {
         /// Per mille of the operations.
         per_mille: u32,
     },
+    /// The store answers lists with an empty page that is not the last.
+    StoreEmptyPage {
+        /// Per mille of the lists.
+        per_mille: u32,
+    },
+    /// What the store gives comes with a bit flipped.
+    StoreDamage {
+        /// Per mille of the gets.
+        per_mille: u32,
+    },
     /// The store is `factor` times slower.
     StoreBrownOut {
         /// Factor.
@@ -292,6 +302,8 @@ impl What {
             Self::Lossy { .. } => "lossy",
             Self::SlowLink { .. } => "slow-link",
             Self::StoreSlowDown { .. } => "store-slow-down",
+            Self::StoreEmptyPage { .. } => "store-empty-page",
+            Self::StoreDamage { .. } => "store-damage",
             Self::StoreBrownOut { .. } => "store-brown-out",
             Self::StoreLoseAnswer { .. } => "store-lose-answer",
             Self::StoreDuplicate { .. } => "store-duplicate",

@@ -75,15 +75,13 @@ impl Active {
             |fenced| Record::BrokerChange { node, epoch, fenced, in_controlled_shutdown: false };
         let mut records = Vec::new();
         let mut fenced = broker.fenced;
-        // `metadata_offset` is an exclusive end: it has applied its own registration.
+        // `metadata_offset` is an exclusive end: it has applied its own registration. A process
+        // wants to be fenced until its WAL is open, and never again: from an unfenced one that wish
+        // is a copy that came late, over a network that keeps no order as KRaft's connections do.
         if fenced && !want_fence && metadata_offset.0 > epoch.0 {
             fenced = false;
             records.push(change(fenced));
             records.extend(self.adopt(cx, node));
-        } else if !fenced && want_fence {
-            fenced = true;
-            records.extend(self.vacate(cx, node));
-            records.push(change(fenced));
         }
         Ok(Plan::change(records, ControllerAnswer::Heartbeat { fenced, shut_down: false }))
     }

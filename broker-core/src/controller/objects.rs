@@ -101,8 +101,11 @@ impl Active {
         }
         match state.recoverer {
             Some(recoverer) if recoverer == asker => Ok(()),
-            None if asker.0 == wal.0 => Err(ControllerError::NodeEpochExpired.into()),
-            // The assignment that the asker knows of may be news to a deposed controller.
+            // The assignment that the asker knows of may be news to a deposed controller, be it to
+            // another node or to a later process of this one.
+            None if asker.0 == wal.0 => {
+                Err(Refusal::after_barrier(ControllerError::NodeEpochExpired))
+            }
             Some(_) | None => Err(Refusal::after_barrier(ControllerError::NodeFenced)),
         }
     }

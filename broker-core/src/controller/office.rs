@@ -144,7 +144,9 @@ impl Active {
     ) -> Self {
         let mut contacts = BTreeMap::new();
         for (&node, broker) in &image.brokers {
-            let left = broker.fenced && broker.in_controlled_shutdown;
+            let left = broker.fenced
+                && broker.in_controlled_shutdown
+                && image.open_streams(node, broker.epoch).next().is_none();
             if !left && !cx.mutants.on(Mutant::ControllerSessionsUnseeded) {
                 let shutdown_end = broker.in_controlled_shutdown.then_some(image.end);
                 contacts.insert(node, Contact { shutdown_end, ..Contact::default() });

@@ -121,7 +121,12 @@ pub struct Quorum {
     election_armed: bool,
     /// Elections tried since a leader was last known, for the backoff.
     elections_tried: u32,
-    fetches_sent: u32,
+    fetches_sent: u64,
+}
+
+/// Names a fetch: different for each of a node, over all its processes (up to 2^24 of them).
+fn fetch_id(incarnation: Incarnation, sent: u64) -> u64 {
+    u64::from(incarnation.0) << 40 | sent
 }
 
 impl Quorum {

@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 
+use super::fetch_id;
 use super::format::prefix_digest;
 use super::timing::{FETCH_RETRY, refused_backoff};
 use super::{Entry, QuorumEvent};
@@ -30,7 +31,7 @@ pub struct Observer {
     last_epoch: QuorumEpoch,
     prefix: u64,
     fetch: Fetch,
-    fetches_sent: u32,
+    fetches_sent: u64,
 }
 
 /// Where the next fetch is.
@@ -85,7 +86,12 @@ impl Observer {
         if self.fetch != (Fetch::Sent { to: from, id }) {
             return;
         }
-        let news = self.learn(epoch, leader);
+        let news = match body {
+            FetchBody::Refused if leader == Some(from) => self.follow(epoch, from),
+            FetchBody::Refused | FetchBody::Entries { .. } | FetchBody::Diverging { .. } => {
+                self.learn(epoch, leader)
+            }
+        };
         match body {
             FetchBody::Entries { entries, high_watermark } => {
                 assert_eq!(epoch, self.epoch, "a fetch was served in an epoch not asked for");
@@ -142,6 +148,15 @@ impl Observer {
         self.leader.is_some() && before != (self.epoch, self.leader)
     }
 
+    /// Follows the one who says that it leads, be it in an earlier epoch than we know: a later one
+    /// that somebody stands for in vain, and no voter ever takes up, must not shut us out. Whoever
+    /// leads, it serves committed entries only. Whether that was news.
+    fn follow(&mut self, epoch: QuorumEpoch, leader: NodeId) -> bool {
+        let before = (self.epoch, self.leader);
+        (self.epoch, self.leader) = (epoch, Some(leader));
+        before != (self.epoch, self.leader)
+    }
+
     fn take(
         &mut self,
         entries: Vec<Entry>,
@@ -167,7 +182,7 @@ impl Observer {
             self.last_tried = (self.last_tried + 1) % self.voters.len();
             self.voters[self.last_tried]
         });
-        let id = u64::from(self.incarnation.0) << 32 | u64::from(self.fetches_sent);
+        let id = fetch_id(self.incarnation, self.fetches_sent);
         self.fetches_sent += 1;
         self.fetch = Fetch::Sent { to, id };
         let msg = PeerMsg::Quorum(QuorumMsg::Fetch {

@@ -14,7 +14,7 @@ use super::timing::{
     CHECK_QUORUM, FETCH_BYTES_MAX, FETCH_ENTRIES_MAX, FETCH_RETRY, FETCH_TIMEOUT, FETCH_WAIT_MAX,
     LINGER, UNCOMMITTED_MAX, refused_backoff,
 };
-use super::{Entry, Payload, Quorum, QuorumEvent};
+use super::{Entry, Payload, Quorum, QuorumEvent, fetch_id};
 use crate::ids::{MetaOffset, NodeId, QuorumEpoch};
 use crate::mutants::Mutant;
 use crate::peer::{FetchBody, QuorumMsg};
@@ -297,7 +297,7 @@ impl Quorum {
         } else {
             return;
         };
-        let id = u64::from(self.incarnation.0) << 32 | u64::from(self.fetches_sent);
+        let id = fetch_id(self.incarnation, self.fetches_sent);
         self.fetches_sent += 1;
         follower.pull = Pull::Sent { id, fetch_offset };
         let epoch = self.election.epoch;

@@ -24,7 +24,7 @@ use crate::mutants::Mutant;
 use crate::object::{WalKey, parse_wal_key, wal_key, wal_prefix};
 use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest};
 use crate::probe::Probe;
-use crate::recovery::replay::{Progress, Replay, open_ends};
+use crate::recovery::replay::{Progress, Replay, damaged, open_ends};
 use crate::step::{Cx, Effect, Flow, Key, ObjOp, ObjResult, Outbox, Tok};
 use crate::store::create::Io;
 use crate::store::{Backoff, Seqs};
@@ -343,6 +343,10 @@ impl Recovery {
     ) {
         match result {
             ObjResult::Keys { keys, more } => {
+                // An empty page that is not the last shows nothing.
+                if *more && keys.is_empty() && !cx.mutants.on(Mutant::ListEmptyPageEnds) {
+                    return self.rest_to_list(out);
+                }
                 self.backoff.reset();
                 for key in keys {
                     self.sort_out(cx, key);
@@ -359,10 +363,7 @@ impl Recovery {
                     None => self.replay(cx, self.start, image, out, events),
                 }
             }
-            ObjResult::SlowDown | ObjResult::Unknown => {
-                self.phase = Phase::Listing(None);
-                out.arm(self.by.timer, self.backoff.failed());
-            }
+            ObjResult::SlowDown | ObjResult::Unknown => self.rest_to_list(out),
             ObjResult::Done { .. }
             | ObjResult::Body { .. }
             | ObjResult::NotFound
@@ -403,29 +404,40 @@ impl Recovery {
         events: &mut Vec<RecoveryEvent>,
     ) {
         match result {
-            ObjResult::Body { data, .. } => {
-                self.backoff.reset();
-                match decode_wal_header(data) {
-                    Ok(header) => self.replay(cx, header.trim, image, out, events),
-                    Err(error) => panic!("the store damaged {}: {error:?}", wal_key(newest)),
+            ObjResult::Body { data, .. } => match decode_wal_header(data) {
+                Ok(header) => {
+                    self.backoff.reset();
+                    self.replay(cx, header.trim, image, out, events);
                 }
-            }
+                Err(_) => {
+                    out.probe(damaged(newest));
+                    self.rest_to_read_trim(newest, out);
+                }
+            },
             // Trimmed by its owner since, who must have put a newer one before.
             ObjResult::NotFound => self.rest_and_list(out),
-            ObjResult::SlowDown | ObjResult::Unknown => {
-                self.phase = Phase::ReadingTrim(None, newest);
-                out.arm(self.by.timer, self.backoff.failed());
-            }
+            ObjResult::SlowDown | ObjResult::Unknown => self.rest_to_read_trim(newest, out),
             ObjResult::Done { .. } | ObjResult::Keys { .. } | ObjResult::PreconditionFailed => {
                 panic!("get of a header ended with {result:?}")
             }
         }
     }
 
-    fn rest_and_list(&mut self, out: &mut Outbox<Effect>) {
-        self.found = Found::default();
+    fn rest_to_read_trim(&mut self, newest: WalKey, out: &mut Outbox<Effect>) {
+        self.phase = Phase::ReadingTrim(None, newest);
+        out.arm(self.by.timer, self.backoff.failed());
+    }
+
+    /// Asks for the page again, later.
+    fn rest_to_list(&mut self, out: &mut Outbox<Effect>) {
         self.phase = Phase::Listing(None);
         out.arm(self.by.timer, self.backoff.failed());
+    }
+
+    /// Begins again with the list, later.
+    fn rest_and_list(&mut self, out: &mut Outbox<Effect>) {
+        self.found = Found::default();
+        self.rest_to_list(out);
     }
 
     fn replay(
@@ -486,7 +498,6 @@ impl Recovery {
             Progress::Going => {}
             Progress::Ask(id, request) => events.push(RecoveryEvent::Ask { id, request }),
             Progress::Stale => self.rest_and_list(out),
-            Progress::Fenced => self.abandon(out, events),
             Progress::Replayed => {
                 let Phase::Replaying(replay) = &self.phase else { panic!("{:?}", self.phase) };
                 self.seal(replay.end, events);
@@ -516,8 +527,11 @@ impl Recovery {
             }
             Err(error) => match Verdict::of(error) {
                 Verdict::AskAgain => self.seal(end, events),
-                Verdict::Fenced => self.abandon(out, events),
-                Verdict::Refused(_) | Verdict::Expired | Verdict::Done => self.rest_and_list(out),
+                // The answer may be an old one, or a deposed controller's, who knows nothing of the
+                // assignment: only the log takes it away.
+                Verdict::Fenced | Verdict::Refused(_) | Verdict::Expired | Verdict::Done => {
+                    self.rest_and_list(out);
+                }
             },
         }
     }

@@ -8,8 +8,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 use crate::ids::{LeaderEpoch, Lsn, NodeId, Offset, StreamId};
 use crate::metadata::Image;
 use crate::mutants::Mutant;
@@ -52,7 +50,15 @@ struct Fetch {
 enum FetchState {
     Getting(u64),
     Resting,
+    /// Came damaged, and rests.
+    Damaged,
     Got(Vec<WalRecord>),
+}
+
+impl FetchState {
+    fn rests(&self) -> bool {
+        matches!(self, Self::Resting | Self::Damaged)
+    }
 }
 
 /// What the replay came to, so far.
@@ -64,10 +70,8 @@ pub(super) enum Progress {
     Ask(u64, ControllerRequest),
     /// Everything of the run is committed.
     Replayed,
-    /// The list or the image is out of date: list again.
+    /// The list, the image or the controller is out of date: list again.
     Stale,
-    /// The controller says that this is no longer ours to recover.
-    Fenced,
 }
 
 /// The streams that are open under this WAL, and how far they are committed.
@@ -137,15 +141,32 @@ impl Replay {
         if let Some(at) = self.fetches.iter().position(gets) {
             match result {
                 ObjResult::Body { data, .. } => {
-                    self.backoff.reset();
-                    self.fetches[at].state = FetchState::Got(read(self.fetches[at].key, data));
+                    let key = self.fetches[at].key;
+                    match decode_wal_object(data) {
+                        Ok((header, records)) => {
+                            let named = (header.node, header.epoch, header.start, header.end);
+                            let key = (key.node, key.epoch, key.start, key.end);
+                            assert_eq!(named, key, "object under the wrong key");
+                            self.backoff.reset();
+                            self.fetches[at].state = FetchState::Got(records);
+                        }
+                        Err(_) if io.cx.mutants.on(Mutant::RecoveryDamageSkipped) => {
+                            self.fetches[at].state = FetchState::Got(Vec::new());
+                        }
+                        // Perhaps on the way only. If not, the WAL stays unsealed for someone to
+                        // look at: behind a seal its records would be lost without a word.
+                        Err(_) => {
+                            io.out.probe(damaged(key));
+                            self.rest(at, FetchState::Damaged, io);
+                            return Progress::Going;
+                        }
+                    }
                 }
                 // The old owner, still at it, trimmed it after our list; its data is committed, and
                 // a newer object says so.
                 ObjResult::NotFound => return Progress::Stale,
                 ObjResult::SlowDown | ObjResult::Unknown => {
-                    self.fetches[at].state = FetchState::Resting;
-                    io.out.arm(self.by.timer, self.backoff.failed());
+                    self.rest(at, FetchState::Resting, io);
                     return Progress::Going;
                 }
                 ObjResult::Done { .. } | ObjResult::Keys { .. } | ObjResult::PreconditionFailed => {
@@ -165,7 +186,7 @@ impl Replay {
     /// The recovery's timer fired: whatever rests goes on.
     pub(super) fn timer(&mut self, io: &mut Io<'_>) -> Progress {
         for fetch in &mut self.fetches {
-            if fetch.state == FetchState::Resting {
+            if fetch.state.rests() {
                 fetch.state = FetchState::Getting(get(self.by.flow, fetch.key, io));
             }
         }
@@ -185,25 +206,22 @@ impl Replay {
         };
         match shipment.answered(result, io) {
             Verdict::Done | Verdict::Expired | Verdict::AskAgain => self.advance(io),
-            Verdict::Fenced => Progress::Fenced,
-            // The image was behind the log. Later it is not: nobody else writes these streams.
-            Verdict::Refused(_) => Progress::Stale,
+            // The image was behind the log. Later it is not: nobody else writes these streams. Or
+            // the controller was, or this is no longer ours; then the image will say so.
+            Verdict::Fenced | Verdict::Refused(_) => Progress::Stale,
         }
     }
 
     /// What it is waiting for.
     pub(super) fn blocked(&self, of: NodeId, lines: &mut Vec<String>) {
         for fetch in &self.fetches {
-            match &fetch.state {
-                FetchState::Getting(_) => {
-                    lines.push(format!("recovery of {of}: {:?} waits for a get", fetch.key.start));
-                }
-                FetchState::Resting => lines.push(format!(
-                    "recovery of {of}: {:?} waits for time to get it again",
-                    fetch.key.start
-                )),
-                FetchState::Got(_) => {}
-            }
+            let waits = match &fetch.state {
+                FetchState::Getting(_) => "waits for a get",
+                FetchState::Resting => "waits for time to get it again",
+                FetchState::Damaged => "came damaged, waits for time to get it again",
+                FetchState::Got(_) => continue,
+            };
+            lines.push(format!("recovery of {of}: {:?} {waits}", fetch.key.start));
         }
         if let Some(shipment) = &self.shipment {
             lines.push(format!("recovery of {of}: an object waits for {}", shipment.waits()));
@@ -269,9 +287,14 @@ impl Replay {
         }
     }
 
+    fn rest(&mut self, at: usize, state: FetchState, io: &mut Io<'_>) {
+        self.fetches[at].state = state;
+        io.out.arm(self.by.timer, self.backoff.failed());
+    }
+
     /// The put and the gets share one timer: its end must not stop theirs.
     fn keep_timer(&mut self, io: &mut Io<'_>) {
-        if self.fetches.iter().any(|fetch| fetch.state == FetchState::Resting) {
+        if self.fetches.iter().any(|fetch| fetch.state.rests()) {
             io.out.arm(self.by.timer, self.backoff.failed());
         }
     }
@@ -281,14 +304,10 @@ fn get(flow: Flow, key: WalKey, io: &mut Io<'_>) -> u64 {
     io.seqs.send(flow, ObjOp::Get { key: wal_key(key), range: None }, io.out)
 }
 
-fn read(key: WalKey, data: &Bytes) -> Vec<WalRecord> {
-    let (header, records) = match decode_wal_object(data) {
-        Ok(object) => object,
-        Err(error) => panic!("the store damaged {}: {error:?}", wal_key(key)),
-    };
-    let named = (header.node, header.epoch, header.start, header.end);
-    assert_eq!(named, (key.node, key.epoch, key.start, key.end), "object under the wrong key");
-    records
+/// The store gave bytes that are not what was put.
+pub(super) fn damaged(key: WalKey) -> Probe {
+    let WalKey { node: of, epoch, start, .. } = key;
+    Probe::RecoveryDamaged { of, epoch, start }
 }
 
 /// The names under which a recovery works.

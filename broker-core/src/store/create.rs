@@ -13,7 +13,7 @@ use crate::ids::{Lsn, NodeId, ObjectId};
 use crate::mutants::Mutant;
 use crate::probe::Probe;
 use crate::step::{Cond, Cx, Effect, Flow, Key, ObjOp, ObjResult, Outbox, TimerKey};
-use crate::store::{Backoff, Seqs};
+use crate::store::{Backoff, Seqs, UNKNOWN_MAX};
 use crate::time::Dur;
 
 /// What is being created; decides the probes.
@@ -47,6 +47,8 @@ pub(crate) struct CreateOnly {
     header_bytes: usize,
     hedge_after: Option<Dur>,
     attempts: u32,
+    /// Rounds in a row that ended without any answer.
+    unknown: u32,
     backoff: Backoff,
     phase: Phase,
 }
@@ -98,6 +100,7 @@ impl CreateOnly {
             header_bytes,
             hedge_after,
             attempts: 0,
+            unknown: 0,
             backoff: Backoff::default(),
             phase: Phase::RestingToPut,
         };
@@ -119,6 +122,11 @@ impl CreateOnly {
         self.body.len() as u64
     }
 
+    /// Whether the store has given no answer for so long that it must count as lost to us.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.unknown >= UNKNOWN_MAX
+    }
+
     /// What it is waiting for.
     pub(crate) fn waits(&self) -> &'static str {
         match self.phase {
@@ -138,6 +146,9 @@ impl CreateOnly {
     ) -> Option<Created> {
         if !self.waits_for(seq) {
             return None;
+        }
+        if *result != ObjResult::Unknown {
+            self.unknown = 0;
         }
         let created = match core::mem::replace(&mut self.phase, Phase::RestingToPut) {
             Phase::Putting(mut puts) => {
@@ -186,10 +197,7 @@ impl CreateOnly {
             ObjResult::SlowDown if io.cx.mutants.on(Mutant::UploadNoBackoff) && !self.is_wal() => {
                 self.put(Vec::new(), io);
             }
-            ObjResult::SlowDown | ObjResult::Unknown => {
-                self.phase = Phase::RestingToPut;
-                io.out.arm(self.timer, self.backoff.failed());
-            }
+            ObjResult::SlowDown | ObjResult::Unknown => self.rest(Phase::RestingToPut, result, io),
             ObjResult::Body { .. } | ObjResult::Keys { .. } | ObjResult::NotFound => {
                 panic!("put of {} ended with {result:?}", self.key)
             }
@@ -210,19 +218,21 @@ impl CreateOnly {
             ObjResult::Body { .. } => return Some(Created::Foreign),
             // Refused, yet nothing is there: S3's 409 for two writers at once, or it was deleted
             // since. The same bytes may still be created.
-            ObjResult::NotFound => {
-                self.phase = Phase::RestingToPut;
-                io.out.arm(self.timer, self.backoff.failed());
-            }
+            ObjResult::NotFound => self.rest(Phase::RestingToPut, result, io),
             ObjResult::SlowDown | ObjResult::Unknown => {
-                self.phase = Phase::RestingToLook;
-                io.out.arm(self.timer, self.backoff.failed());
+                self.rest(Phase::RestingToLook, result, io);
             }
             ObjResult::Done { .. } | ObjResult::Keys { .. } | ObjResult::PreconditionFailed => {
                 panic!("get of {} ended with {result:?}", self.key)
             }
         }
         None
+    }
+
+    fn rest(&mut self, phase: Phase, after: &ObjResult, io: &mut Io<'_>) {
+        self.unknown += u32::from(*after == ObjResult::Unknown);
+        self.phase = phase;
+        io.out.arm(self.timer, self.backoff.failed());
     }
 
     fn put(&mut self, mut puts: Vec<u64>, io: &mut Io<'_>) {

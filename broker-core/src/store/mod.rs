@@ -17,6 +17,11 @@ pub(crate) const BACKOFF_FIRST: Dur = Dur::ms(100);
 /// Doublings of [`BACKOFF_FIRST`] at most: 3.2 s, near S3's second step of 4 s.
 const BACKOFF_DOUBLINGS_MAX: u32 = 5;
 
+/// Rounds without an answer, in a row, after which a WAL counts its store as lost. With the
+/// back-off this is longer than a broker's session (9 s): by then a successor is likely, and a
+/// fresh start cheap. `SlowDown` does not count: a store that answers is no reason to doubt.
+pub(crate) const UNKNOWN_MAX: u32 = 8;
+
 /// Counts failures in a row and says how long to wait after the latest.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Backoff(u32);

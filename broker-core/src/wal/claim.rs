@@ -5,6 +5,9 @@
 //! empty. The newest claim is never deleted, so whoever owned before is fenced for good from the
 //! moment a later claim lands, even if that one is replaced and deleted in turn. Stands in for
 //! AutoMQ's `ObjectReservationService`, whose unconditional put lets the last writer win.
+//!
+//! A claim says nothing of the WAL's epoch: that of a recoverer that is out of date fences the
+//! node's next registration, which then starts over. That costs time, never data.
 
 use alloc::vec::Vec;
 
@@ -101,6 +104,10 @@ impl Claim {
     fn listed(&mut self, result: &ObjResult, io: &mut Io<'_>) {
         match result {
             ObjResult::Keys { keys, more } => {
+                // An empty page that is not the last shows nothing.
+                if *more && keys.is_empty() && !io.cx.mutants.on(Mutant::ListEmptyPageEnds) {
+                    return self.rest(io);
+                }
                 self.backoff.reset();
                 self.seen.extend(keys.iter().filter_map(parse_claim_key).map(|(_, number)| number));
                 if *more && !keys.is_empty() {
@@ -110,10 +117,7 @@ impl Claim {
                     self.put(self.seen.last().map_or(1, |newest| newest + over), io);
                 }
             }
-            ObjResult::SlowDown | ObjResult::Unknown => {
-                self.phase = Phase::RestingToList;
-                io.out.arm(self.terms.timer, self.backoff.failed());
-            }
+            ObjResult::SlowDown | ObjResult::Unknown => self.rest(io),
             ObjResult::Done { .. }
             | ObjResult::Body { .. }
             | ObjResult::NotFound
@@ -125,6 +129,11 @@ impl Claim {
         let of = self.terms.of;
         let after = self.seen.last().map(|&last| claim_key(of, last));
         self.phase = Phase::Listing(send_list(claim_prefix(of), after, self.terms.flow, io));
+    }
+
+    fn rest(&mut self, io: &mut Io<'_>) {
+        self.phase = Phase::RestingToList;
+        io.out.arm(self.terms.timer, self.backoff.failed());
     }
 
     fn put(&mut self, number: u64, io: &mut Io<'_>) {

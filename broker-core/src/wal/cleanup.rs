@@ -5,7 +5,8 @@
 //! second copy of a put may land after the delete, so each object is deleted again some 10 s later
 //! (AutoMQ feaf4f0248); a second delete that the store refused or did not answer is sent again
 //! after as long. What lands later still is garbage: recovery ignores what is before the trim
-//! position, and the next owner or recoverer sweeps it away.
+//! position, and the next owner or recoverer sweeps it away. An owner begins with that sweep, and
+//! repeats what of it the store refused.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -33,13 +34,26 @@ pub(crate) struct Cleanup {
     /// Confirmed objects not deleted yet, in order. Bounded by the caller's backlog of uploads.
     objects: VecDeque<(Lsn, Lsn)>,
     /// Deleted once since the redelete timer was last armed.
-    fresh: Vec<(Lsn, Lsn)>,
+    fresh: Vec<WalKey>,
     /// Deleted once before that.
-    aged: Vec<(Lsn, Lsn)>,
-    /// Second deletes on their way, by the number of the operation.
-    second: BTreeMap<u64, (Lsn, Lsn)>,
-    /// The list of leftovers of older epochs that is on its way.
-    sweep: Option<u64>,
+    aged: Vec<WalKey>,
+    /// Last deletes on their way, by the number of the operation: second ones, and of leftovers.
+    last: BTreeMap<u64, WalKey>,
+    /// The search for leftovers of older epochs.
+    sweep: Sweep,
+    /// The redelete timer is armed.
+    armed: bool,
+}
+
+/// A list, page by page.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+enum Sweep {
+    #[default]
+    Done,
+    /// This operation lists what is behind the key.
+    Listing(u64, Option<Key>),
+    /// Waits to list what is behind the key.
+    Resting(Option<Key>),
 }
 
 impl Cleanup {
@@ -75,64 +89,81 @@ impl Cleanup {
 
     /// Deletes what may go.
     pub(crate) fn delete(&mut self, io: &mut Io<'_>) {
-        while let Some(&object) = self.objects.front() {
-            if object.1 > self.trim_durable {
+        while let Some(&(start, end)) = self.objects.front() {
+            if end > self.trim_durable {
                 return;
             }
             self.objects.pop_front();
-            self.send_delete(object, false, io);
+            let key = WalKey { node: self.node, epoch: self.epoch, start, end };
+            self.send_delete(key, false, io);
             if !io.cx.mutants.on(Mutant::WalSingleDelete) {
-                self.delete_later(object, io);
+                self.delete_later(key, io);
             }
         }
     }
 
-    fn delete_later(&mut self, object: (Lsn, Lsn), io: &mut Io<'_>) {
-        if self.fresh.is_empty() && self.aged.is_empty() {
+    fn delete_later(&mut self, key: WalKey, io: &mut Io<'_>) {
+        self.fresh.push(key);
+        self.arm(io);
+    }
+
+    fn arm(&mut self, io: &mut Io<'_>) {
+        if !core::mem::replace(&mut self.armed, true) {
             io.out.arm(TimerKey::WalRedelete, REDELETE_AFTER);
         }
-        self.fresh.push(object);
     }
 
     /// The redelete timer fired: what it has seen fire before, or was deleted before it was armed,
     /// is old enough.
     pub(crate) fn timer(&mut self, io: &mut Io<'_>) {
-        for object in core::mem::replace(&mut self.aged, core::mem::take(&mut self.fresh)) {
-            let seq = self.send_delete(object, true, io);
-            self.second.insert(seq, object);
+        self.armed = false;
+        for key in core::mem::replace(&mut self.aged, core::mem::take(&mut self.fresh)) {
+            let seq = self.send_delete(key, true, io);
+            self.last.insert(seq, key);
         }
         if !self.aged.is_empty() {
-            io.out.arm(TimerKey::WalRedelete, REDELETE_AFTER);
+            self.arm(io);
+        }
+        if let Sweep::Resting(after) = &mut self.sweep {
+            let after = after.take();
+            self.sweep_page(after, io);
         }
     }
 
     /// Handles an answer; that of a first delete changes nothing.
     pub(crate) fn obj_done(&mut self, seq: u64, result: &ObjResult, io: &mut Io<'_>) {
-        if let Some(object) = self.second.remove(&seq)
+        if let Some(key) = self.last.remove(&seq)
             && matches!(result, ObjResult::SlowDown | ObjResult::Unknown)
         {
-            self.delete_later(object, io);
+            self.delete_later(key, io);
         }
-        if self.sweep != Some(seq) {
-            return;
+        if let Sweep::Listing(list, after) = &mut self.sweep
+            && *list == seq
+        {
+            let after = after.take();
+            self.swept(after, result, io);
         }
-        self.sweep = None;
+    }
+
+    fn swept(&mut self, after: Option<Key>, result: &ObjResult, io: &mut Io<'_>) {
+        self.sweep = Sweep::Done;
         match result {
             ObjResult::Keys { keys, more } => {
-                for key in keys {
-                    if self.is_leftover(key) {
-                        io.seqs.send(Flow::Wal, ObjOp::Delete { key: key.clone() }, io.out);
-                    }
+                let found: Vec<_> = keys.iter().filter_map(|key| self.leftover(key)).collect();
+                for key in found {
+                    let seq = self.send_delete(key, true, io);
+                    self.last.insert(seq, key);
                 }
                 match keys.last() {
-                    Some(last) if *more && self.is_leftover(last) => {
+                    Some(last) if *more && self.leftover(last).is_some() => {
                         self.sweep_page(Some(last.clone()), io);
                     }
+                    // An empty page that is not the last shows nothing.
+                    None if *more => self.rest(after, io),
                     Some(_) | None => {}
                 }
             }
-            // Garbage can wait for the next owner.
-            ObjResult::SlowDown | ObjResult::Unknown => {}
+            ObjResult::SlowDown | ObjResult::Unknown => self.rest(after, io),
             ObjResult::Done { .. }
             | ObjResult::Body { .. }
             | ObjResult::NotFound
@@ -140,20 +171,26 @@ impl Cleanup {
         }
     }
 
-    /// Whether an object belongs to an earlier epoch. A WAL is opened only when all of those are
-    /// sealed, so everything in them is committed or was never acknowledged.
-    fn is_leftover(&self, key: &Key) -> bool {
-        parse_wal_key(key).is_some_and(|key| key.node == self.node && key.epoch < self.epoch)
+    fn rest(&mut self, after: Option<Key>, io: &mut Io<'_>) {
+        self.sweep = Sweep::Resting(after);
+        self.arm(io);
+    }
+
+    /// What a key says, if its object belongs to an earlier epoch. A WAL is opened only when all of
+    /// those are sealed, so everything in them is committed or was never acknowledged.
+    fn leftover(&self, key: &Key) -> Option<WalKey> {
+        parse_wal_key(key).filter(|key| key.node == self.node && key.epoch < self.epoch)
     }
 
     fn sweep_page(&mut self, after: Option<Key>, io: &mut Io<'_>) {
-        let op = ObjOp::List { prefix: wal_prefix(self.node), after };
-        self.sweep = Some(io.seqs.send(Flow::Wal, op, io.out));
+        let op = ObjOp::List { prefix: wal_prefix(self.node), after: after.clone() };
+        self.sweep = Sweep::Listing(io.seqs.send(Flow::Wal, op, io.out), after);
     }
 
-    fn send_delete(&self, (start, end): (Lsn, Lsn), again: bool, io: &mut Io<'_>) -> u64 {
-        let key = wal_key(WalKey { node: self.node, epoch: self.epoch, start, end });
-        io.out.probe(Probe::WalDeleteSent { start, end, again });
-        io.seqs.send(Flow::Wal, ObjOp::Delete { key }, io.out)
+    fn send_delete(&self, key: WalKey, again: bool, io: &mut Io<'_>) -> u64 {
+        if key.epoch == self.epoch {
+            io.out.probe(Probe::WalDeleteSent { start: key.start, end: key.end, again });
+        }
+        io.seqs.send(Flow::Wal, ObjOp::Delete { key: wal_key(key) }, io.out)
     }
 }

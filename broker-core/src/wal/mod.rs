@@ -27,17 +27,12 @@ use crate::mutants::Mutant;
 use crate::probe::Probe;
 use crate::step::{Cx, Effect, Flow, ObjResult, Outbox, TimerKey, Tok};
 use crate::store::create::Io;
-use crate::store::{Backoff, Seqs};
+use crate::store::{Backoff, Seqs, UNKNOWN_MAX};
 use crate::wal::claim::{Claim, Terms, send_verify};
 use crate::wal::cleanup::Cleanup;
 use crate::wal::window::{Durable, Maker, PutOutcome, Window};
 
 pub use record::WalRecord;
-
-/// Unanswered checks of ownership in a row before the WAL fences itself. With the back-off this is
-/// longer than a broker's session (9 s): by then a successor is likely, and a fresh start cheap.
-/// `SlowDown` does not count: a store that answers is no reason to doubt.
-const VERIFY_UNKNOWN_MAX: u32 = 8;
 
 /// What the WAL tells its owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -237,7 +232,9 @@ impl Wal {
             (Phase::Claiming(claim), TimerKey::Claim) => claim.timer(&mut io),
             (Phase::Open(_), TimerKey::WalBulk) => self.close_bulk(cx, out),
             (Phase::Open(_), TimerKey::WalPut(id)) => self.window.timer(id, &mut io),
-            (Phase::Open(_), TimerKey::WalRedelete) => self.cleanup.timer(&mut io),
+            (Phase::Claiming(_) | Phase::Open(_), TimerKey::WalRedelete) => {
+                self.cleanup.timer(&mut io);
+            }
             (Phase::Open(_), TimerKey::WalVerify) => {
                 if let Verify::Resting(tries) = self.verify {
                     self.send_verify(cx, tries, out);
@@ -310,7 +307,7 @@ impl Wal {
     ) {
         match outcome {
             PutOutcome::Pending => return,
-            PutOutcome::Foreign => return self.fence(out, events),
+            PutOutcome::Foreign | PutOutcome::InVain => return self.fence(false, out, events),
             PutOutcome::Durable(object) => self.durable(cx, object, out, events),
             PutOutcome::Failed(records) => {
                 let failed = |(lsn, record)| WalEvent::Failed { lsn, record };
@@ -375,9 +372,9 @@ impl Wal {
                 self.confirm(cx, (seq, covers), out, events);
                 self.send_verify(cx, Tries::default(), out);
             }
-            ObjResult::Keys { keys, .. } if !keys.is_empty() => self.fence(out, events),
-            ObjResult::Unknown if tries.unknown + 1 >= VERIFY_UNKNOWN_MAX => {
-                self.fence(out, events);
+            ObjResult::Keys { keys, .. } if !keys.is_empty() => self.fence(true, out, events),
+            ObjResult::Unknown if tries.unknown + 1 >= UNKNOWN_MAX => {
+                self.fence(false, out, events);
             }
             ObjResult::Unknown => {
                 tries.unknown += 1;
@@ -425,10 +422,10 @@ impl Wal {
         }
     }
 
-    fn fence(&mut self, out: &mut Outbox<Effect>, events: &mut Vec<WalEvent>) {
+    fn fence(&mut self, claimed: bool, out: &mut Outbox<Effect>, events: &mut Vec<WalEvent>) {
         self.phase = Phase::Fenced;
         self.verify = Verify::Idle;
-        out.probe(Probe::WalFenced {});
+        out.probe(Probe::WalFenced { claimed });
         events.push(WalEvent::Fenced);
     }
 }

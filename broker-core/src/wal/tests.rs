@@ -178,6 +178,23 @@ fn claim_listing_unanswered_is_listed_again() {
     assert_eq!(rig.events, [WalEvent::Opened]);
 }
 
+const EMPTY_PAGE: ObjResult = ObjResult::Keys { keys: Vec::new(), more: true };
+
+#[test]
+fn claim_listing_with_an_empty_page_is_listed_again() {
+    flips(Mutant::ListEmptyPageEnds, |mutants| {
+        let mut store = FakeStore::new(2);
+        store.insert(&claim_key(NODE, 5), foreign_claim(5));
+        let mut rig = Rig::opening(mutants, store);
+        rig.answer_with(is_list, EMPTY_PAGE);
+        if rig.desk.timers.contains_key(&TimerKey::Claim) {
+            rig.fire(TimerKey::Claim);
+        }
+        rig.settle();
+        rig.wal.phase == Phase::Open(6)
+    });
+}
+
 /// Another claims the same number between our list and our put.
 fn lost_race(mutants: Mutants) -> Rig {
     let mut rig = Rig::opening(mutants, FakeStore::new(2));
@@ -270,7 +287,7 @@ fn ack_later_claim_found_fences_for_good() {
     assert_eq!(rig.events, [WalEvent::Fenced]);
     assert_eq!(rig.append(), Err(record(1, 4)));
     assert_eq!(rig.wal.confirmed_end(), Lsn(100));
-    assert_eq!(rig.desk.saw(|probe| matches!(probe, Probe::WalFenced {})), 1);
+    assert_eq!(rig.desk.saw(|probe| matches!(probe, Probe::WalFenced { claimed: true })), 1);
 }
 
 #[test]
@@ -368,6 +385,26 @@ fn put_failing_again_and_again_backs_off() {
 }
 
 #[test]
+fn put_without_any_answer_fences_after_a_while() {
+    let mut rig = Rig::open(none());
+    rig.bulk();
+    for result in [ObjResult::Unknown, ObjResult::SlowDown] {
+        for _ in 1..UNKNOWN_MAX {
+            rig.answer_with(is_put, result.clone());
+            rig.fire_put();
+        }
+    }
+    for _ in 1..UNKNOWN_MAX {
+        rig.answer_with(is_put, ObjResult::Unknown);
+        rig.fire_put();
+    }
+    assert!(!rig.fenced(), "an answer in between began the count anew");
+    rig.answer_with(is_put, ObjResult::Unknown);
+    assert!(rig.fenced());
+    assert_eq!(rig.confirmed(), []);
+}
+
+#[test]
 fn look_unanswered_is_repeated() {
     let mut rig = Rig::open(none());
     rig.bulk();
@@ -385,7 +422,7 @@ fn check_unanswered_is_repeated_and_bounded() {
     let mut rig = Rig::open(none());
     rig.bulk();
     rig.answer(is_put);
-    for _ in 1..VERIFY_UNKNOWN_MAX {
+    for _ in 1..UNKNOWN_MAX {
         rig.answer_with(is_verify, ObjResult::Unknown);
         assert!(!rig.fenced());
         rig.fire(TimerKey::WalVerify);
@@ -401,7 +438,7 @@ fn check_throttled_is_repeated_without_bound_and_then_covers_more() {
     rig.bulk();
     rig.bulk();
     rig.answer(is_put_of(100));
-    for _ in 0..3 * VERIFY_UNKNOWN_MAX {
+    for _ in 0..3 * UNKNOWN_MAX {
         rig.answer_with(is_verify, ObjResult::SlowDown);
         rig.fire(TimerKey::WalVerify);
     }

@@ -59,6 +59,9 @@ pub(crate) enum PutOutcome {
     Durable(Durable),
     /// Someone else's object is in its place.
     Foreign,
+    /// The store has not answered for too long. A broker that can take no more data must not go on
+    /// leading only because its heartbeats arrive: others may have a store.
+    InVain,
     /// Mutant: these records count as failed.
     Failed(Vec<(Lsn, WalRecord)>),
 }
@@ -164,6 +167,7 @@ impl Window {
         let slot = &mut self.slots[at];
         let put = slot.put.as_mut().expect("it waits for this answer");
         match put.obj_done(seq, result, io) {
+            None if put.is_in_vain() => PutOutcome::InVain,
             None => PutOutcome::Pending,
             Some(Created::Foreign) => PutOutcome::Foreign,
             Some(Created::Ours) => {

@@ -208,7 +208,10 @@ impl Judge {
                 self.facts.nodes.of(node).fenced = true;
                 self.marks.hit(Mark::BrokerFenced);
             }
-            Probe::WalFenced {} => self.marks.hit(Mark::VerifyLostToClaim),
+            Probe::WalFenced { claimed } => {
+                self.marks.hit_if(*claimed, Mark::VerifyLostToClaim);
+            }
+            Probe::RecoveryDamaged { .. } => self.marks.hit(Mark::RecoveryDamaged),
             Probe::WalBackPressure { on } => {
                 self.facts.nodes.of(node).back_pressure = *on;
                 self.marks.hit_if(*on, Mark::BackPressure);

@@ -32,11 +32,18 @@ impl Judge {
                 Ok(())
             }
             ObjOp::Delete { key } if matches!(result, ObjResult::Done { .. }) => self.deleted(key),
-            ObjOp::List { prefix, after } if matches!(result, ObjResult::Keys { .. }) => {
-                self.list(node, tok, prefix, after.is_some());
+            ObjOp::List { prefix, after } => {
+                match result {
+                    // It shows nothing: whoever takes it for the end has not listed.
+                    ObjResult::Keys { keys, more: true } if keys.is_empty() => {
+                        self.marks.hit(Mark::EmptyPage);
+                    }
+                    ObjResult::Keys { .. } => self.list(node, tok, prefix, after.is_some()),
+                    _ => {}
+                }
                 Ok(())
             }
-            ObjOp::Get { .. } | ObjOp::Delete { .. } | ObjOp::List { .. } => Ok(()),
+            ObjOp::Get { .. } | ObjOp::Delete { .. } => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use invariants::history::SimTime;
 
 use crate::draws::{Purpose, StreamKey, key_of};
 use crate::outcome::FaultCount;
-use crate::plan::{Fault, What, When};
+use crate::plan::{Fault, When};
 use crate::world::layout::{Endpoint, Layout};
 use crate::world::weather::FaultId;
 
@@ -138,7 +138,7 @@ impl Book {
     pub(super) fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
         let mut counts: BTreeMap<&'static str, FaultCount> = BTreeMap::new();
         for entry in &self.entries {
-            let count = counts.entry(kind(&entry.fault.what)).or_default();
+            let count = counts.entry(entry.fault.what.name()).or_default();
             count.planned += 1;
             count.begun += u64::from(entry.begun);
             count.effective += u64::from(entry.effective);
@@ -149,29 +149,5 @@ impl Book {
     /// A fault's state.
     pub(super) fn entry(&mut self, fault: FaultId) -> &mut Entry {
         &mut self.entries[usize::from(fault.0)]
-    }
-}
-
-/// A fault's kind, as plans name it.
-pub(super) fn kind(what: &What) -> &'static str {
-    match what {
-        What::ZoneFail { .. } => "zone-fail",
-        What::ZoneCut { .. } => "zone-cut",
-        What::ZoneStoreLost { .. } => "zone-store-lost",
-        What::Crash { .. } => "crash",
-        What::Pause { .. } => "pause",
-        What::ClockStep { .. } => "clock-step",
-        What::ClockDrift { .. } => "clock-drift",
-        What::Cut { .. } => "cut",
-        What::Lossy { .. } => "lossy",
-        What::SlowLink { .. } => "slow-link",
-        What::StoreSlowDown { .. } => "store-slow-down",
-        What::StoreBrownOut { .. } => "store-brown-out",
-        What::StoreLoseAnswer { .. } => "store-lose-answer",
-        What::StoreDuplicate { .. } => "store-duplicate",
-        What::DeviceSyncFail { .. } => "device-sync-fail",
-        What::DeviceFull { .. } => "device-full",
-        What::DeviceBitRot { .. } => "device-bit-rot",
-        What::Drain { .. } => "drain",
     }
 }

@@ -40,6 +40,8 @@ pub(super) fn step(scene: &Scene, step: &Step) -> Words {
         Step::StoreTake(handle) => store(scene, handle, "store.take"),
         Step::StoreRefuse(handle) => store(scene, handle, "store.refuse"),
         Step::StoreConflict(handle) => store(scene, handle, "store.conflict"),
+        Step::StoreEmptyPage(handle) => store(scene, handle, "store.empty-page"),
+        Step::StoreDamage(handle, _) => store(scene, handle, "store.damage"),
         Step::StoreAnswer(handle) => store(scene, handle, "store.answer"),
         Step::StoreForget(handle) => store(scene, handle, "store.forget"),
         Step::StoreGiveUp(handle) => store(scene, handle, "store.give-up"),

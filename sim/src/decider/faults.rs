@@ -57,6 +57,8 @@ impl Run {
             | What::Lossy { .. }
             | What::SlowLink { .. }
             | What::StoreSlowDown { .. }
+            | What::StoreEmptyPage { .. }
+            | What::StoreDamage { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { .. }
             | What::StoreDuplicate { .. } => self.impose(id, on, cause, options),
@@ -191,6 +193,8 @@ impl Run {
             | What::Lossy { .. }
             | What::SlowLink { .. }
             | What::StoreSlowDown { .. }
+            | What::StoreEmptyPage { .. }
+            | What::StoreDamage { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { .. }
             | What::StoreDuplicate { .. } => {
@@ -391,6 +395,8 @@ fn kept_out(layout: &Layout, what: &What, on: Option<Endpoint>) -> Set {
         | What::Lossy { .. }
         | What::SlowLink { .. }
         | What::StoreSlowDown { .. }
+        | What::StoreEmptyPage { .. }
+        | What::StoreDamage { .. }
         | What::StoreBrownOut { .. }
         | What::StoreLoseAnswer { .. }
         | What::StoreDuplicate { .. }

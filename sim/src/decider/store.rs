@@ -14,7 +14,7 @@ use crate::world::latency::Quantiles;
 use crate::world::layout::Endpoint;
 use crate::world::slab::Handle;
 use crate::world::step::Step;
-use crate::world::weather::FaultId;
+use crate::world::weather::{FaultId, Weather};
 
 /// A store operation without an answer is given up after this: the request time-out of common S3
 /// clients is of this order.
@@ -76,6 +76,9 @@ impl Run {
         } else if let Some((fault, fate)) = self.loses_answer(node) {
             return self.lose_answer(handle, node, fault, fate, done, cause, options);
         }
+        if step == Step::StoreTake(handle) {
+            step = self.spoiled(handle, node);
+        }
         self.push(done, step, stream, cause);
         // No answer is waited for any longer than that, be it a refusal.
         if total > STORE_PATIENCE_US {
@@ -108,16 +111,41 @@ impl Run {
     }
 
     fn refused(&mut self, node: Endpoint) -> bool {
-        let mut refused = false;
-        for at in 0..self.world.scene().weather().slow_down().len() {
-            let (fault, per_mille) = self.world.scene().weather().slow_down()[at];
+        self.drawn(node, Weather::slow_down).is_some()
+    }
+
+    /// How an operation is done: as it should, or with an answer that is spoiled.
+    fn spoiled(&mut self, handle: Handle, node: Endpoint) -> Step {
+        let op = self.world.scene().asks().get(handle).map(|ask| &ask.op);
+        if matches!(op, Some(ObjOp::List { .. })) {
+            if self.drawn(node, Weather::empty_page).is_some() {
+                return Step::StoreEmptyPage(handle);
+            }
+        } else if matches!(op, Some(ObjOp::Get { .. }))
+            && let Some(fault) = self.drawn(node, Weather::damage)
+        {
+            let stream = self.book.stream(fault, u64::from(node.0) | 1 << 16);
+            return Step::StoreDamage(handle, self.ledger.draws.half(stream).into());
+        }
+        Step::StoreTake(handle)
+    }
+
+    /// Draws for each fault of a kind whether it hits this operation; the last one that does.
+    fn drawn(
+        &mut self,
+        node: Endpoint,
+        of: impl Fn(&Weather) -> &[(FaultId, u32)],
+    ) -> Option<FaultId> {
+        let mut hit = None;
+        for at in 0..of(self.world.scene().weather()).len() {
+            let (fault, per_mille) = of(self.world.scene().weather())[at];
             let stream = self.book.stream(fault, node.0.into());
             if self.ledger.draws.chance(stream, per_mille) {
                 self.book.strike(fault);
-                refused = true;
+                hit = Some(fault);
             }
         }
-        refused
+        hit
     }
 
     /// Lets a put come twice, perhaps; true if the first one is refused because of the second.

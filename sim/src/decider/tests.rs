@@ -68,6 +68,8 @@ pub(crate) fn storm() -> Vec<Fault> {
         at(9, 5, What::Lossy { drop_pm: 50, duplicate_pm: 50, hold_pm: 50, hold_us_max: 500_000 }),
         at(9, 5, What::SlowLink { from: vec![name("zone-0")], to: vec![name("zone-1")], by_us: 9 }),
         at(10, 3, What::StoreSlowDown { per_mille: 300 }),
+        at(11, 5, What::StoreEmptyPage { per_mille: 500 }),
+        at(11, 5, What::StoreDamage { per_mille: 500 }),
         at(12, 3, What::StoreBrownOut { factor: 10 }),
         at(12, 9, What::StoreDuplicate { node: None, per_mille: 500, later_us_max: 3_000_000 }),
         at(
@@ -241,6 +243,26 @@ fn run_with_an_anchored_fault_strikes_the_operation_that_triggered_it() {
     let outcome = run(&plan(vec![fault]), options);
     assert_eq!(outcome.verdict, Verdict::Passed);
     assert_eq!(given_up, [trigger]);
+}
+
+/// Empty pages and flipped bits cost time; they cost no data.
+#[test]
+fn run_with_spoiled_answers_passes_and_asks_again() {
+    let faults = vec![
+        at(8, 15, What::Crash { node: name("broker-0"), keep: Keep::All }),
+        at(8, 20, What::StoreEmptyPage { per_mille: 400 }),
+        at(8, 20, What::StoreDamage { per_mille: 400 }),
+    ];
+    let mut spoiled = [0, 0];
+    let mut watch = |line: &TraceLine| {
+        spoiled[0] += u32::from(line.kind == "store.empty-page");
+        spoiled[1] += u32::from(line.kind == "store.damage");
+    };
+    let options = RunOptions { trace: Some(&mut watch), ..RunOptions::default() };
+    let outcome = run(&plan(faults), options);
+    assert_eq!(outcome.verdict, Verdict::Passed);
+    assert!(spoiled[0] > 5 && spoiled[1] > 0, "{spoiled:?}");
+    assert!(outcome.reached.contains_key("recovery-damaged"), "{:?}", outcome.reached);
 }
 
 /// A slow store keeps nobody waiting beyond his patience: not for a refusal either, nor for an

@@ -202,6 +202,18 @@ recipes! {
         let per_mille = *stream.pick(&[100, 300, 600, 900]);
         draft.at(at, lasting, What::StoreSlowDown { per_mille });
     };
+    /// The store's lists have empty pages, or what it gives comes damaged.
+    SPOILED = "spoiled", |draft, stream| {
+        let lasting = stream.steps(S, 15 * S, 100 * MS);
+        let at = draft.time(stream, lasting);
+        draft.at(at, lasting, spoiled(stream));
+    };
+    /// The same, while a dead broker's WAL is recovered.
+    ON_RECOVERY_SPOIL = "on-recovery-spoil", |draft, stream| {
+        let on = anchor("recovery.started", stream.between(1, 6), None);
+        let lasting = stream.steps(200 * MS, 5 * S, 100 * MS);
+        draft.on(on, lasting, spoiled(stream));
+    };
     /// The store is slow.
     BROWN_OUT = "brown-out", |draft, stream| {
         let lasting = stream.steps(S, 15 * S, 100 * MS);
@@ -427,6 +439,15 @@ fn me() -> String {
 fn anchor(probe: &str, nth: u64, node: Option<String>) -> Anchor {
     let nth = u32::try_from(nth).expect("recipes draw small numbers");
     Anchor { probe: probe.to_owned(), node, nth, after_us: 0 }
+}
+
+fn spoiled(stream: &mut Stream) -> What {
+    let per_mille = *stream.pick(&[200, 500, 900]);
+    if stream.chance(500) {
+        What::StoreEmptyPage { per_mille }
+    } else {
+        What::StoreDamage { per_mille }
+    }
 }
 
 fn lose_one(fate: Fate) -> What {

@@ -224,6 +224,10 @@ fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
         What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
             node.iter().map(|name| ("node", name.as_str(), Roles::NODES)).collect()
         }
-        What::Lossy { .. } | What::StoreSlowDown { .. } | What::StoreBrownOut { .. } => Vec::new(),
+        What::Lossy { .. }
+        | What::StoreSlowDown { .. }
+        | What::StoreEmptyPage { .. }
+        | What::StoreDamage { .. }
+        | What::StoreBrownOut { .. } => Vec::new(),
     }
 }

@@ -200,6 +200,16 @@ pub const FAULTS: &[Kind] = &[
         keys: &[needed("per_mille", PER_MILLE)],
     },
     Kind {
+        name: "store-empty-page",
+        what: "the store answers a list with an empty page that is not the last",
+        keys: &[needed("per_mille", PER_MILLE)],
+    },
+    Kind {
+        name: "store-damage",
+        what: "what the store gives comes with a bit flipped; what it holds stays whole",
+        keys: &[needed("per_mille", PER_MILLE)],
+    },
+    Kind {
         name: "store-brown-out",
         what: "the store is so many times slower",
         keys: &[needed("factor", Type::Int(1, 10_000))],

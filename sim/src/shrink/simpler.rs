@@ -53,7 +53,11 @@ pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
         What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
             node.iter_mut().collect()
         }
-        What::Lossy { .. } | What::StoreSlowDown { .. } | What::StoreBrownOut { .. } => Vec::new(),
+        What::Lossy { .. }
+        | What::StoreSlowDown { .. }
+        | What::StoreEmptyPage { .. }
+        | What::StoreDamage { .. }
+        | What::StoreBrownOut { .. } => Vec::new(),
     };
     for name in names {
         if name == "self" {
@@ -151,6 +155,8 @@ fn whats(what: &What, plan: &Plan) -> Vec<What> {
         | What::Pause { .. }
         | What::ClockDrift { .. }
         | What::StoreSlowDown { .. }
+        | What::StoreEmptyPage { .. }
+        | What::StoreDamage { .. }
         | What::StoreBrownOut { .. }
         | What::StoreDuplicate { .. }
         | What::DeviceSyncFail { .. }

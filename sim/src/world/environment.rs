@@ -23,10 +23,15 @@ impl World {
         sink: &mut S,
     ) -> Judged {
         match *step {
-            Step::StoreTake(handle) => self.store_take(at, handle, sink),
-            Step::StoreRefuse(handle) => self.store_refuse(at, handle, ObjResult::SlowDown, sink),
+            Step::StoreTake(handle) => self.store_take(at, handle, None, sink),
+            Step::StoreDamage(handle, lot) => self.store_take(at, handle, Some(lot), sink),
+            Step::StoreRefuse(handle) => self.store_say(at, handle, ObjResult::SlowDown, sink),
             Step::StoreConflict(handle) => {
-                self.store_refuse(at, handle, ObjResult::PreconditionFailed, sink)
+                self.store_say(at, handle, ObjResult::PreconditionFailed, sink)
+            }
+            Step::StoreEmptyPage(handle) => {
+                let page = ObjResult::Keys { keys: Vec::new(), more: true };
+                self.store_say(at, handle, page, sink)
             }
             Step::StoreAnswer(handle) => self.store_answer(at, handle, sink),
             Step::StoreGiveUp(handle) => self.store_give_up(at, handle, sink),
@@ -102,18 +107,23 @@ impl World {
         &mut self,
         at: SimTime,
         handle: Handle,
+        damage: Option<u64>,
         sink: &mut S,
     ) -> Judged {
         let ask = self.scene.asks.get(handle).expect("enabled");
         let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
-        let result = self.scene.store.perform(&op);
+        let mut result = self.scene.store.perform(&op);
+        if let Some(lot) = damage {
+            result = damaged(result, lot);
+        }
         let node = self.scene.layout.node(node);
         self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
         self.store_settle(handle, result);
         Ok(())
     }
 
-    pub(super) fn store_refuse<S: Sink>(
+    /// The store answers without doing anything.
+    pub(super) fn store_say<S: Sink>(
         &mut self,
         at: SimTime,
         handle: Handle,
@@ -262,5 +272,18 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// An answer with the bit flipped that the lot says, if it brings any bytes.
+fn damaged(result: ObjResult, lot: u64) -> ObjResult {
+    match result {
+        ObjResult::Body { etag, data, size } if !data.is_empty() => {
+            let mut data = data.to_vec();
+            let bit = lot % (data.len() as u64 * 8);
+            data[(bit / 8) as usize] ^= 1 << (bit % 8);
+            ObjResult::Body { etag, data: data.into(), size }
+        }
+        other => other,
     }
 }

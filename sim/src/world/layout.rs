@@ -387,6 +387,8 @@ impl Layout {
             }
             What::Lossy { .. }
             | What::StoreSlowDown { .. }
+            | What::StoreEmptyPage { .. }
+            | What::StoreDamage { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { node: None, .. }
             | What::StoreDuplicate { node: None, .. } => Ok(()),

@@ -140,6 +140,8 @@ impl World {
             Step::StoreTake(_)
             | Step::StoreRefuse(_)
             | Step::StoreConflict(_)
+            | Step::StoreEmptyPage(_)
+            | Step::StoreDamage(..)
             | Step::StoreAnswer(_)
             | Step::StoreForget(_)
             | Step::StoreGiveUp(_)

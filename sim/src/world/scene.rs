@@ -231,6 +231,8 @@ impl Scene {
             | Step::StoreTake(_)
             | Step::StoreRefuse(_)
             | Step::StoreConflict(_)
+            | Step::StoreEmptyPage(_)
+            | Step::StoreDamage(..)
             | Step::StoreForget(_)
             | Step::StoreDuplicate(_)
             | Step::Crash(..)
@@ -341,6 +343,12 @@ impl Scene {
             Step::StoreDuplicate(handle) | Step::StoreConflict(handle) => {
                 on_its_way(handle).is_some_and(|ask| matches!(ask.op, ObjOp::Put { .. }))
             }
+            Step::StoreEmptyPage(handle) => {
+                on_its_way(handle).is_some_and(|ask| matches!(ask.op, ObjOp::List { .. }))
+            }
+            Step::StoreDamage(handle, _) => {
+                on_its_way(handle).is_some_and(|ask| matches!(ask.op, ObjOp::Get { .. }))
+            }
             Step::StoreAnswer(handle) => {
                 waits(handle).is_some_and(|ask| matches!(ask.stage, Asked::Answered(_)))
             }
@@ -387,6 +395,8 @@ fn order(step: &Step) -> u8 {
         | Step::Break(_)
         | Step::StoreRefuse(_)
         | Step::StoreConflict(_)
+        | Step::StoreEmptyPage(_)
+        | Step::StoreDamage(..)
         | Step::StoreForget(_)
         | Step::StoreGiveUp(_)
         | Step::StoreDuplicate(_)

@@ -41,6 +41,10 @@ pub enum Step {
     StoreRefuse(Handle),
     /// The store refuses a put because another copy of it is under way, though nothing is there.
     StoreConflict(Handle),
+    /// The store answers a list with an empty page, and says that there is more.
+    StoreEmptyPage(Handle),
+    /// The store does a get; of the bytes that it gives, the lot says which bit is flipped.
+    StoreDamage(Handle, u64),
     /// The store's answer arrives.
     StoreAnswer(Handle),
     /// An operation is lost before it reaches the store, or its answer before it arrives.

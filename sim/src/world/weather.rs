@@ -22,6 +22,8 @@ pub struct Weather {
     slow: Vec<(FaultId, Set, Set, u64)>,
     lossy: Vec<(FaultId, Lossy)>,
     slow_down: Vec<(FaultId, u32)>,
+    empty_page: Vec<(FaultId, u32)>,
+    damage: Vec<(FaultId, u32)>,
     brown_out: Vec<(FaultId, u32)>,
     lose_answer: Vec<(FaultId, LoseAnswer)>,
     duplicate: Vec<(FaultId, DuplicatePut)>,
@@ -104,6 +106,8 @@ impl Weather {
                 self.lossy.push((id, Lossy { drop_pm, duplicate_pm, hold_pm, hold_us_max }));
             }
             What::StoreSlowDown { per_mille } => self.slow_down.push((id, *per_mille)),
+            What::StoreEmptyPage { per_mille } => self.empty_page.push((id, *per_mille)),
+            What::StoreDamage { per_mille } => self.damage.push((id, *per_mille)),
             What::StoreBrownOut { factor } => self.brown_out.push((id, *factor)),
             What::StoreLoseAnswer { node, per_mille, fate, times } => {
                 let (of, per_mille) = (whose(node), *per_mille);
@@ -132,6 +136,8 @@ impl Weather {
         self.slow.retain(|rule| rule.0 != id);
         self.lossy.retain(|rule| rule.0 != id);
         self.slow_down.retain(|rule| rule.0 != id);
+        self.empty_page.retain(|rule| rule.0 != id);
+        self.damage.retain(|rule| rule.0 != id);
         self.brown_out.retain(|rule| rule.0 != id);
         self.lose_answer.retain(|rule| rule.0 != id);
         self.duplicate.retain(|rule| rule.0 != id);
@@ -183,6 +189,18 @@ impl Weather {
     #[must_use]
     pub fn slow_down(&self) -> &[(FaultId, u32)] {
         &self.slow_down
+    }
+
+    /// The faults that answer lists with empty pages, and how many per mille.
+    #[must_use]
+    pub fn empty_page(&self) -> &[(FaultId, u32)] {
+        &self.empty_page
+    }
+
+    /// The faults that damage what gets bring, and how many per mille.
+    #[must_use]
+    pub fn damage(&self) -> &[(FaultId, u32)] {
+        &self.damage
     }
 
     /// The faults that slow the store, and their factors.

@@ -5,7 +5,7 @@ use crate::controller::objects::PREPARED_SWEEPS_MAX;
 use crate::ids::*;
 use crate::metadata::image::ObjectState;
 use crate::mutants::{Mutant, Mutants};
-use crate::peer::{CommitRequest, ControllerError, ControllerRequest};
+use crate::peer::{CommitRequest, ControllerAnswer, ControllerError, ControllerRequest};
 use crate::protocol::AdminRequest;
 use crate::step::TimerKey;
 use crate::time::Dur;
@@ -143,6 +143,26 @@ fn commit_from_a_wal_under_recovery_is_the_recoverers_alone() {
         assert_eq!(rig.commit(B, &recovered), Err(ControllerError::NodeFenced), "sealed");
         end(&rig, 0) == 5
     });
+}
+
+/// A's next process recovers the WAL of its last; a controller that is deposed knows neither of the
+/// assignment nor that it is deposed.
+#[test]
+fn commit_of_a_self_recovery_is_not_refused_by_a_deposed_controller() {
+    let mut rig = Rig::of(3, Mutants::NONE);
+    let a = (A, rig.join(A, 1));
+    rig.topic("t", 1);
+    assert_eq!(rig.open(a, 0, 0), opened(0));
+    rig.live(&[], Dur::secs(10));
+    let Ok(ControllerAnswer::Registered { epoch }) = rig.register(A, 2) else { panic!() };
+    let object = rig.prepared((A, epoch), 1);
+    let commit = CommitRequest { epoch, ..commit_of(a, object, &[(0, 0, 0, 5)]) };
+    assert_eq!(rig.image().wals[&a].recoverer, None);
+    let old = rig.active();
+    rig.cut.extend([1, 2, 3].map(NodeId).into_iter().filter(|&node| node != old));
+    let id = rig.post_to(old, A, ControllerRequest::CommitObject(commit));
+    rig.pass(Dur::ms(100));
+    assert_eq!(rig.answer(id), None, "nothing definite");
 }
 
 #[test]

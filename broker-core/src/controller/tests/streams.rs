@@ -42,7 +42,7 @@ fn open_refusals_are_as_specified() {
     assert_eq!(rig.open(b, 0, 0), FENCED, "not the replica");
     assert_eq!(rig.open(a, 0, 0), opened(0));
     assert_eq!(rig.open(b, 0, 0), FENCED, "the same epoch, another owner");
-    assert!(rig.beat(A, a.1, true, false).is_ok());
+    assert!(rig.beat(A, a.1, false, true).is_ok());
     assert_eq!(rig.open(b, 0, 1), Err(ControllerError::StreamNotClosed));
     assert_eq!(rig.open(a, 0, 0), opened(0), "it may go on until it has closed");
     assert_eq!(rig.close(a, 0, 0), DONE);
@@ -57,7 +57,7 @@ fn open_refusals_are_as_specified() {
 #[test]
 fn open_by_a_replica_that_was_replaced_before_is_refused() {
     let (mut rig, _, a, b) = two(Mutants::NONE);
-    assert!(rig.beat(A, a.1, true, false).is_ok());
+    assert!(rig.beat(A, a.1, false, true).is_ok());
     assert_eq!(rig.open(a, 0, 0), FENCED);
     assert_eq!(rig.open(b, 0, 1), opened(0));
 }
@@ -67,7 +67,7 @@ fn open_waits_until_everything_is_committed() {
     check_rule(Mutant::ControllerOpenUnchecked, |mutants| {
         let (mut rig, _, a, b) = two(mutants);
         assert_eq!(rig.open(a, 0, 0), opened(0));
-        assert!(rig.beat(A, a.1, true, false).is_ok());
+        assert!(rig.beat(A, a.1, false, true).is_ok());
         rig.open(b, 0, 1) == Err(ControllerError::StreamNotClosed)
     });
 }
@@ -96,7 +96,7 @@ fn close_is_idempotent_and_checks_the_owner() {
     assert_eq!(rig.close((A, BrokerEpoch(0)), 0, 0), Err(ControllerError::StaleBrokerEpoch));
     assert_eq!(rig.close(a, 0, 0), DONE);
     assert_eq!(rig.close(a, 0, 0), DONE);
-    assert!(rig.beat(A, a.1, true, false).is_ok());
+    assert!(rig.beat(A, a.1, false, true).is_ok());
     assert_eq!(rig.open(b, 0, 1), opened(0));
     assert_eq!(rig.close(a, 0, 0), DONE, "a late copy finds its work done");
     assert!(rig.image().streams[&StreamId(0)].open, "and does no more");
@@ -129,7 +129,7 @@ fn assume_publishes_who_has_opened() {
     assert_eq!(rig.partition(topic, 0).leader, Some(A));
     assert_eq!(rig.assume(a, topic, 0, 0), DONE);
     assert_eq!(rig.partition(topic, 0).partition_epoch, PartitionEpoch(1), "once");
-    assert!(rig.beat(A, a.1, true, false).is_ok());
+    assert!(rig.beat(A, a.1, false, true).is_ok());
     assert_eq!(rig.assume(a, topic, 0, 0), Err(ControllerError::FencedLeaderEpoch));
     assert_eq!(rig.assume(b, topic, 0, 1), not_opened, "A has it open");
 }

@@ -132,3 +132,27 @@ fn observer_diverging_from_a_leader_is_a_bug() {
     let body = FetchBody::Diverging { epoch: epoch(1), end_offset: at(0) };
     watch.reply(watch.last.0, watch.last.3, 5, Some(2), body);
 }
+
+/// A voter stands for epoch 6, is cut off, and the others, healthy in epoch 5, never hear of it.
+#[test]
+fn observer_told_of_an_epoch_nobody_leads_follows_the_leader_of_an_earlier_one() {
+    let mut watch = Watch::following();
+    watch.timer();
+    assert_ne!(watch.last.0, NodeId(2), "it did not answer: another is asked");
+    watch.refuse(6, None);
+    watch.timer();
+    while watch.last.0 != NodeId(2) {
+        watch.timer();
+    }
+    assert_eq!(watch.last.1, 6);
+    watch.refuse(5, Some(2));
+    assert_eq!((watch.last.0, watch.last.1), (NodeId(2), 5), "asked at once, in its epoch");
+    let (to, id) = (watch.last.0, watch.last.3);
+    let body = FetchBody::Entries { entries: vec![entry(5)], high_watermark: at(1) };
+    watch.reply(to, id, 5, Some(2), body);
+    assert_eq!(watch.events, [at(0)]);
+    // Another who names that leader is no witness: it may know less than we do.
+    watch.refuse(6, Some(3));
+    watch.refuse(5, Some(2));
+    assert_eq!((watch.last.0, watch.last.1), (NodeId(3), 6));
+}
