@@ -87,7 +87,9 @@ impl Observer {
             return;
         }
         let news = match body {
-            FetchBody::Refused if leader == Some(from) => self.follow(epoch, from),
+            FetchBody::Refused if leader == Some(from) && epoch >= self.last_epoch => {
+                self.follow(epoch, from)
+            }
             FetchBody::Refused | FetchBody::Entries { .. } | FetchBody::Diverging { .. } => {
                 self.learn(epoch, leader)
             }
@@ -150,7 +152,8 @@ impl Observer {
 
     /// Follows the one who says that it leads, be it in an earlier epoch than we know: a later one
     /// that somebody stands for in vain, and no voter ever takes up, must not shut us out. Whoever
-    /// leads, it serves committed entries only. Whether that was news.
+    /// leads, it serves committed entries only; but who leads in an earlier epoch than that of an
+    /// entry we hold is deposed, and may lack it. Whether that was news.
     fn follow(&mut self, epoch: QuorumEpoch, leader: NodeId) -> bool {
         let before = (self.epoch, self.leader);
         (self.epoch, self.leader) = (epoch, Some(leader));

@@ -156,3 +156,18 @@ fn observer_told_of_an_epoch_nobody_leads_follows_the_leader_of_an_earlier_one()
     watch.refuse(5, Some(2));
     assert_eq!((watch.last.0, watch.last.1), (NodeId(3), 6));
 }
+
+#[test]
+fn observer_that_holds_an_entry_of_a_later_epoch_leaves_a_deposed_leader_alone() {
+    let mut watch = Watch::following();
+    watch.refuse(6, Some(3));
+    let body = FetchBody::Entries { entries: vec![entry(6)], high_watermark: at(1) };
+    watch.reply(NodeId(3), watch.last.3, 6, Some(3), body);
+    while watch.last.0 != NodeId(2) {
+        watch.timer();
+    }
+    watch.refuse(5, Some(2));
+    assert_eq!(watch.observer.leader(), None);
+    watch.timer();
+    assert_eq!((watch.last.0, watch.last.1), (NodeId(3), 6));
+}
