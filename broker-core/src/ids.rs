@@ -108,6 +108,27 @@ id! {
     IncarnationId(u64)
 }
 
+id! {
+    /// An idempotent producer, unique in the cluster for ever.
+    ProducerId(u64)
+}
+id! {
+    /// A producer's epoch: the newer one fences the older. 0 to 32,767.
+    ProducerEpoch(i16)
+}
+
+/// Numbers an idempotent producer's records in one partition: 0 to 2^31 − 1, then 0 again.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct Sequence(pub u32);
+
+impl Sequence {
+    /// The number `by` further on (`DefaultRecordBatch.incrementSequence`).
+    #[must_use]
+    pub const fn plus(self, by: u32) -> Self {
+        Self(self.0.wrapping_add(by) & (u32::MAX >> 1))
+    }
+}
+
 /// A partition, by the id of its topic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct TopicPartition {

@@ -107,7 +107,7 @@ mutants! {
     WalUnknownIsFailure = "wal-unknown-is-failure",
         "an unanswered put counts as failed: the client hears so, and the place is used again",
         "synthetic (MUST rule: never re-use the range with other bytes)",
-        ["L2", "L1", "L3", "L4", "L9", "LV7", "LV8"];
+        ["L2", "L1", "L3", "L4", "L9", "LV7", "LV8", "W1"];
     WalRefusedIsDone = "wal-refused-is-done",
         "a refused create-only put counts as success without looking whose object is there",
         "aws-sdk-java-v2 #6580 turned round", ["W1", "W4", "L3"];
@@ -181,6 +181,27 @@ mutants! {
     PartitionQueueReordered = "partition-queue-reordered",
         "produces that waited for room in the WAL are let in newest first",
         "AutoMQ S3Storage backoff queue", ["L2"];
+    ProducerSequenceUnchecked = "producer-sequence-unchecked",
+        "a batch is appended whatever its sequence number",
+        "KIP-98 (the reason for sequence numbers)", ["P2"];
+    ProducerUnknownAnywhere = "producer-unknown-anywhere",
+        "a producer that is not known may begin with any sequence number",
+        "KAFKA-15591, KAFKA-19880, AutoMQ #584", ["P2"];
+    ProducerWindowOne = "producer-window-one",
+        "only the newest batch of a producer is remembered",
+        "KAFKA-5494, Redpanda #3039 (five may be in flight)", ["P1", "L1"];
+    ProducerStateLost = "producer-state-lost",
+        "a new leader knows nothing of the producers",
+        "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "L1"];
+    ProducerStateFirst = "producer-state-first",
+        "a producer's state moves on before its batch is let in",
+        "KAFKA-6683", ["P3", "P2", "L1", "L3", "W1"];
+    ProducerRepeatAtEnd = "producer-repeat-at-end",
+        "a batch that came again is answered with the offset of the log's end",
+        "KAFKA-14920", ["P3", "P1", "L1", "L3", "W1"];
+    ProducerRepeatUnconfirmed = "producer-repeat-unconfirmed",
+        "a batch that came again is answered before it is durable",
+        "KIP-98; KAFKA-5494", ["P3", "L1", "L3", "W1"];
     ProduceWaiterByCorr = "produce-waiter-by-corr",
         "who waits for a batch is known by a correlation id, which the client may use again",
         "synthetic (Kafka gives correlation ids back and never looks at them)",

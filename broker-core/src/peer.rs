@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::ids::{
-    BrokerEpoch, IncarnationId, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset,
+    BrokerEpoch, IncarnationId, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerId,
     QuorumEpoch, StreamId, TopicPartition, ZoneId,
 };
 use crate::metadata::record::{CommittedRange, ObjectKind};
@@ -199,6 +199,11 @@ pub enum ControllerRequest {
         /// End of the recovered run; the next epoch starts here.
         end: Lsn,
     },
+    /// A block of producer ids to give out (KIP-730). A retry gets another one.
+    AllocateProducerIds {
+        /// Its registration.
+        epoch: BrokerEpoch,
+    },
     /// An admin request passed on for a client.
     Admin {
         /// Makes a retry recognisable: drawn by the broker per client request.
@@ -258,6 +263,13 @@ pub enum ControllerAnswer {
     Committed {
         /// Found already applied.
         redundant: bool,
+    },
+    /// To `AllocateProducerIds`.
+    ProducerIds {
+        /// The first.
+        first: ProducerId,
+        /// How many.
+        count: u64,
     },
     /// To `CloseStream`, `AssumeLeadership`, `SealWal`.
     Done,

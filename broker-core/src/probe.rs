@@ -266,6 +266,20 @@ probes! {
         /// A later claim was found.
         claimed: bool,
     };
+    /// An idempotent producer sent a batch again that is in the log.
+    ProducerRepeated = "producer.repeated" {
+        /// The partition.
+        partition: TopicPartition,
+        /// First offset of the batch.
+        base: Offset,
+        /// It was appended under an earlier leader epoch.
+        earlier: bool,
+    };
+    /// A batch was refused because it does not continue what its producer appended before.
+    ProducerOutOfOrder = "producer.out_of_order" {
+        /// The partition.
+        partition: TopicPartition,
+    };
     /// Appends wait, or go on again.
     WalBackPressure = "wal.back_pressure" {
         /// Whether they wait.

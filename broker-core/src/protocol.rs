@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicPartition};
+use crate::ids::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+};
 use crate::time::{Dur, Wall};
 
 /// Kafka's error codes, by Kafka's numbers.
@@ -24,6 +26,7 @@ pub enum ErrorCode {
     NotLeaderOrFollower = 6,
     RequestTimedOut = 7,
     MessageTooLarge = 10,
+    CoordinatorLoadInProgress = 14,
     InvalidTopicException = 17,
     NotEnoughReplicas = 19,
     InvalidRequiredAcks = 21,
@@ -33,6 +36,8 @@ pub enum ErrorCode {
     InvalidConfig = 40,
     NotController = 41,
     InvalidRequest = 42,
+    OutOfOrderSequenceNumber = 45,
+    InvalidProducerEpoch = 47,
     KafkaStorageError = 56,
     FencedLeaderEpoch = 74,
     UnknownLeaderEpoch = 75,
@@ -87,6 +92,8 @@ pub enum Request {
         /// Topic name.
         topic: String,
     },
+    /// A producer id for an idempotent producer (KIP-98), without a transactional id.
+    InitProducerId,
 }
 
 /// Requests that change the cluster's metadata.
@@ -145,6 +152,9 @@ pub enum Response {
     Admin(AdminResponse),
     /// To `DescribeConfigs`: keys and values.
     DescribeConfigs(Result<Vec<(String, String)>, ErrorCode>),
+    /// To `InitProducerId`: the id and its epoch. `CoordinatorLoadInProgress` while the broker has
+    /// no ids at hand.
+    InitProducerId(Result<(ProducerId, ProducerEpoch), ErrorCode>),
 }
 
 /// Append batches; answers come in the order of the requests on a connection.

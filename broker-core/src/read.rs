@@ -46,6 +46,8 @@ pub enum ReadFor {
     Fetch(Asker),
     /// A search by timestamp.
     Search(Asker),
+    /// The loading of a partition.
+    Load(StreamId),
 }
 
 /// A read that is done.

@@ -3,10 +3,11 @@
 
 use alloc::vec::Vec;
 
-use broker_core::batch;
+use broker_core::batch::{self, ProducerStamp};
 use broker_core::format::FormatError;
 use broker_core::ids::{
-    BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, QuorumEpoch, StreamId,
+    BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId,
+    QuorumEpoch, Sequence, StreamId,
 };
 use broker_core::object::{BlockRecord, decode_object};
 use broker_core::quorum::format::{ElectionState, decode_state};
@@ -119,12 +120,23 @@ pub(crate) struct Stored {
     pub(crate) intact: bool,
 }
 
+/// How an idempotent producer numbered a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Numbered {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: ProducerEpoch,
+    pub(crate) first: Sequence,
+    pub(crate) count: u32,
+    pub(crate) base: Offset,
+}
+
 /// A stored batch: its own offsets and epoch, and its records. Nothing if it can not be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Batch {
     pub(crate) base: Offset,
     pub(crate) end: Offset,
     pub(crate) epoch: Option<LeaderEpoch>,
+    pub(crate) numbered: Option<Numbered>,
     pub(crate) records: Vec<Stored>,
 }
 
@@ -142,5 +154,12 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
         records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact });
     }
     let (base, end) = (header.base_offset, header.end_offset());
-    Some(Batch { base, end, epoch: header.leader_epoch, records })
+    let ProducerStamp { id, epoch, base_sequence } = header.producer;
+    let id = u64::try_from(id).ok().map(ProducerId);
+    let first = u32::try_from(base_sequence).ok().map(Sequence);
+    let numbered = id.zip(first).map(|(id, first)| {
+        let (epoch, count) = (ProducerEpoch(epoch), header.records);
+        Numbered { id, epoch, first, count, base }
+    });
+    Some(Batch { base, end, epoch: header.leader_epoch, numbered, records })
 }

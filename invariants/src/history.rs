@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use broker_core::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, ErrorCode, OffsetSpec};
 use broker_core::time::Wall;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,11 @@ pub enum Call {
         damaged: bool,
         /// The records' timestamp, if known.
         created: Option<Wall>,
+        /// Sent under a producer id, so that it may be sent again: one call is all attempts.
+        idempotent: bool,
     },
+    /// Ask for a producer id.
+    InitProducerId,
     /// Read from an offset, in a session that only goes forward.
     Fetch {
         /// Where.
@@ -125,6 +129,8 @@ pub enum Answer {
     Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),
     /// The largest epoch at most the one asked for, and its end.
     EpochEnd(Option<(LeaderEpoch, Offset)>),
+    /// A producer id and its epoch.
+    ProducerId(ProducerId, ProducerEpoch),
     /// A topic exists.
     Created(TopicId),
     /// Done.

@@ -93,6 +93,12 @@ sometimes! {
         "recovery dropped objects behind a hole";
     RecoverySkippedSealed = "recovery-skipped-sealed",
         "recovery left out objects of a sealed epoch";
+    ProduceRepeated = "produce-repeated",
+        "a batch came a second time and was found in the log";
+    RepeatedAfterFailover = "repeated-after-failover",
+        "a batch came a second time, to a later leader than the first time";
+    OutOfOrderRefused = "out-of-order-refused",
+        "a batch was refused because one before it was missing";
     EmptyPage = "empty-page",
         "a list was answered with an empty page that was not the last";
     RecoveryDamaged = "recovery-damaged",

@@ -59,7 +59,8 @@ properties! {
         jepsen Some("inconsistent-offsets, duplicate");
         sometimes ["unknown-seen", "failover-served"];
         mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped", "produce-waiter-by-corr",
-            "upload-wrong-index"];
+            "upload-wrong-index", "producer-window-one", "producer-state-lost",
+            "producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
@@ -75,7 +76,8 @@ properties! {
             "wal-refused-is-done", "upload-trim-before-commit", "upload-unknown-deletes",
             "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim",
             "produce-waiter-by-corr", "produce-ack-on-append", "recovery-damage-skipped",
-            "list-empty-page-ends"];
+            "list-empty-page-ends", "producer-state-first", "producer-repeat-at-end",
+            "producer-repeat-unconfirmed"];
     L4 read_stable "ReadStable":
         "a record that was read is what every later read of its offset returns";
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
@@ -120,7 +122,8 @@ properties! {
         sometimes ["verified-in-flight", "own-write-refused", "verify-lost-to-claim"];
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
             "wal-confirm-max", "wal-refused-is-done", "produce-ack-on-append",
-            "produce-waiter-by-corr"];
+            "produce-waiter-by-corr", "producer-repeat-at-end", "producer-repeat-unconfirmed",
+            "producer-state-first", "wal-unknown-is-failure"];
     W2 trim_after_commit "TrimAfterCommit":
         "a WAL object goes only when all its records are in committed objects";
         from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
@@ -244,6 +247,22 @@ properties! {
         from "KIP-101, KIP-279, KIP-320; KAFKA-7415, Redpanda #5435"; jepsen None;
         sometimes ["past-epoch-end", "epoch-without-records"];
         mutants ["partition-epoch-on-append", "partition-epoch-end-is-leo"];
+    P1 no_dup "NoDup":
+        "a batch of an idempotent producer is in the log once at most; a producer id is given once";
+        from "KIP-98, KIP-730"; jepsen Some("duplicate");
+        sometimes ["produce-repeated", "repeated-after-failover"];
+        mutants ["producer-window-one", "producer-state-lost", "producer-repeat-at-end"];
+    P2 order_no_gap "OrderNoGap":
+        "what a producer has in a partition counts on without a gap, in the order of sending";
+        from "KIP-98, KIP-360"; jepsen Some("nonmonotonic-send");
+        sometimes ["out-of-order-refused"];
+        mutants ["producer-sequence-unchecked", "producer-unknown-anywhere", "producer-state-lost",
+            "producer-state-first"];
+    P3 dedup_answer "DedupAnswer":
+        "an idempotent producer finds its batch at the offset it was told";
+        from "KIP-98, UnifiedLog.analyzeAndValidateProducerState"; jepsen None;
+        sometimes ["produce-repeated"];
+        mutants ["producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed"];
     LV1 readers_progress "ReadersProgress":
         "in the healthy core every fetch is answered and readers reach the high watermark";
         from "Kafka DelayedFetch; AutoMQ f205638ccb"; jepsen Some("unseen");

@@ -279,6 +279,25 @@ impl Case {
         self.meta(vec![commit_object(object, wal, epoch, span(batches))])
     }
 
+    /// A commits an object with the batches `(base, end, first value, first sequence number)` of
+    /// one idempotent producer.
+    pub(crate) fn commit_numbered(&mut self, batches: &[(u64, u64, u64, i32)]) -> &mut Self {
+        let (by, epoch) = ((A, A_EPOCH), LeaderEpoch(0));
+        // A client knows the partition, or nobody judges it.
+        self.reads(0, 0, 0, &[]);
+        self.meta(vec![prepare(0, A, A_EPOCH)]);
+        let mut builder = Builder::default();
+        for &(base, end, first, base_sequence) in batches {
+            let producer = ProducerStamp { id: 7, epoch: 0, base_sequence };
+            let batch = numbered(base, end, first, 0, producer);
+            builder.push(S, epoch, BlockRecord { base: Offset(base), end: Offset(end), batch });
+        }
+        let body = builder.encode(ObjectHeader { node: A, epoch: A_EPOCH, nonce: 1 }, none());
+        self.put(A, Flow::Upload, &alloc::format!("obj/{:020}", 0), body);
+        let span = (batches[0].0, batches[batches.len() - 1].1);
+        self.meta(vec![commit_object(0, by, 0, span)])
+    }
+
     /// The object is put.
     pub(crate) fn upload(
         &mut self,
@@ -386,11 +405,13 @@ impl Case {
     }
 
     pub(crate) fn produce(&mut self, first_value: u64, count: u32) -> Opened {
-        let (acks, damaged) = (Acks::All, false);
-        self.invoke(
-            1,
-            Call::Produce { partition: P, acks, first_value, count, damaged, created: None },
-        )
+        self.invoke(1, produce(first_value, count, false))
+    }
+
+    /// An idempotent producer hears that its batch is at `base`.
+    pub(crate) fn idempotent(&mut self, first_value: u64, count: u32, base: u64) -> &mut Self {
+        let opened = self.invoke(1, produce(first_value, count, true));
+        self.placed(opened, base)
     }
 
     pub(crate) fn ok(&mut self, opened: Opened, answer: Answer) -> &mut Self {
@@ -590,8 +611,17 @@ fn span(batches: &[(u64, u64, u64)]) -> (u64, u64) {
     (batches[0].0, batches[batches.len() - 1].1)
 }
 
+pub(crate) fn produce(first_value: u64, count: u32, idempotent: bool) -> Call {
+    let (partition, acks, damaged, created) = (P, Acks::All, false, None);
+    Call::Produce { partition, acks, first_value, count, damaged, created, idempotent }
+}
+
 /// A stamped batch with the values from `first` on.
 pub(crate) fn batch(base: u64, end: u64, first: u64, epoch: u32) -> Bytes {
+    numbered(base, end, first, epoch, ProducerStamp::NONE)
+}
+
+fn numbered(base: u64, end: u64, first: u64, epoch: u32, producer: ProducerStamp) -> Bytes {
     let values: Vec<[u8; 8]> = (first..first + (end - base)).map(u64::to_be_bytes).collect();
     let records: Vec<NewRecord<'_>> = (first..)
         .zip(&values)
@@ -602,7 +632,7 @@ pub(crate) fn batch(base: u64, end: u64, first: u64, epoch: u32) -> Bytes {
             headers: &[],
         })
         .collect();
-    stamp(build(&records, ProducerStamp::NONE), Offset(base), LeaderEpoch(epoch))
+    stamp(build(&records, producer), Offset(base), LeaderEpoch(epoch))
 }
 
 /// A data object with batches `(base, end, first value)` of the stream.

@@ -302,7 +302,7 @@ fn cli_search_that_can_not_write_its_result_says_so_before_it_starts() {
 fn cli_keep_by_one_property_stores_what_replay_finds_again() {
     let folder = folder("keep-only");
     // W1 strikes first when all are judged.
-    let bug = ["keep", "0", "--mutant", "produce-ack-on-append", "--only", "L3"];
+    let bug = ["keep", "1", "--mutant", "produce-ack-on-append", "--only", "L3"];
     let story = ["--slug", "x", "--why", "x", "--executions", "60"];
     let kept = seedbed(&[&bug[..], &story, &["--dir", folder.to_str().unwrap()]].concat());
     assert_eq!(code(&kept), 0, "{kept:?}");

@@ -118,6 +118,7 @@ fn near_the_limit(s: &mut Schedule<'_>, topic: &Topic) -> Op {
         bytes: s.size(SMALL_LIMIT - 120, SMALL_LIMIT),
         acks: -1,
         damaged: false,
+        idempotent: false,
     }
 }
 
@@ -125,5 +126,5 @@ fn near_the_limit(s: &mut Schedule<'_>, topic: &Topic) -> Op {
 fn huge(s: &mut Schedule<'_>, topic: &Topic, partition: u32) -> Op {
     let bytes = LARGE_LIMIT + s.size(0, 200);
     let topic = topic.name.clone();
-    Op::Produce { topic, partition, records: 1, bytes, acks: -1, damaged: false }
+    Op::Produce { topic, partition, records: 1, bytes, acks: -1, damaged: false, idempotent: false }
 }

@@ -9,7 +9,9 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use broker_core::ids::{ConnId, LeaderEpoch, NodeId, Offset, TopicId, TopicPartition, ZoneId};
+use broker_core::ids::{
+    ConnId, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition, ZoneId,
+};
 use broker_core::protocol::{Acks, ErrorCode, OffsetSpec, Request, Response};
 use broker_core::step::{Cx, Outbox};
 use broker_core::time::{Dur, Wall};
@@ -17,6 +19,7 @@ use broker_core::time::{Dur, Wall};
 use crate::op::Op;
 
 mod connections;
+mod idempotence;
 mod metadata;
 mod outcome;
 mod producer;
@@ -134,7 +137,8 @@ pub struct ClientConfig {
 }
 
 /// One line of a client's history. `call` numbers calls of one client; an operation may make
-/// several (each retry of a produce is a call of its own, for each may take effect).
+/// several (each retry of a produce is a call of its own, for each may take effect; but all
+/// attempts of an idempotent one are one call, for one of them at most may).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Observation {
     /// The call.
@@ -178,7 +182,11 @@ pub enum Call {
         damaged: bool,
         /// The records' timestamp.
         created: Wall,
+        /// Under a producer id: the call is all attempts together.
+        idempotent: bool,
     },
+    /// Ask for a producer id.
+    InitProducerId,
     /// Fetch. `reader` numbers the reading session: offsets in it go only forward.
     Fetch {
         /// Where from.
@@ -240,6 +248,8 @@ pub enum Answer {
     Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),
     /// The epoch found and its end.
     EpochEnd(Option<(LeaderEpoch, Offset)>),
+    /// A producer id and its epoch.
+    ProducerId(ProducerId, ProducerEpoch),
     /// A topic was created.
     Created(TopicId),
     /// Done.
@@ -299,6 +309,18 @@ impl Client {
                     self.settle(op, Progress::Finished, out);
                 }
             }
+        }
+        while self.shared.idempotence.take_changed() {
+            self.let_go(cx, out);
+        }
+    }
+
+    /// Batches of the idempotent producer that wait for their turn may have it now.
+    fn let_go(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
+        for session in self.sessions.values_mut().filter(|session| session.waits_for_turn()) {
+            let Progress::Going = session.go(&mut self.shared, cx, out) else {
+                unreachable!("an idempotent produce waits for its answer")
+            };
         }
     }
 

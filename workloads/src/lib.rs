@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod append_read;
 pub mod client;
+pub mod idempotent_retry;
 pub mod op;
 mod schedule;
 #[cfg(test)]
@@ -63,7 +64,12 @@ pub struct Workload {
 }
 
 /// All workloads.
-pub const ALL: &[Workload] = &[append_read::WORKLOAD, topic_churn::WORKLOAD, zone_outage::WORKLOAD];
+pub const ALL: &[Workload] = &[
+    append_read::WORKLOAD,
+    topic_churn::WORKLOAD,
+    zone_outage::WORKLOAD,
+    idempotent_retry::WORKLOAD,
+];
 
 /// The workload of this name.
 #[must_use]

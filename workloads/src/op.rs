@@ -57,6 +57,10 @@ pub enum Op {
         /// Send it with a broken checksum: it must be refused and never be seen.
         #[serde(default, skip_serializing_if = "is_false")]
         damaged: bool,
+        /// Send it under the client's producer id, and again under the same number until it is
+        /// acknowledged. Acks are then all, whatever `acks` says, as Kafka demands.
+        #[serde(default, skip_serializing_if = "is_false")]
+        idempotent: bool,
     },
     /// Read a partition from its end (`from_start`: from its start) and go on until the run ends.
     Tail {

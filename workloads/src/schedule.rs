@@ -140,7 +140,8 @@ pub(crate) fn usual_produce(schedule: &mut Schedule<'_>, topic: &Topic, partitio
         _ => (schedule.size(1, 3), schedule.size(500, 3_000)),
     };
     let acks = *schedule.pick(&[-1, -1, -1, -1, -1, -1, 1, 1, 1, 0]);
-    Op::Produce { topic: topic.name.clone(), partition, records, bytes, acks, damaged: false }
+    let (topic, damaged, idempotent) = (topic.name.clone(), false, false);
+    Op::Produce { topic, partition, records, bytes, acks, damaged, idempotent }
 }
 
 /// Tail from the start or the end.

@@ -47,13 +47,15 @@ pub(super) enum Purpose {
     Upload(u64),
     /// On behalf of the recovery of a WAL, by its own number.
     Recovery(NodeId, BrokerEpoch, u64),
+    /// Get a block of producer ids.
+    ProducerIds,
     /// On behalf of a client.
     Admin(Asker),
 }
 
 /// The requests that wait for a definite answer. Their number is bounded by who asks: one each of
-/// the lifecycle, a few per partition, the upload's and recoveries' own bounds, and the requests
-/// that clients may have open.
+/// the lifecycle and of the producer ids, a few per partition, the upload's and recoveries' own
+/// bounds, and the requests that clients may have open.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Asks {
     incarnation_id: IncarnationId,

@@ -96,6 +96,7 @@ impl Broker {
                 }
             }
             ReadFor::Search(asker) => self.searched(cx, asker, read.result, out),
+            ReadFor::Load(stream) => self.loaded(cx, stream, read.id, read.result, out),
         }
     }
 

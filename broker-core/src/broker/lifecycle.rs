@@ -173,6 +173,7 @@ impl Broker {
                     });
                 }
             }
+            Purpose::ProducerIds => self.producer_ids_answered(cx, result, out),
             Purpose::Admin(asker) => self.admin_answered(asker, result, out),
         }
     }
@@ -297,6 +298,7 @@ impl Broker {
             | Record::BrokerChange { .. }
             | Record::Topic { .. }
             | Record::Config { .. }
+            | Record::ProducerIds { .. }
             | Record::AdminDone { .. }
             | Record::PrepareObject { .. }
             | Record::DestroyObject { .. } => {}
@@ -391,7 +393,10 @@ impl Broker {
 
     /// Ends the process when the controller lets it go and nothing is left to hand over.
     pub(super) fn stop_if_drained(&mut self, out: &mut Outbox<Effect>) {
-        let left = self.partitions.is_empty() && self.closing.is_empty() && self.upload.is_idle();
+        let left = self.partitions.is_empty()
+            && self.loading.is_empty()
+            && self.closing.is_empty()
+            && self.upload.is_idle();
         if self.heartbeat.draining && self.heartbeat.may_stop && left {
             self.halt(HaltReason::ShutDown, out);
         }

@@ -30,8 +30,10 @@ use crate::wal::{Wal, WalEvent};
 mod asks;
 mod fetch;
 mod lifecycle;
+mod loading;
 mod ownership;
 mod produce;
+mod producer_ids;
 mod queries;
 mod report;
 mod search;
@@ -58,6 +60,8 @@ pub struct Broker {
     /// Open partitions by their streams.
     led: BTreeMap<StreamId, TopicPartition>,
     opening: BTreeMap<StreamId, ownership::Opening>,
+    /// Streams open here whose partitions are not, yet.
+    loading: BTreeMap<StreamId, loading::Loading>,
     closing: BTreeMap<StreamId, ownership::Closing>,
     cache: LogCache,
     reads: Reads,
@@ -67,6 +71,7 @@ pub struct Broker {
     queue: VecDeque<produce::Queued>,
     fetches: BTreeMap<Asker, fetch::Fetch>,
     searches: BTreeMap<Asker, search::Search>,
+    producer_ids: producer_ids::ProducerIds,
 }
 
 /// How far the process has come.
@@ -102,6 +107,7 @@ impl Broker {
             partitions: BTreeMap::new(),
             led: BTreeMap::new(),
             opening: BTreeMap::new(),
+            loading: BTreeMap::new(),
             closing: BTreeMap::new(),
             cache: LogCache::new(limits.cache_bytes_max),
             reads: Reads::default(),
@@ -110,6 +116,7 @@ impl Broker {
             queue: VecDeque::new(),
             fetches: BTreeMap::new(),
             searches: BTreeMap::new(),
+            producer_ids: producer_ids::ProducerIds::default(),
             config,
         }
     }
@@ -139,6 +146,7 @@ impl Broker {
             }
             Request::DescribeConfigs { topic } => self.describe_configs(asker, &topic, out),
             Request::Admin(request) => self.admin(cx, asker, request, out),
+            Request::InitProducerId => self.init_producer_id(asker, out),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::metadata::image::StreamState;
 use crate::metadata::record::{CommittedRange, Record};
 use crate::mutants::Mutant;
 use crate::partition::Partition;
+use crate::partition::producers::Producers;
 use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
@@ -72,13 +73,16 @@ impl Broker {
         match current {
             Some(current) if self.owns(state, epoch, current) => {
                 if wanted == Some(current) {
-                    self.open_here(cx, partition, stream, current, out);
+                    self.stop_opening(stream, out);
+                    self.load(cx, partition, stream, current, out);
                 } else {
                     let end = state.end;
+                    self.stop_loading(stream, out);
                     self.begin_close(cx, stream, current, end, out);
                 }
             }
             Some(_) | None => {
+                self.stop_loading(stream, out);
                 self.closing.remove(&stream);
                 self.stop_if_drained(out);
                 let hasty = cx.mutants.on(Mutant::ControllerOpenUnchecked);
@@ -127,10 +131,12 @@ impl Broker {
     pub(super) fn streams_removed(&mut self, out: &mut Outbox<Effect>) {
         let streams = &self.image.streams;
         self.closing.retain(|stream, _| streams.contains_key(stream));
-        let gone: Vec<StreamId> =
-            self.opening.keys().filter(|stream| !streams.contains_key(stream)).copied().collect();
+        let is_gone = |stream: &&StreamId| !streams.contains_key(*stream);
+        let pending = self.opening.keys().chain(self.loading.keys());
+        let gone: Vec<StreamId> = pending.filter(is_gone).copied().collect();
         for stream in gone {
             self.stop_opening(stream, out);
+            self.stop_loading(stream, out);
         }
         self.stop_if_drained(out);
     }
@@ -305,18 +311,18 @@ impl Broker {
         }
     }
 
-    fn open_here(
+    /// The partition is loaded, and the image still shows its stream open here.
+    pub(super) fn open_here(
         &mut self,
         cx: &Cx,
         partition: TopicPartition,
-        stream: StreamId,
-        epoch: LeaderEpoch,
+        (stream, epoch): (StreamId, LeaderEpoch),
+        producers: Producers,
         out: &mut Outbox<Effect>,
     ) {
-        self.stop_opening(stream, out);
         let state = &self.image.streams[&stream];
         self.cache.open(stream, state.end);
-        let open = Partition::open(cx, partition, stream, epoch, state, out);
+        let open = Partition::open(cx, partition, (stream, epoch), state, producers, out);
         self.partitions.insert(partition, open);
         self.led.insert(stream, partition);
         self.publish(partition, epoch, out);

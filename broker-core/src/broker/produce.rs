@@ -14,7 +14,8 @@ use crate::batch;
 use crate::ids::{ConnId, Lsn, Offset, StreamId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::admit::AppendRules;
-use crate::partition::{Asker, Unconfirmed};
+use crate::partition::producers::Remembered;
+use crate::partition::{Asker, Unconfirmed, Waiter};
 use crate::probe::Probe;
 use crate::protocol::{Acks, ErrorCode, ProduceRequest, ProduceResult, Produced, Response};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
@@ -118,9 +119,9 @@ impl Broker {
             return self.confirmed_after_close(cx, record.stream, record.end, out);
         };
         let open = self.partitions.get_mut(&partition).expect("led partitions are open");
-        let waiter = open.confirm(cx, record.base, record.end, out);
-        if let Some(waiter) = waiter {
-            let produced = open.produced(&record.batch);
+        let waiters = open.confirm(cx, record.base, record.end, out);
+        let produced = open.produced(&record.batch);
+        for waiter in waiters {
             self.settle(waiter, Ok((produced, record.end)), out);
         }
         self.wake_all(cx, partition, out);
@@ -131,7 +132,7 @@ impl Broker {
     pub(super) fn failed(&mut self, record: &WalRecord, out: &mut Outbox<Effect>) {
         let Some(partition) = self.led.get(&record.stream) else { return };
         let open = self.partitions.get_mut(partition).expect("led partitions are open");
-        if let Some(waiter) = open.revoke(record.base) {
+        for waiter in open.revoke(record.base) {
             self.settle(waiter, Err(ErrorCode::KafkaStorageError), out);
         }
     }
@@ -169,7 +170,7 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let code = self.not_led(partition);
-        for waiter in unconfirmed.into_iter().filter_map(|batch| batch.waiter) {
+        for waiter in unconfirmed.into_iter().flat_map(|batch| batch.waiters) {
             self.settle(waiter, Err(code), out);
         }
     }
@@ -209,7 +210,7 @@ impl Broker {
         cx: &Cx,
         partition: TopicPartition,
         produced: bytes::Bytes,
-        waiter: Option<(Asker, usize)>,
+        waiter: Option<Waiter>,
         out: &mut Outbox<Effect>,
     ) -> Result<(), ErrorCode> {
         let limits = self.config.limits;
@@ -219,6 +220,25 @@ impl Broker {
         let topic = self.image.topics.get(&partition.topic).ok_or(ErrorCode::UnknownTopicId)?;
         let rules = AppendRules::new(&topic.configs, limits.batch_bytes_max);
         let (admitted, offsets) = rules.admit(cx, produced)?;
+        let open = self.partitions.get_mut(&partition).expect("just seen");
+        match open.check_producer(cx, &admitted) {
+            Ok(None) => {}
+            Ok(Some(there)) => {
+                self.appended_before(cx, partition, there, waiter, out);
+                return Ok(());
+            }
+            Err(code) => {
+                if code == ErrorCode::OutOfOrderSequenceNumber {
+                    out.probe(Probe::ProducerOutOfOrder { partition });
+                }
+                return Err(code);
+            }
+        }
+        let too_early = cx.mutants.on(Mutant::ProducerStateFirst);
+        if too_early {
+            let batch = batch::stamp(admitted.clone(), open.log_end(), open.epoch());
+            open.remember(cx, &batch);
+        }
         if !self.queue_has_room(admitted.len() as u64) {
             return Err(ErrorCode::NotEnoughReplicas);
         }
@@ -226,6 +246,9 @@ impl Broker {
         let base = open.append(cx, offsets, waiter, out);
         let (stream, epoch, end) = (open.stream(), open.epoch(), base.plus(offsets));
         let batch = batch::stamp(admitted, base, epoch);
+        if !too_early {
+            open.remember(cx, &batch);
+        }
         let record = WalRecord { stream, epoch, base, end, batch };
         if cx.mutants.on(Mutant::PartitionHwIsLeo) {
             self.keep_in_cache(cx, &record);
@@ -241,6 +264,35 @@ impl Broker {
             self.queue.push_back(Queued { partition, record });
         }
         Ok(())
+    }
+
+    /// A producer sent a batch again that is in the log: it gets the same answer as for the first
+    /// one, and no sooner.
+    fn appended_before(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        there: Remembered,
+        waiter: Option<Waiter>,
+        out: &mut Outbox<Effect>,
+    ) {
+        let open = self.partitions.get_mut(&partition).expect("the caller saw it");
+        let earlier = open.epochs().epoch_at(there.base) != Some(open.epoch());
+        out.probe(Probe::ProducerRepeated { partition, base: there.base, earlier });
+        let Some(waiter) = waiter else { return };
+        let acks = self.produces.get(&waiter.0).map(|produce| produce.acks);
+        let done = if cx.mutants.on(Mutant::ProducerRepeatUnconfirmed) {
+            Some(waiter)
+        } else {
+            open.join(there.base, waiter, acks == Some(Acks::Leader))
+        };
+        if let Some(waiter) = done {
+            let mut produced = open.produced_before(&there);
+            if cx.mutants.on(Mutant::ProducerRepeatAtEnd) {
+                produced.base_offset = open.log_end();
+            }
+            self.settle(waiter, Ok((produced, there.end())), out);
+        }
     }
 
     /// A batch waits only if it must; one may wait whatever its size.
@@ -264,7 +316,7 @@ impl Broker {
         let batch = record.batch.clone();
         let lsn = self.wal.append(cx, record, out)?;
         let open = self.partitions.get_mut(&partition).expect("batches of open partitions");
-        let waiter = open.in_wal(base);
+        let waiters = open.in_wal(base);
         if let Some(record) = early {
             self.pass_to_upload(cx, lsn, &record, out);
         }
@@ -272,7 +324,8 @@ impl Broker {
         let at_once = |waiter| {
             waits(waiter) == Some(Acks::Leader) || cx.mutants.on(Mutant::ProduceAckOnAppend)
         };
-        if let Some(waiter) = waiter.filter(|&waiter| at_once(waiter)) {
+        let at_once: Vec<_> = waiters.into_iter().filter(|&waiter| at_once(waiter)).collect();
+        for waiter in at_once {
             let produced = self.partitions[&partition].produced(&batch);
             self.settle(waiter, Ok((produced, end)), out);
         }
@@ -299,7 +352,7 @@ impl Broker {
     /// One part of a produce has its result; the first one counts.
     fn settle(
         &mut self,
-        (asker, index): (Asker, usize),
+        (asker, index): Waiter,
         result: Result<(Produced, Offset), ErrorCode>,
         out: &mut Outbox<Effect>,
     ) {
@@ -315,8 +368,12 @@ impl Broker {
         produce.open -= 1;
         if let Ok((produced, end)) = result {
             let (partition, base) = (*partition, produced.base_offset);
-            let (epoch, acks) = (self.partitions[&partition].epoch(), produce.acks);
-            out.probe(Probe::PartitionAcked { partition, epoch, base, end, acks });
+            let (open, acks) = (&self.partitions[&partition], produce.acks);
+            let epoch = open.epoch();
+            // A batch that came again may be an earlier leader's: all of those are committed.
+            if open.epochs().epoch_at(base) == Some(epoch) {
+                out.probe(Probe::PartitionAcked { partition, epoch, base, end, acks });
+            }
         }
         if produce.open == 0 {
             self.finish_produce(asker, out);

@@ -110,6 +110,7 @@ impl Broker {
                 | ControllerAnswer::Opened { .. }
                 | ControllerAnswer::Prepared { .. }
                 | ControllerAnswer::Committed { .. }
+                | ControllerAnswer::ProducerIds { .. }
                 | ControllerAnswer::Done,
             )
             | Err(

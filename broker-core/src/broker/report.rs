@@ -57,6 +57,9 @@ impl Broker {
         for (stream, opening) in &self.opening {
             lines.push(format!("open: {stream:?} {opening:?}"));
         }
+        for (&stream, loading) in &self.loading {
+            lines.push(loading.blocked(stream));
+        }
         for (stream, closing) in &self.closing {
             lines.push(format!("close: {stream:?} {closing:?}"));
         }
@@ -83,6 +86,7 @@ impl Broker {
             && self.upload.is_idle()
             && self.recoveries.values().all(|(_, recovery)| recovery.is_done())
             && self.opening.is_empty()
+            && self.loading.is_empty()
             && self.closing.is_empty()
             && self.queue.is_empty()
             && self.produces.is_empty()

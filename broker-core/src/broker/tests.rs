@@ -8,5 +8,6 @@
 mod faults;
 mod host;
 mod lifecycle;
+mod producers;
 mod reads;
 mod writes;

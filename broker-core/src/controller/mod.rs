@@ -11,6 +11,7 @@
 mod brokers;
 mod objects;
 mod office;
+mod producers;
 mod streams;
 mod topics;
 mod wals;

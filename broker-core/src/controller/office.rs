@@ -198,6 +198,9 @@ impl Active {
             ControllerRequest::SealWal { epoch, wal_node, wal_epoch, end } => {
                 self.seal_wal((from, epoch), (wal_node, wal_epoch), end)
             }
+            ControllerRequest::AllocateProducerIds { epoch } => {
+                self.allocate_producer_ids((from, epoch))
+            }
             ControllerRequest::Admin { nonce, ref request } => self.admin(cx, nonce, request),
         };
         if let Err(refusal) = verdict {

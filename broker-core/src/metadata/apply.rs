@@ -86,6 +86,13 @@ impl Image {
                 self.assign((*node, *epoch), (*recoverer, *recoverer_epoch))
             }
             Record::SealWal { node, epoch, end } => self.seal((*node, *epoch), *end),
+            Record::ProducerIds { next, .. } => {
+                if *next <= self.next_producer {
+                    return Err("producer ids that are given out already");
+                }
+                self.next_producer = *next;
+                Ok(())
+            }
             Record::AdminDone { nonce, created } => {
                 if self.admin_done.len() == ADMIN_DONE_MAX {
                     self.admin_done.pop_front();

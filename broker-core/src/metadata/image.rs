@@ -10,7 +10,7 @@ use core::hash::{Hash, Hasher};
 
 use crate::ids::{
     BrokerEpoch, IncarnationId, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset,
-    PartitionEpoch, PartitionIndex, StreamId, TopicId, TopicPartition, ZoneId,
+    PartitionEpoch, PartitionIndex, ProducerId, StreamId, TopicId, TopicPartition, ZoneId,
 };
 use crate::metadata::digest::Digest;
 use crate::metadata::record::{CommittedRange, ObjectKind};
@@ -38,6 +38,8 @@ pub struct Image {
     pub next_stream: StreamId,
     /// Next object id.
     pub next_object: ObjectId,
+    /// Next producer id.
+    pub next_producer: ProducerId,
     /// Every object ever prepared for a broker's current registration, by its request number: a
     /// retry of the request is answered alike, whatever became of the object.
     pub requests: BTreeMap<(NodeId, BrokerEpoch, u64), ObjectId>,
@@ -210,6 +212,7 @@ impl Image {
         let mut digest = Digest::default();
         (self.end, &self.brokers, &self.topics, &self.topic_ids).hash(&mut digest);
         (&self.partitions, &self.wals, self.next_stream, self.next_object).hash(&mut digest);
+        self.next_producer.hash(&mut digest);
         self.admin_done.hash(&mut digest);
         for (id, stream) in &self.streams {
             let StreamState { partition, epoch, open, start, end, ranges, objects } = stream;

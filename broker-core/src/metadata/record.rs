@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{self, FormatError};
 use crate::ids::{
     BrokerEpoch, IncarnationId, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, PartitionEpoch,
-    StreamId, TopicId, TopicPartition, ZoneId,
+    ProducerId, StreamId, TopicId, TopicPartition, ZoneId,
 };
 
 /// One change of the metadata.
@@ -155,6 +155,16 @@ pub enum Record {
         epoch: BrokerEpoch,
         /// Exclusive end; the node's next epoch starts its WAL here.
         end: Lsn,
+    },
+    /// The producer ids below `next` are given out: the newest block went to this broker
+    /// (`ProducerIdsRecord`). No id is given twice.
+    ProducerIds {
+        /// The broker.
+        node: NodeId,
+        /// Its registration.
+        epoch: BrokerEpoch,
+        /// The first id of the next block.
+        next: ProducerId,
     },
     /// An admin request that changed something was carried out by this batch: a retry of it, even
     /// to the next controller, gets the same answer.

@@ -6,6 +6,7 @@
 //! `LogValidator.java`, AutoMQ's `ElasticLog` (one replica, high watermark = confirmed offset).
 
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use crate::batch::Header;
 use crate::ids::{ConnId, LeaderEpoch, Offset, StreamId, TopicPartition};
@@ -17,10 +18,12 @@ use crate::step::{Cx, Effect, Outbox};
 
 pub mod admit;
 pub mod epochs;
+pub mod producers;
 #[cfg(test)]
 mod tests;
 
 use epochs::EpochCache;
+use producers::{Producers, Remembered};
 
 /// A request of a client that waits: its connection, and the number that the broker gave it. No
 /// number is used twice: a correlation id may be, and a batch can outlive the answer about it.
@@ -36,21 +39,26 @@ pub struct Partition {
     high_watermark: Offset,
     log_end: Offset,
     epochs: EpochCache,
+    producers: Producers,
     /// What has offsets and is not confirmed, in the order of the offsets.
     unconfirmed: VecDeque<Unconfirmed>,
     /// Fetches to look at again when the high watermark moves.
     fetchers: BTreeSet<Asker>,
 }
 
+/// Who waits for a batch, and which partition of the request it is.
+pub type Waiter = (Asker, usize);
+
 /// A batch between its append and its confirmation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Unconfirmed {
     /// First offset.
     pub base: Offset,
     /// Exclusive end.
     pub end: Offset,
-    /// Who is answered when it is confirmed, and which partition of the request it is.
-    pub waiter: Option<(Asker, usize)>,
+    /// Who is answered when it is confirmed: its producer, and its producer again, if it did not
+    /// wait for the answer. A client has a bounded number of requests open.
+    pub waiters: Vec<Waiter>,
     /// The WAL has it: it may become durable whatever happens to this broker.
     pub in_wal: bool,
 }
@@ -66,13 +74,14 @@ pub enum Position {
 
 impl Partition {
     /// Opens the partition at the end of its stream, which the committed image shows to be open
-    /// here under `epoch`: everything below is confirmed and committed.
+    /// here under `epoch`: everything below is confirmed and committed. `producers` is the fold of
+    /// it.
     pub fn open(
         cx: &Cx,
         id: TopicPartition,
-        stream: StreamId,
-        epoch: LeaderEpoch,
+        (stream, epoch): (StreamId, LeaderEpoch),
         state: &StreamState,
+        producers: Producers,
         out: &mut Outbox<Effect>,
     ) -> Self {
         let (own, earlier) = state.ranges.split_last().expect("an open stream has a range");
@@ -98,6 +107,7 @@ impl Partition {
             high_watermark,
             log_end: next,
             epochs,
+            producers,
             unconfirmed: VecDeque::new(),
             fetchers: BTreeSet::new(),
         };
@@ -111,7 +121,7 @@ impl Partition {
         &mut self,
         cx: &Cx,
         records: u64,
-        waiter: Option<(Asker, usize)>,
+        waiter: Option<Waiter>,
         out: &mut Outbox<Effect>,
     ) -> Offset {
         let base = self.log_end;
@@ -121,7 +131,8 @@ impl Partition {
         if cx.mutants.on(Mutant::PartitionEpochOnAppend) && self.epochs.assign(epoch, base) {
             self.probe_epochs(out);
         }
-        self.unconfirmed.push_back(Unconfirmed { base, end, waiter, in_wal: false });
+        let waiters = waiter.into_iter().collect();
+        self.unconfirmed.push_back(Unconfirmed { base, end, waiters, in_wal: false });
         out.probe(Probe::PartitionAppended { partition, stream, epoch, base, end });
         if cx.mutants.on(Mutant::PartitionHwIsLeo) {
             self.high_watermark = end;
@@ -130,24 +141,52 @@ impl Partition {
         base
     }
 
+    /// Whether a verified batch is new (`None`), or in the log already, there.
+    ///
+    /// # Errors
+    /// If its producer may not append it.
+    pub fn check_producer(&self, cx: &Cx, batch: &[u8]) -> Result<Option<Remembered>, ErrorCode> {
+        let header = Header::parse(batch).expect("what is appended was checked");
+        self.producers.check(cx, &header)
+    }
+
+    /// A batch was given its place: its producer's next one comes behind it.
+    pub fn remember(&mut self, cx: &Cx, batch: &[u8]) {
+        let header = Header::parse(batch).expect("what is appended was checked");
+        self.producers.appended(cx, &header);
+    }
+
+    /// One more waits for the batch at `base`. Gives `waiter` back if nothing is left to wait for:
+    /// the batch is confirmed, or the WAL has it and that is enough.
+    pub fn join(&mut self, base: Offset, waiter: Waiter, in_wal: bool) -> Option<Waiter> {
+        let at = self.unconfirmed.partition_point(|batch| batch.base < base);
+        match self.unconfirmed.get_mut(at).filter(|batch| batch.base == base) {
+            Some(batch) if !(in_wal && batch.in_wal) => {
+                batch.waiters.push(waiter);
+                None
+            }
+            Some(_) | None => Some(waiter),
+        }
+    }
+
     /// The WAL has taken the batch at `base`. Returns who is to be answered if that is enough.
-    pub fn in_wal(&mut self, base: Offset) -> Option<(Asker, usize)> {
+    pub fn in_wal(&mut self, base: Offset) -> Vec<Waiter> {
         let at = self.unconfirmed.partition_point(|batch| batch.base < base);
         let batch = &mut self.unconfirmed[at];
         assert_eq!(batch.base, base, "{:?}: the WAL took what was not appended", self.id);
         batch.in_wal = true;
-        batch.waiter
+        batch.waiters.clone()
     }
 
     /// The batch `[base, end)` is durable and the WAL still ours: the high watermark moves behind
-    /// it. Returns its waiter.
+    /// it. Returns its waiters.
     pub fn confirm(
         &mut self,
         cx: &Cx,
         base: Offset,
         end: Offset,
         out: &mut Outbox<Effect>,
-    ) -> Option<(Asker, usize)> {
+    ) -> Vec<Waiter> {
         let at = self.unconfirmed.partition_point(|batch| batch.base < base);
         assert!(
             at == 0 || cx.mutants.on(Mutant::PartitionQueueReordered),
@@ -160,18 +199,18 @@ impl Partition {
         self.high_watermark = self.high_watermark.max(end);
         assert!(self.high_watermark <= self.log_end, "{:?}: beyond the log's end", self.id);
         self.probe_offsets(out);
-        batch.waiter
+        batch.waiters
     }
 
     /// The batch at `base` is given up, although it may still become durable: only a planted bug
-    /// does that. Returns its waiter.
-    pub fn revoke(&mut self, base: Offset) -> Option<(Asker, usize)> {
+    /// does that. Returns its waiters.
+    pub fn revoke(&mut self, base: Offset) -> Vec<Waiter> {
         let at = self.unconfirmed.partition_point(|batch| batch.base < base);
-        let batch = self.unconfirmed.remove(at)?;
+        let Some(batch) = self.unconfirmed.remove(at) else { return Vec::new() };
         if batch.end == self.log_end {
             self.log_end = base;
         }
-        batch.waiter
+        batch.waiters
     }
 
     /// Where a fetch reads.
@@ -237,6 +276,16 @@ impl Partition {
     pub fn close(self, out: &mut Outbox<Effect>) -> (VecDeque<Unconfirmed>, BTreeSet<Asker>) {
         out.probe(Probe::PartitionClosed { partition: self.id, epoch: self.epoch });
         (self.unconfirmed, self.fetchers)
+    }
+
+    /// Where a batch is that came a second time, for its producer: as the first time.
+    #[must_use]
+    pub fn produced_before(&self, there: &Remembered) -> Produced {
+        Produced {
+            base_offset: there.base,
+            log_append_time: there.stamped.then(|| there.timestamp.wall()),
+            log_start_offset: self.log_start,
+        }
     }
 
     /// Where an appended batch is, for its producer.

@@ -31,7 +31,8 @@ fn opened() -> Partition {
         ranges: vec![range(1, 0), range(4, 10)],
         objects: BTreeMap::new(),
     };
-    Partition::open(&cx(), id, StreamId(1), LeaderEpoch(4), &state, &mut Outbox::default())
+    let opened = (StreamId(1), LeaderEpoch(4));
+    Partition::open(&cx(), id, opened, &state, Producers::default(), &mut Outbox::default())
 }
 
 fn append(partition: &mut Partition, records: u64) -> Offset {

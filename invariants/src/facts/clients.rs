@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use broker_core::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, OffsetSpec};
 use broker_core::time::Wall;
 
@@ -165,6 +165,7 @@ pub(crate) struct Send {
     pub(crate) count: u32,
     pub(crate) acks: Acks,
     pub(crate) damaged: bool,
+    pub(crate) idempotent: bool,
     /// The records' timestamp, if known; once it is acknowledged, as the broker said.
     pub(crate) created: Option<Wall>,
     pub(crate) outcome: Outcome,
@@ -203,6 +204,7 @@ pub(crate) enum OpenCall {
         read: Query,
         epoch: LeaderEpoch,
     },
+    InitProducerId,
     Admin {
         /// The topic that is to be deleted.
         deletes: Option<TopicId>,
@@ -247,6 +249,8 @@ pub(crate) struct Clients {
     pub(crate) open: BTreeMap<(u16, u32), Open>,
     /// Clients that got an answer in the healthy core.
     pub(crate) answered: BTreeSet<u16>,
+    /// Producer ids that clients were given.
+    pub(crate) producers: BTreeSet<ProducerId>,
     /// Topics whose deletion was asked for.
     pub(crate) deletions: BTreeSet<TopicId>,
     /// Operations that their clients gave up, and when.
@@ -283,7 +287,7 @@ impl Clients {
     pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call) {
         let HistoryEvent { at: since, client, call, op, .. } = *event;
         let what = match what {
-            Call::Produce { partition, acks, first_value, count, damaged, created } => {
+            Call::Produce { partition, acks, first_value, count, damaged, created, idempotent } => {
                 let place = self.partition(*partition);
                 let after = self.seen[place as usize].acked_end;
                 let send = Send {
@@ -291,6 +295,7 @@ impl Clients {
                     count: *count,
                     acks: *acks,
                     damaged: *damaged,
+                    idempotent: *idempotent,
                     created: *created,
                     outcome: Outcome::Open,
                     base: None,
@@ -311,6 +316,7 @@ impl Clients {
                 read: self.query(client, *partition, *leader_epoch),
                 epoch: *epoch,
             },
+            Call::InitProducerId => OpenCall::InitProducerId,
             Call::Admin { topic, deletes } => {
                 let deletes = topic.filter(|_| *deletes);
                 self.deletions.extend(deletes);

@@ -159,7 +159,7 @@ impl Ledger {
                 self.topics.insert(*topic, (name.clone(), BTreeMap::new()));
             }
             Record::Config { topic, key, value } => self.config(*topic, key, value.as_deref()),
-            Record::AdminDone { .. } => {}
+            Record::ProducerIds { .. } | Record::AdminDone { .. } => {}
             Record::RemoveTopic { topic } => self.remove_topic(*topic),
             Record::Partition { partition, stream, replica } => {
                 self.add_partition(*partition, *stream, *replica);

@@ -11,7 +11,7 @@ use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
 use crate::properties::{
-    acked_durable, epoch_chain, epoch_end, image_equiv, list_offsets, monotone, no_phantom,
+    acked_durable, epoch_chain, epoch_end, image_equiv, list_offsets, monotone, no_dup, no_phantom,
     offset_dense, offset_unique, read_stable, watermark_order,
 };
 
@@ -104,6 +104,11 @@ impl Judge {
             (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
                 self.epoch_ended(read, *epoch, *found)
             }
+            (OpenCall::InitProducerId, Answer::ProducerId(id, _)) => {
+                let anew = self.facts.clients.producers.insert(*id);
+                ask!(self, P1, no_dup::given(*id, anew));
+                Ok(())
+            }
             (OpenCall::Admin { .. }, Answer::Created(topic)) => {
                 ask!(self, M1, image_equiv::created(*topic, &self.facts.ledger));
                 Ok(())
@@ -138,10 +143,15 @@ impl Judge {
             return Ok(());
         }
         send.base.get_or_insert(base);
+        if before.idempotent {
+            ask!(self, P1, no_dup::placed(partition, first_value, &before, base));
+        }
         ask!(self, L1, offset_unique::placed(partition, first_value, &before, base));
         ask!(self, L2, offset_dense::behind(partition, base, before.after));
         self.marks.hit_if(before.after > Offset(0), Mark::AppendAfterAck);
-        let epoch = seen.known(base).epoch();
+        // The answer to a batch that came again may be a later leader's than the batch is.
+        let newest = self.facts.served.terms(partition).last().map(|term| term.epoch);
+        let epoch = if before.idempotent { newest } else { seen.known(base).epoch() };
         for i in 0..u64::from(before.count) {
             let (offset, value) = (base.plus(i), first_value + i);
             let bound = seen.acked(offset, value);
@@ -238,6 +248,9 @@ impl Judge {
         self.marks.hit_if(send.outcome == Outcome::Unknown, Mark::UnknownSeen);
         ask!(self, L3, acked_durable::visible(partition, offset, value, send));
         let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { return Ok(()) };
+        if send.idempotent {
+            ask!(self, P1, no_dup::placed(partition, value, send, base));
+        }
         ask!(self, L1, offset_unique::placed(partition, value, send, base));
         ask!(self, L2, offset_dense::behind(partition, base, send.after));
         send.base.get_or_insert(base);
@@ -340,6 +353,7 @@ impl Judge {
             OpenCall::Fetch { .. }
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
+            | OpenCall::InitProducerId
             | OpenCall::Admin { .. } => {}
         }
         Ok(())

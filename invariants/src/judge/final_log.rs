@@ -5,17 +5,19 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use broker_core::ids::{BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, StreamId};
+use broker_core::ids::{
+    BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId, StreamId,
+};
 
 use super::{Judge, ask};
-use crate::bytes::{Contained, Stored, batch, data_batches, wal_batches};
+use crate::bytes::{Batch, Contained, Numbered, Stored, batch, data_batches, wal_batches};
 use crate::facts::clients::{Asked, Listed, Outcome, Seen};
 use crate::facts::wals::WalFacts;
 use crate::marks::Mark;
 use crate::properties::coverage::{self, Block};
 use crate::properties::{
-    acked_durable, epoch_chain, epoch_end, list_offsets, no_dangling, no_phantom, offset_dense,
-    offset_unique, read_stable, trim_after_commit,
+    acked_durable, dedup_answer, epoch_chain, epoch_end, list_offsets, no_dangling, no_dup,
+    no_phantom, offset_dense, offset_unique, order_no_gap, read_stable, trim_after_commit,
 };
 use crate::table::Code;
 use crate::view::View;
@@ -25,6 +27,8 @@ use crate::{Check, Violation};
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct FinalLog {
     records: BTreeMap<Offset, Stored>,
+    /// The batches of idempotent producers, in order.
+    numbered: Vec<Numbered>,
     end: Offset,
     /// Not only what was seen.
     whole: bool,
@@ -42,6 +46,12 @@ impl FinalLog {
 
     fn epoch(&self, offset: Offset) -> Option<LeaderEpoch> {
         Some(self.records.get(&offset)?.epoch)
+    }
+
+    fn add(&mut self, batch: Option<Batch>) {
+        let Some(batch) = batch else { return };
+        self.numbered.extend(batch.numbered);
+        self.records.extend(batch.records.into_iter().map(|record| (record.offset, record)));
     }
 
     /// What clients read of a partition.
@@ -172,9 +182,7 @@ impl Judge {
                 });
                 at = end;
                 self.marks.hit(Mark::ObjectReadBack);
-                for record in read.into_iter().flat_map(|read| read.records) {
-                    log.records.insert(record.offset, record);
-                }
+                log.add(read);
             }
             ask!(self, O2, coverage::piece_ends(piece.object, id, at, piece.end));
             log.end = piece.end;
@@ -185,9 +193,7 @@ impl Judge {
                 L2,
                 offset_dense::final_next(stream.partition, log.end, (held.base, held.epoch))
             );
-            for record in batch(&held.batch).into_iter().flat_map(|read| read.records) {
-                log.records.insert(record.offset, record);
-            }
+            log.add(batch(&held.batch));
             log.end = held.end;
         }
         Ok(log)
@@ -196,6 +202,7 @@ impl Judge {
     /// Judges what clients saw by the final logs, by their partitions' places.
     pub(crate) fn judge_by(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
         for (place, log) in logs {
+            self.numbers(*place, log)?;
             self.contents(*place, log)?;
         }
         self.sends(logs)?;
@@ -211,6 +218,21 @@ impl Judge {
                 ask!(self, Q1, list_offsets::shown(partition, seen.shown_end, log.end));
             }
             self.lookups(*place, log)?;
+        }
+        Ok(())
+    }
+
+    /// Every batch of an idempotent producer: once, and behind the one before.
+    fn numbers(&mut self, here: u32, log: &FinalLog) -> Check {
+        let partition = self.facts.clients.seen[here as usize].partition;
+        let mut last: BTreeMap<(ProducerId, ProducerEpoch), Numbered> = BTreeMap::new();
+        let mut places = BTreeMap::new();
+        for batch in &log.numbered {
+            let Numbered { id, epoch, first, base, .. } = *batch;
+            let before = places.insert((id, epoch, first.0), base);
+            ask!(self, P1, no_dup::stored(partition, batch, before));
+            let last = last.insert((id, epoch), *batch);
+            ask!(self, P2, order_no_gap::follows(partition, last.as_ref(), batch));
         }
         Ok(())
     }
@@ -231,6 +253,9 @@ impl Judge {
             let Some(((send, nth), value)) = sent.as_mut().zip(stored.value) else { continue };
             ask!(self, L3, acked_durable::visible(partition, *offset, value, send));
             let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { continue };
+            if send.idempotent {
+                ask!(self, P1, no_dup::placed(partition, value, send, base));
+            }
             ask!(self, L1, offset_unique::placed(partition, value, send, base));
             ask!(self, L2, offset_dense::behind(partition, base, send.after));
             send.base.get_or_insert(base);
@@ -248,6 +273,9 @@ impl Judge {
                 self.marks.hit(if seen { Mark::UnknownSeen } else { Mark::UnknownLost });
             }
             let Some(base) = send.base.filter(|_| log.whole) else { continue };
+            if send.idempotent && send.outcome == Outcome::Ok {
+                ask!(self, P3, dedup_answer::told(partition, *first, base, log.value(base)));
+            }
             for nth in 0..u64::from(send.count) {
                 let (offset, value) = (base.plus(nth), first + nth);
                 let found = log.value(offset);

@@ -105,6 +105,7 @@ impl Judge {
             | Record::BrokerChange { .. }
             | Record::Topic { .. }
             | Record::Config { .. }
+            | Record::ProducerIds { .. }
             | Record::AdminDone { .. }
             | Record::Partition { .. }
             | Record::CloseStream { .. } => {}

@@ -211,6 +211,11 @@ impl Judge {
             Probe::WalFenced { claimed } => {
                 self.marks.hit_if(*claimed, Mark::VerifyLostToClaim);
             }
+            Probe::ProducerRepeated { earlier, .. } => {
+                self.marks.hit(Mark::ProduceRepeated);
+                self.marks.hit_if(*earlier, Mark::RepeatedAfterFailover);
+            }
+            Probe::ProducerOutOfOrder { .. } => self.marks.hit(Mark::OutOfOrderRefused),
             Probe::RecoveryDamaged { .. } => self.marks.hit(Mark::RecoveryDamaged),
             Probe::WalBackPressure { on } => {
                 self.facts.nodes.of(node).back_pressure = *on;

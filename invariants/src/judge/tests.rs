@@ -12,7 +12,7 @@ use broker_core::step::Flow;
 
 use crate::history::{EventKind, HistoryEvent};
 use crate::judge_history;
-use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S, open_stream, read, wal_key};
+use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S, open_stream, produce, read, wal_key};
 
 /// A quorum, a produce, a commit, a death, a recovery, a new leader, a reader over both.
 fn sound_run() -> Case {
@@ -144,14 +144,11 @@ fn history_of_a_million_records_is_judged_in_linear_time() {
     };
     for call in 0..10_000u32 {
         let first = u64::from(call) * 100;
-        let (partition, acks, count, damaged) = (P, Acks::All, 100, false);
-        let send =
-            Call::Produce { partition, acks, first_value: first, count, damaged, created: None };
-        add(1, call, EventKind::Invoke(send));
+        add(1, call, EventKind::Invoke(produce(first, 100, false)));
         let (base, log_append_time) = (Offset(first), None);
         add(1, call, EventKind::Ok(Answer::Produced { base, log_append_time }));
         let (offset, reader, leader_epoch) = (Offset(first), 1, Some(LeaderEpoch(0)));
-        add(2, call, EventKind::Invoke(Call::Fetch { partition, offset, reader, leader_epoch }));
+        add(2, call, EventKind::Invoke(Call::Fetch { partition: P, offset, reader, leader_epoch }));
         let records = (first..first + 100).map(|at| read(at, at, 0)).collect();
         let (high_watermark, log_start) = (Offset(first + 100), Offset(0));
         add(2, call, EventKind::Ok(Answer::Fetched { high_watermark, log_start, records }));

@@ -12,9 +12,9 @@ use crate::{Check, require};
 /// A record is about to be applied; `batch` is all of its entry.
 pub(crate) fn applies(record: &Record, batch: &[Record], ledger: &Ledger) -> Check {
     match record {
-        Record::BrokerChange { node, epoch, .. } | Record::PrepareObject { node, epoch, .. } => {
-            registered(*node, *epoch, ledger)
-        }
+        Record::BrokerChange { node, epoch, .. }
+        | Record::PrepareObject { node, epoch, .. }
+        | Record::ProducerIds { node, epoch, .. } => registered(*node, *epoch, ledger),
         Record::CommitObject { object, ranges, wal_node, wal_epoch, .. } => {
             committed(*object, ranges, (*wal_node, *wal_epoch), ledger)
         }

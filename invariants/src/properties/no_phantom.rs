@@ -100,7 +100,16 @@ mod tests {
 
     fn damaged(case: &mut Case) -> Opened {
         let (acks, first_value, count, damaged, created) = (Acks::All, 100, 1, true, None);
-        case.invoke(1, Call::Produce { partition: P, acks, first_value, count, damaged, created })
+        let (partition, idempotent) = (P, false);
+        case.invoke(1, Call::Produce {
+            partition,
+            acks,
+            first_value,
+            count,
+            damaged,
+            created,
+            idempotent,
+        })
     }
 
     #[test]
@@ -141,8 +150,16 @@ mod tests {
             }
             let (acks, first_value, count, damaged) = (Acks::All, 100, 1, false);
             let created = Some(time_of(sent));
-            let produce =
-                Call::Produce { partition: P, acks, first_value, count, damaged, created };
+            let (partition, idempotent) = (P, false);
+            let produce = Call::Produce {
+                partition,
+                acks,
+                first_value,
+                count,
+                damaged,
+                created,
+                idempotent,
+            };
             case.invoke(1, produce);
             case.reads(0, 0, 1, &[(0, 100, 0)]);
             case

@@ -19,7 +19,15 @@ pub(crate) fn plan(faults: Vec<Fault>) -> Plan {
         let op = match number {
             5 => Op::Tail { topic, partition, from_start: true },
             17 => Op::CatchUp { topic, partition },
-            _ => Op::Produce { topic, partition, records: 2, bytes: 100, acks: -1, damaged: false },
+            _ => Op::Produce {
+                topic,
+                partition,
+                records: 2,
+                bytes: 100,
+                acks: -1,
+                damaged: false,
+                idempotent: false,
+            },
         };
         ops.push(OpAt { at_us: 3 * S + number * 200_000, client: (number % 3) as u16, op });
     }

@@ -280,6 +280,7 @@ pub const OPS: &[Kind] = &[
             needed("bytes", Type::Int(8, 1 << 24)),
             needed("acks", Type::Int(-1, 1)),
             optional("damaged", Type::Bool),
+            optional("idempotent", Type::Bool),
         ],
     },
     Kind {

@@ -193,10 +193,27 @@ pub fn history_event(at: SimTime, client: u16, observation: Observation) -> Hist
 
 fn history_call(call: client::Call) -> history::Call {
     match call {
-        client::Call::Produce { partition, acks, first_value, count, damaged, created } => {
+        client::Call::Produce {
+            partition,
+            acks,
+            first_value,
+            count,
+            damaged,
+            created,
+            idempotent,
+        } => {
             let created = Some(created);
-            history::Call::Produce { partition, acks, first_value, count, damaged, created }
+            history::Call::Produce {
+                partition,
+                acks,
+                first_value,
+                count,
+                damaged,
+                created,
+                idempotent,
+            }
         }
+        client::Call::InitProducerId => history::Call::InitProducerId,
         client::Call::Fetch { partition, offset, reader, leader_epoch } => {
             history::Call::Fetch { partition, offset, reader, leader_epoch }
         }
@@ -221,6 +238,7 @@ fn history_answer(answer: client::Answer) -> history::Answer {
         }
         client::Answer::Listed(found) => history::Answer::Listed(found),
         client::Answer::EpochEnd(found) => history::Answer::EpochEnd(found),
+        client::Answer::ProducerId(id, epoch) => history::Answer::ProducerId(id, epoch),
         client::Answer::Created(topic) => history::Answer::Created(topic),
         client::Answer::Done => history::Answer::Done,
     }

@@ -53,6 +53,8 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         E::NotEnoughReplicas => failed(Next::Retry),
         // Turned away at the door: the queue of produces that wait for room is full.
         E::ThrottlingQuotaExceeded => failed(Next::Retry),
+        // ProducerAppendInfo checks these before the append.
+        E::OutOfOrderSequenceNumber | E::InvalidProducerEpoch => failed(Next::Retry),
         // ReplicaManager.getPartitionOrError gives these before the append; but DelayedProduce
         // gives them for batches that wait for acks=all, too, and those may have been read.
         E::UnknownTopicOrPartition | E::UnknownTopicId => match acks {
@@ -70,7 +72,8 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         // The write went wrong half-way, or the wait for it was given up.
         E::KafkaStorageError | E::RequestTimedOut => unknown(Next::Refresh),
         // Not in Kafka's vocabulary for a produce, so they prove nothing.
-        E::OffsetOutOfRange
+        E::CoordinatorLoadInProgress
+        | E::OffsetOutOfRange
         | E::OffsetNotAvailable
         | E::TopicAlreadyExists
         | E::InvalidPartitions
@@ -104,7 +107,10 @@ pub(super) const fn of_admin(code: ErrorCode) -> Refusal {
         | E::KafkaStorageError
         | E::StaleBrokerEpoch => unknown(Next::Retry),
         // Not in Kafka's vocabulary for these requests, so they prove nothing.
-        E::OffsetOutOfRange
+        E::CoordinatorLoadInProgress
+        | E::OutOfOrderSequenceNumber
+        | E::InvalidProducerEpoch
+        | E::OffsetOutOfRange
         | E::CorruptMessage
         | E::MessageTooLarge
         | E::NotEnoughReplicas
@@ -136,13 +142,18 @@ pub(super) const fn of_read(code: ErrorCode) -> Next {
         | E::StaleBrokerEpoch
         | E::NotController => Next::Refresh,
         // The broker is behind what the client knows: wait for it.
-        E::UnknownLeaderEpoch | E::ThrottlingQuotaExceeded | E::NotEnoughReplicas => Next::Retry,
+        E::UnknownLeaderEpoch
+        | E::ThrottlingQuotaExceeded
+        | E::NotEnoughReplicas
+        | E::CoordinatorLoadInProgress => Next::Retry,
         // A reader finds itself a new position; a query must not see this at all.
         E::OffsetOutOfRange => Next::Refresh,
         // The stored data is bad, or the question: asking again is the most a client can do about
         // the first, and nothing helps the second.
         E::CorruptMessage => Next::Retry,
         E::MessageTooLarge
+        | E::OutOfOrderSequenceNumber
+        | E::InvalidProducerEpoch
         | E::InvalidTopicException
         | E::InvalidRequiredAcks
         | E::InvalidTimestamp

@@ -1,15 +1,19 @@
 //! One batch on its way to one partition, with attempt after attempt until an answer is final.
 //!
-//! There is no idempotence: an attempt whose outcome is unknown may still take effect, so the next
-//! one carries new values and is a call of its own. What each error code proves is decided in
-//! [`super::outcome`]. Source: Kafka's `Sender.java`, `ProducerBatch.java`.
+//! Without idempotence an attempt whose outcome is unknown may still take effect, so the next one
+//! carries new values and is a call of its own. With it all attempts carry the same values. What
+//! each error code proves is decided in [`super::outcome`], whose turn it is in
+//! [`super::idempotence`]. Source: Kafka's `Sender.java`, `ProducerBatch.java`.
 
 use alloc::string::String;
 
+use broker_core::batch::ProducerStamp;
 use broker_core::ids::{PartitionIndex, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, ErrorCode, ProduceRequest, ProduceResult, Request, Response};
 use broker_core::step::Cx;
+use broker_core::time::Wall;
 
+use super::idempotence::Place;
 use super::metadata::{Route, Target};
 use super::outcome::{self, Next, Refusal};
 use super::session::{Asked, Verdict};
@@ -30,6 +34,9 @@ pub(super) struct Produce {
     pub(super) bytes: u32,
     pub(super) acks: Acks,
     pub(super) damaged: bool,
+    pub(super) idempotent: bool,
+    /// The first value and the time of the first attempt of an idempotent produce.
+    sent: Option<(u64, Wall)>,
 }
 
 impl Produce {
@@ -38,7 +45,7 @@ impl Produce {
         partition: PartitionIndex,
         (records, bytes): (u32, u32),
         acks: i8,
-        damaged: bool,
+        (damaged, idempotent): (bool, bool),
     ) -> Self {
         Self {
             topic,
@@ -47,11 +54,13 @@ impl Produce {
             bytes: bytes.clamp(values::NUMBER_BYTES, VALUE_BYTES_MAX),
             // Kafka knows −1, 0 and 1. What else a plan may say is taken as "all".
             acks: match acks {
-                0 => Acks::None,
-                1 => Acks::Leader,
+                0 if !idempotent => Acks::None,
+                1 if !idempotent => Acks::Leader,
                 _ => Acks::All,
             },
             damaged,
+            idempotent,
+            sent: None,
         }
     }
 
@@ -59,20 +68,38 @@ impl Produce {
         Route::Leader(self.partition)
     }
 
-    pub(super) fn ask(&self, target: &Target, cx: &Cx, numbers: &mut Numbers) -> Asked {
+    /// The place in whose line an idempotent batch waits for its turn.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.idempotent.then(|| (self.topic.clone(), self.partition))
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        target: &Target,
+        stamp: ProducerStamp,
+        cx: &Cx,
+        numbers: &mut Numbers,
+    ) -> Asked {
         let partition = self.partition(target.topic);
-        let first_value = numbers.values(self.records);
-        let batch = values::encode(first_value, self.records, self.bytes, cx.wall);
+        let again = self.sent.is_some();
+        let (first_value, at) =
+            self.sent.unwrap_or_else(|| (numbers.values(self.records), cx.wall));
+        if self.idempotent {
+            self.sent = Some((first_value, at));
+        }
+        let batch = values::encode(first_value, self.records, self.bytes, at, stamp);
         let batch = if self.damaged { values::damage(&batch, cx.entropy) } else { batch };
+        let call = Call::Produce {
+            partition,
+            acks: self.acks,
+            first_value,
+            count: self.records,
+            damaged: self.damaged,
+            created: values::created(at),
+            idempotent: self.idempotent,
+        };
         Asked {
-            call: Call::Produce {
-                partition,
-                acks: self.acks,
-                first_value,
-                count: self.records,
-                damaged: self.damaged,
-                created: values::created(cx.wall),
-            },
+            call: (!again).then_some(call),
             request: Request::Produce(ProduceRequest {
                 acks: self.acks,
                 timeout: PRODUCE_TIMEOUT,

@@ -128,14 +128,14 @@ impl Admin {
             },
             Order::Describe => {
                 return Asked {
-                    call: Call::Admin { topic: None, deletes: false },
+                    call: Some(Call::Admin { topic: None, deletes: false }),
                     request: Request::DescribeConfigs { topic: self.topic.clone() },
                     answered: true,
                 };
             }
         };
         let deletes = matches!(self.order, Order::Delete);
-        let call = Call::Admin { topic: self.id, deletes };
+        let call = Some(Call::Admin { topic: self.id, deletes });
         Asked { call, request: Request::Admin(request), answered: true }
     }
 
@@ -193,7 +193,7 @@ pub(super) fn ask_offset(
     let leader_epoch = Some(leader_epoch);
     let question = ListOffsetsPartition { partition, current_leader_epoch: leader_epoch, spec };
     Asked {
-        call: Call::ListOffsets { partition, spec, leader_epoch },
+        call: Some(Call::ListOffsets { partition, spec, leader_epoch }),
         request: Request::ListOffsets { partitions: vec![question] },
         answered: true,
     }
@@ -208,7 +208,7 @@ pub(super) fn ask_epoch_end(
     let current_leader_epoch = Some(leader_epoch);
     let question = EpochPartition { partition, current_leader_epoch, leader_epoch: epoch };
     Asked {
-        call: Call::EpochEnd { partition, epoch, leader_epoch: current_leader_epoch },
+        call: Some(Call::EpochEnd { partition, epoch, leader_epoch: current_leader_epoch }),
         request: Request::OffsetForLeaderEpoch { partitions: vec![question] },
         answered: true,
     }

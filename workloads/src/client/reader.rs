@@ -124,7 +124,7 @@ impl Reader {
                 ask_epoch_end(partition, epoch, target.leader_epoch)
             }
             Position::At { offset, epoch, .. } => Asked {
-                call: Call::Fetch { partition, offset, reader, leader_epoch },
+                call: Some(Call::Fetch { partition, offset, reader, leader_epoch }),
                 request: Request::Fetch(FetchRequest {
                     wait_max: FETCH_WAIT,
                     bytes_min: self.manners.bytes_min,

@@ -6,17 +6,21 @@
 use alloc::format;
 use alloc::string::String;
 
-use broker_core::ids::{ConnId, Offset, PartitionIndex, TopicPartition};
-use broker_core::protocol::{Request, Response};
+use broker_core::batch::ProducerStamp;
+use broker_core::ids::{ConnId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
+use broker_core::protocol::{ErrorCode, Request, Response};
 use broker_core::step::{Cx, Outbox};
 
 use super::connections::{Lane, Waiter};
+use super::idempotence::{Place, Turn};
 use super::metadata::{Refresh, Resolved, Route, Target};
 use super::outcome::Next;
 use super::producer::Produce;
 use super::queries::{Admin, Order, Query, Question};
 use super::reader::{Mode, Reader};
-use super::{Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared};
+use super::{
+    Answer, Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared,
+};
 use super::{Observation, backoff, mixed};
 use crate::op::Op;
 
@@ -28,7 +32,8 @@ const MISSING_MAX: u32 = 20;
 
 /// What a task wants to be sent.
 pub(super) struct Asked {
-    pub(super) call: Call,
+    /// What begins; `None`: another attempt of the call that is open.
+    pub(super) call: Option<Call>,
     pub(super) request: Request,
     /// Whether there will be an answer at all.
     pub(super) answered: bool,
@@ -60,8 +65,12 @@ enum Task {
 enum Phase {
     /// The leader, or the topic, is not known.
     Metadata,
+    /// Batches before this one of the idempotent producer come first.
+    Held,
     /// An answer is outstanding; the timer is the request's time-out.
     InFlight { conn: ConnId, call: u32, target: Target },
+    /// A producer id was asked for.
+    AskingId { conn: ConnId, call: u32 },
     /// The timer ends the wait.
     Backoff,
 }
@@ -76,12 +85,24 @@ pub(super) struct Session {
     attempts: u32,
     /// Metadata answers in a row without the topic.
     missing: u32,
+    /// The call to which all attempts of an idempotent produce belong.
+    standing: Option<u32>,
+    /// One of them may have taken effect.
+    doubtful: bool,
 }
 
 impl Session {
     /// Takes an operation up; [`Self::go`] begins it.
     pub(super) fn new(op: u32, what: Op, cx: &Cx) -> Self {
-        Self { op, task: Task::new(op, what, cx), phase: Phase::Metadata, attempts: 0, missing: 0 }
+        Self {
+            op,
+            task: Task::new(op, what, cx),
+            phase: Phase::Metadata,
+            attempts: 0,
+            missing: 0,
+            standing: None,
+            doubtful: false,
+        }
     }
 
     /// Whether the operation ends by itself.
@@ -106,6 +127,10 @@ impl Session {
         self.phase == Phase::Metadata
     }
 
+    pub(super) fn waits_for_turn(&self) -> bool {
+        self.phase == Phase::Held
+    }
+
     pub(super) fn begin(
         &mut self,
         shared: &mut Shared,
@@ -113,6 +138,11 @@ impl Session {
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
         shared.metadata.acquire(self.task.topic());
+        if let Task::Produce(produce) = &self.task
+            && let Some(place) = produce.place()
+        {
+            shared.idempotence.join(place, self.op, produce.records);
+        }
         if self.is_finite() {
             out.push(ClientOut::Arm {
                 key: ClientTimer::Delivery(self.op),
@@ -125,6 +155,10 @@ impl Session {
     /// Gives back what the session holds. It must be dropped then.
     pub(super) fn end(&self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
         shared.metadata.release(self.task.topic());
+        if let Some(place) = self.task.place() {
+            // Its call has ended with an answer, or is still standing.
+            shared.idempotence.leave(&place, self.op, self.standing.is_none());
+        }
         shared.connections.close_lane(Lane::Reader(self.op), out);
         out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
         if self.is_finite() {
@@ -133,7 +167,12 @@ impl Session {
     }
 
     /// Asks the next question, if it is known whom to ask.
-    fn go(&mut self, shared: &mut Shared, cx: &Cx, out: &mut Outbox<ClientOut>) -> Progress {
+    pub(super) fn go(
+        &mut self,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
         let lot = mixed(cx.entropy, u64::from(self.op));
         let found = shared.metadata.resolve(self.task.topic(), self.task.route(), lot);
         let Resolved::Ready(target) = found else {
@@ -143,14 +182,32 @@ impl Session {
             return Progress::Going;
         };
         self.missing = 0;
+        let turn = match self.task.place() {
+            Some(place) => shared.idempotence.turn(&place, self.op),
+            None => Turn::Send(ProducerStamp::NONE),
+        };
+        let stamp = match turn {
+            Turn::Send(stamp) => stamp,
+            Turn::AskId => return self.ask_id(target, shared, out),
+            Turn::Wait => {
+                self.phase = Phase::Held;
+                out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
+                return Progress::Going;
+            }
+        };
         let asked = match &mut self.task {
-            Task::Produce(produce) => produce.ask(&target, cx, &mut shared.numbers),
+            Task::Produce(produce) => produce.ask(&target, stamp, cx, &mut shared.numbers),
             Task::Query(query) => query.ask(&target, cx),
             Task::Admin(admin) => admin.ask(&target),
             Task::Reader(reader) => reader.ask(&target, &mut shared.numbers),
         };
-        let call = shared.numbers.call();
-        self.observe(call, CallEvent::Invoke(asked.call), out);
+        let call = self.standing.unwrap_or_else(|| shared.numbers.call());
+        if let Some(begins) = asked.call {
+            self.observe(call, CallEvent::Invoke(begins), out);
+        }
+        if self.task.place().is_some() {
+            self.standing = Some(call);
+        }
         let waiter = asked.answered.then_some(Waiter::Session(self.op));
         let lane = self.task.lane(self.op);
         let conn = shared.connections.send(lane, target.node, asked.request, waiter, out);
@@ -159,6 +216,23 @@ impl Session {
             return Progress::Finished;
         }
         self.phase = Phase::InFlight { conn, call, target };
+        let key = ClientTimer::Session(self.op);
+        out.push(ClientOut::Arm { key, after: REQUEST_TIMEOUT });
+        Progress::Going
+    }
+
+    fn ask_id(
+        &mut self,
+        target: Target,
+        shared: &mut Shared,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
+        let call = shared.numbers.call();
+        self.observe(call, CallEvent::Invoke(Call::InitProducerId), out);
+        let (lane, waiter) = (self.task.lane(self.op), Some(Waiter::Session(self.op)));
+        let request = Request::InitProducerId;
+        let conn = shared.connections.send(lane, target.node, request, waiter, out);
+        self.phase = Phase::AskingId { conn, call };
         let key = ClientTimer::Session(self.op);
         out.push(ClientOut::Arm { key, after: REQUEST_TIMEOUT });
         Progress::Going
@@ -175,6 +249,9 @@ impl Session {
             Resolved::Missing => {
                 self.missing += 1;
                 if self.missing >= MISSING_MAX && self.is_finite() {
+                    if let Some(call) = self.standing {
+                        self.observe(call, CallEvent::Unknown, out);
+                    }
                     return Progress::Finished;
                 }
             }
@@ -192,8 +269,15 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Option<Progress> {
-        let Phase::InFlight { call, target, .. } = self.phase else {
-            unreachable!("operation {} got an answer in {:?}", self.op, self.phase)
+        let (call, target) = match self.phase {
+            Phase::InFlight { call, target, .. } => (call, target),
+            Phase::AskingId { call, .. } => {
+                let Response::InitProducerId(id) = response else { return None };
+                return Some(self.id_answered(call, id, shared, cx, out));
+            }
+            Phase::Metadata | Phase::Held | Phase::Backoff => {
+                unreachable!("operation {} got an answer in {:?}", self.op, self.phase)
+            }
         };
         let Verdict { event, next } = match &mut self.task {
             Task::Produce(produce) => produce.answered(target.topic, response),
@@ -201,7 +285,10 @@ impl Session {
             Task::Admin(admin) => admin.answered(response),
             Task::Reader(reader) => reader.answered(&target, response),
         }?;
-        self.observe(call, event, out);
+        match self.task.place() {
+            Some(place) => self.attempt_over(&place, (event, next), shared, out),
+            None => self.observe(call, event, out),
+        }
         Some(match next {
             Next::Done => Progress::Finished,
             Next::Again => {
@@ -216,10 +303,74 @@ impl Session {
         })
     }
 
+    /// One attempt of an idempotent produce is over. The call ends with an answer that is final.
+    fn attempt_over(
+        &mut self,
+        place: &Place,
+        (event, next): (CallEvent, Next),
+        shared: &mut Shared,
+        out: &mut Outbox<ClientOut>,
+    ) {
+        let call = self.standing.expect("an attempt belongs to a call");
+        self.doubtful |= event == CallEvent::Unknown;
+        if matches!(event, CallEvent::Ok(_)) {
+            self.standing = None;
+            return self.observe(call, event, out);
+        }
+        if next == Next::Done {
+            let event = if self.doubtful { CallEvent::Unknown } else { event };
+            return self.observe(call, event, out);
+        }
+        let unexpected = event == CallEvent::Fail(ErrorCode::OutOfOrderSequenceNumber);
+        if event == CallEvent::Fail(ErrorCode::InvalidProducerEpoch) {
+            shared.idempotence.renew(place);
+        }
+        shared.idempotence.came_back(place, self.op, unexpected);
+    }
+
+    fn id_answered(
+        &mut self,
+        call: u32,
+        result: Result<(ProducerId, ProducerEpoch), ErrorCode>,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
+        shared.idempotence.answered(result.ok());
+        match result {
+            Ok((id, epoch)) => {
+                self.observe(call, CallEvent::Ok(Answer::ProducerId(id, epoch)), out);
+                self.attempts = 0;
+                self.go(shared, cx, out)
+            }
+            Err(code) => {
+                self.observe(call, CallEvent::Fail(code), out);
+                self.back_off(cx, out)
+            }
+        }
+    }
+
     /// The connection with the outstanding request is gone: the request may have been done.
     pub(super) fn on_lost(&mut self, shared: &mut Shared, cx: &Cx, out: &mut Outbox<ClientOut>) {
-        if let Phase::InFlight { call, .. } = self.phase {
-            self.observe(call, CallEvent::Unknown, out);
+        let lost = match self.phase {
+            Phase::InFlight { call, .. } => {
+                match self.task.place() {
+                    Some(place) => {
+                        let unknown = (CallEvent::Unknown, Next::Refresh);
+                        self.attempt_over(&place, unknown, shared, out);
+                    }
+                    None => self.observe(call, CallEvent::Unknown, out),
+                }
+                true
+            }
+            Phase::AskingId { call, .. } => {
+                self.observe(call, CallEvent::Unknown, out);
+                shared.idempotence.answered(None);
+                true
+            }
+            Phase::Metadata | Phase::Held | Phase::Backoff => false,
+        };
+        if lost {
             shared.want_metadata(cx, out);
             let Progress::Going = self.back_off(cx, out) else {
                 unreachable!("a session does not end by backing off")
@@ -237,14 +388,18 @@ impl Session {
     ) -> Result<Progress, ConnId> {
         match self.phase {
             Phase::Backoff => Ok(self.go(shared, cx, out)),
-            Phase::InFlight { conn, .. } => Err(conn),
-            Phase::Metadata => Ok(Progress::Going),
+            Phase::InFlight { conn, .. } | Phase::AskingId { conn, .. } => Err(conn),
+            Phase::Metadata | Phase::Held => Ok(Progress::Going),
         }
     }
 
     /// The operation was tried long enough.
     pub(super) fn on_expiry(&mut self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
-        if let Phase::InFlight { call, .. } = self.phase {
+        let open = match self.phase {
+            Phase::InFlight { call, .. } | Phase::AskingId { call, .. } => Some(call),
+            Phase::Metadata | Phase::Held | Phase::Backoff => None,
+        };
+        for call in open.into_iter().chain(self.standing.filter(|call| Some(*call) != open)) {
             self.observe(call, CallEvent::Unknown, out);
         }
         self.observe(shared.numbers.call(), CallEvent::GaveUp, out);
@@ -273,6 +428,10 @@ impl Session {
                     target.node
                 )
             }
+            Phase::Held => format!("{who} waits for the batches before it"),
+            Phase::AskingId { conn, call } => {
+                format!("{who} waits for a producer id on connection {conn:?}, call {call}")
+            }
             Phase::Backoff => format!("{who} backs off after attempt {}", self.attempts),
         }
     }
@@ -300,9 +459,10 @@ impl Task {
             Op::AddPartitions { topic, count } => admin(topic, Order::AddPartitions { count }),
             Op::AlterConfig { topic, key, value } => admin(topic, Order::Alter { key, value }),
             Op::DescribeConfigs { topic } => admin(topic, Order::Describe),
-            Op::Produce { topic, partition, records, bytes, acks, damaged } => Self::Produce(
-                Produce::new(topic, PartitionIndex(partition), (records, bytes), acks, damaged),
-            ),
+            Op::Produce { topic, partition, records, bytes, acks, damaged, idempotent } => {
+                let (size, how) = ((records, bytes), (damaged, idempotent));
+                Self::Produce(Produce::new(topic, PartitionIndex(partition), size, acks, how))
+            }
             Op::Tail { topic, partition, from_start } => Self::Reader(Reader::new(
                 topic,
                 PartitionIndex(partition),
@@ -325,6 +485,14 @@ impl Task {
                 partition: PartitionIndex(partition),
                 question: Question::EpochEnd { back },
             }),
+        }
+    }
+
+    /// Where an idempotent batch waits for its turn.
+    fn place(&self) -> Option<Place> {
+        match self {
+            Self::Produce(produce) => produce.place(),
+            Self::Query(_) | Self::Admin(_) | Self::Reader(_) => None,
         }
     }
 

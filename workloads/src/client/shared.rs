@@ -11,6 +11,7 @@ use broker_core::step::{Cx, Outbox};
 use broker_core::time::Dur;
 
 use super::connections::{Connections, Lane, Waiter};
+use super::idempotence::Idempotence;
 use super::metadata::{Metadata, Refresh};
 use super::{BACKOFF_MAX, BACKOFF_MIN, ClientOut, ClientTimer, REQUEST_TIMEOUT};
 
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) connections: Connections,
     pub(super) metadata: Metadata,
     pub(super) numbers: Numbers,
+    pub(super) idempotence: Idempotence,
 }
 
 /// Numbers that a client gives out and never gives out again.
@@ -39,6 +41,7 @@ impl Shared {
             connections: Connections::new(client),
             metadata: Metadata::new(bootstrap),
             numbers: Numbers { client, calls: 0, values: 0, readers: 0 },
+            idempotence: Idempotence::default(),
         }
     }
 

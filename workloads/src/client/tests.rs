@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use broker_core::batch::ProducerStamp;
 use broker_core::ids::PartitionIndex;
 use broker_core::protocol::{
     MetadataResponse, PartitionMetadata, ProduceRequest, ProduceResult, Produced, TopicMetadata,
@@ -220,7 +221,14 @@ fn tp(index: u32) -> TopicPartition {
 }
 
 fn produce(acks: i8, damaged: bool) -> Op {
-    Op::Produce { topic: "t".to_string(), partition: 0, records: 2, bytes: 16, acks, damaged }
+    let (topic, partition, records, bytes, idempotent) = ("t".to_string(), 0, 2, 16, false);
+    Op::Produce { topic, partition, records, bytes, acks, damaged, idempotent }
+}
+
+fn idempotent() -> Op {
+    let (topic, partition, records, bytes) = ("t".to_string(), 0, 2, 16);
+    let (acks, damaged, idempotent) = (-1, false, true);
+    Op::Produce { topic, partition, records, bytes, acks, damaged, idempotent }
 }
 
 fn produced(base: u64) -> Response {

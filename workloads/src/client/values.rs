@@ -28,7 +28,13 @@ pub(super) fn created(now: Wall) -> Wall {
 }
 
 /// A batch of `count` records numbered from `first`, with values of `bytes` bytes each.
-pub(super) fn encode(first: u64, count: u32, bytes: u32, now: Wall) -> Bytes {
+pub(super) fn encode(
+    first: u64,
+    count: u32,
+    bytes: u32,
+    now: Wall,
+    producer: ProducerStamp,
+) -> Bytes {
     let timestamp = TimestampMs::floor(now);
     let numbers: Vec<[u8; 8]> = (first..first + u64::from(count)).map(u64::to_be_bytes).collect();
     let values: Vec<Vec<u8>> =
@@ -45,7 +51,7 @@ pub(super) fn encode(first: u64, count: u32, bytes: u32, now: Wall) -> Bytes {
             headers,
         })
         .collect();
-    batch::build(&records, ProducerStamp::NONE)
+    batch::build(&records, producer)
 }
 
 /// The same batch with one bit wrong, somewhere under the checksum.
@@ -162,7 +168,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn stamped(first: u64, count: u32, bytes: u32, at: u64) -> Bytes {
-        batch::stamp(encode(first, count, bytes, Wall(5_000_000)), Offset(at), LeaderEpoch(3))
+        let plain = encode(first, count, bytes, Wall(5_000_000), ProducerStamp::NONE);
+        batch::stamp(plain, Offset(at), LeaderEpoch(3))
     }
 
     #[test]
@@ -176,7 +183,7 @@ mod tests {
 
     #[test]
     fn values_of_an_unstamped_batch_are_not_intact() {
-        let read = decode(&[encode(1, 1, 8, Wall(0))], Offset(0));
+        let read = decode(&[encode(1, 1, 8, Wall(0), ProducerStamp::NONE)], Offset(0));
         assert!(!read.records[0].intact);
     }
 

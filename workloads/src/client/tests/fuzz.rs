@@ -28,7 +28,7 @@ fn event() -> impl Strategy<Value = Event> {
 fn op_of(kind: u8) -> Op {
     let topic = "t".to_string();
     let spec = crate::op::ListSpec::Latest;
-    match kind % 9 {
+    match kind % 10 {
         0 => produce(0, false),
         1 => produce(1, kind > 128),
         2 => produce(-1, kind > 128),
@@ -37,6 +37,7 @@ fn op_of(kind: u8) -> Op {
         5 => Op::ListOffsets { topic, partition: 1, spec },
         6 => Op::EpochEnd { topic, partition: 0, back: 1 },
         7 => Op::CreateTopic { topic, partitions: 1 },
+        8 => idempotent(),
         _ => Op::DeleteTopic { topic },
     }
 }
@@ -110,11 +111,15 @@ fn answer_to(req: &Request, how: u8) -> Response {
             _ => AdminResponse::Error(code),
         }),
         Request::DescribeConfigs { .. } => Response::DescribeConfigs(Err(code)),
+        Request::InitProducerId => Response::InitProducerId(match sound {
+            true => Ok((ProducerId(n), ProducerEpoch(0))),
+            false => Err(code),
+        }),
     }
 }
 
 fn some_records(at: Offset) -> bytes::Bytes {
-    let plain = super::super::values::encode(7, 5, 8, Wall(0));
+    let plain = super::super::values::encode(7, 5, 8, Wall(0), ProducerStamp::NONE);
     broker_core::batch::stamp(plain, at, LeaderEpoch(1))
 }
 

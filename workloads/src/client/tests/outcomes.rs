@@ -22,8 +22,8 @@ fn produce_answered_ok_is_ok() {
     assert_eq!(header.records, 2);
     let (first_value, acks) = (4 << 40, Acks::All);
     let created = header.max_timestamp.wall();
-    let call =
-        Call::Produce { partition: tp(0), acks, first_value, count: 2, damaged: false, created };
+    let (partition, count, damaged, idempotent) = (tp(0), 2, false, false);
+    let call = Call::Produce { partition, acks, first_value, count, damaged, created, idempotent };
     assert_eq!(rig.invokes(), [&call]);
     assert!(!rig.client.is_idle());
     rig.answer(&sent, produced(5));

@@ -16,7 +16,7 @@ fn listed(offset: u64, epoch: u32) -> Response {
 }
 
 fn records(first: u64, count: u32, at: u64, epoch: u32) -> Bytes {
-    let plain = super::super::values::encode(first, count, 16, Wall(1_000));
+    let plain = super::super::values::encode(first, count, 16, Wall(1_000), ProducerStamp::NONE);
     batch::stamp(plain, Offset(at), LeaderEpoch(epoch))
 }
 

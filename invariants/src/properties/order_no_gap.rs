@@ -1,0 +1,82 @@
+//! P2 OrderNoGap: what a producer of one epoch has in a partition counts from 0 without a gap, in
+//! the order of the log. A producer numbers its batches in the order in which it sends them, so
+//! this is the order of sending, too. (Where a broker has forgotten a producer it may begin
+//! elsewhere; no run is long enough for that.) Source: KIP-98, KIP-360,
+//! `ProducerAppendInfo.checkSequence`, KAFKA-15591.
+
+use broker_core::ids::{Sequence, TopicPartition};
+
+use crate::bytes::Numbered;
+use crate::{Check, require};
+
+/// A batch of a producer is in the log, the first of its epoch or behind another.
+pub(crate) fn follows(
+    partition: TopicPartition,
+    before: Option<&Numbered>,
+    batch: &Numbered,
+) -> Check {
+    let Numbered { id, epoch, first, base, .. } = *batch;
+    // Kafka: 2^31 − 1 is followed by 0.
+    let next = |before: &Numbered| Sequence((before.first.0 + before.count) & (u32::MAX >> 1));
+    let expected = before.map_or(Sequence(0), next);
+    require!(
+        first == expected,
+        P2,
+        partition,
+        "the batch at offset {base} has sequence number {} of producer {id}, epoch {epoch}, where \
+         {} was next",
+        first.0,
+        expected.0
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{Offset, ProducerEpoch, ProducerId};
+
+    use super::*;
+    use crate::testing::{Case, P};
+
+    #[test]
+    fn gap_in_the_sequence_numbers_breaks() {
+        let mut case = Case::cluster("P2");
+        case.commit_numbered(&[(0, 2, 100, 0), (2, 3, 102, 3)]).finish();
+        assert!(case.breaks("P2"));
+    }
+
+    #[test]
+    fn sequence_numbers_out_of_order_break() {
+        let mut case = Case::cluster("P2");
+        case.commit_numbered(&[(0, 2, 100, 0), (2, 4, 102, 4), (4, 6, 104, 2)]).finish();
+        assert!(case.breaks("P2"));
+    }
+
+    #[test]
+    fn sequence_numbers_that_do_not_begin_at_zero_break() {
+        let mut case = Case::cluster("P2");
+        case.commit_numbered(&[(0, 2, 100, 2)]).finish();
+        assert!(case.breaks("P2"));
+    }
+
+    #[test]
+    fn sequence_numbers_that_count_on_hold() {
+        let mut case = Case::cluster("P2");
+        case.commit_numbered(&[(0, 2, 100, 0), (2, 3, 102, 2), (3, 5, 103, 3)]).finish();
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn sequence_number_behind_the_largest_is_zero() {
+        let numbered = |first, base| Numbered {
+            id: ProducerId(7),
+            epoch: ProducerEpoch(0),
+            first: Sequence(first),
+            count: 2,
+            base: Offset(base),
+        };
+        let last = numbered((1 << 31) - 2, 0);
+        assert!(follows(P, Some(&last), &numbered(0, 2)).is_ok());
+        assert!(follows(P, Some(&last), &numbered(1, 2)).is_err());
+    }
+}
