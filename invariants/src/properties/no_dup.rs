@@ -12,12 +12,13 @@ use crate::{Check, require};
 /// A batch with these numbers is in the log; `known`: the same numbers were there before.
 pub(crate) fn stored(partition: TopicPartition, batch: &Numbered, known: Option<Offset>) -> Check {
     let Numbered { id, epoch, first, base, .. } = *batch;
+    let Some(known) = known else { return Ok(()) };
     require!(
-        known.is_none(),
+        false,
         P1,
         partition,
-        "the batch at offset {base} has sequence number {} of producer {id}, epoch {epoch}, as has \
-         the one at {known:?}",
+        "the batches at offsets {known} and {base} have the same sequence number {} of producer \
+         {id}, epoch {epoch}",
         first.0
     );
     Ok(())
