@@ -13,6 +13,7 @@
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 use crate::format::crc32c;
 use crate::ids::{LeaderEpoch, Offset};
@@ -42,7 +43,8 @@ const MAX_TIMESTAMP_AT: usize = 35;
 const MAGIC: i8 = 2;
 
 /// Kafka's timestamps: milliseconds since the Unix epoch, −1 for none.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TimestampMs(pub i64);
 
 impl TimestampMs {

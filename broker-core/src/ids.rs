@@ -118,7 +118,8 @@ id! {
 }
 
 /// Numbers an idempotent producer's records in one partition: 0 to 2^31 − 1, then 0 again.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Sequence(pub u32);
 
 impl Sequence {

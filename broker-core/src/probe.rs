@@ -5,12 +5,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ids::{
-    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, QuorumEpoch, StreamId,
-    TopicPartition,
+    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId,
+    QuorumEpoch, Sequence, StreamId, TopicPartition,
 };
 use crate::metadata::record::Record;
 use crate::protocol::Acks;
 use crate::step::HaltReason;
+
+/// A producer that a partition remembers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KnownProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// Its newest batches, oldest first: first sequence number and offset.
+    pub batches: Vec<(Sequence, Offset)>,
+}
 
 macro_rules! probes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal
@@ -274,6 +285,24 @@ probes! {
         base: Offset,
         /// It was appended under an earlier leader epoch.
         earlier: bool,
+    };
+    /// A snapshot of a partition's producers was sent.
+    ProducersSnapshot = "producers.snapshot" {
+        /// The partition.
+        partition: TopicPartition,
+        /// The log below it.
+        end: Offset,
+    };
+    /// A partition's producers are known again: it opens.
+    ProducersLoaded = "producers.loaded" {
+        /// The partition.
+        partition: TopicPartition,
+        /// From the log below it.
+        end: Offset,
+        /// The snapshot that it began with, if any: the log below that offset was not read.
+        snapshot: Option<Offset>,
+        /// Every producer.
+        producers: Vec<KnownProducer>,
     };
     /// A batch was refused because it does not continue what its producer appended before.
     ProducerOutOfOrder = "producer.out_of_order" {

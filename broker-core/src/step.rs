@@ -201,6 +201,8 @@ pub enum Flow {
     Recovery(NodeId),
     /// Reads of committed objects.
     Read,
+    /// Snapshots of the producers' state.
+    Snapshots,
 }
 
 /// An object's key. Printable ASCII, `/` separated, at most 1,024 bytes (S3's limit).
@@ -408,6 +410,8 @@ pub enum TimerKey {
     Search(ConnId, u64),
     /// Retry this read; `seq` as in its [`Tok`].
     Read(u64),
+    /// Look for a snapshot of this stream's producers again.
+    Load(StreamId),
 }
 
 /// Timers of the quorum.

@@ -99,6 +99,8 @@ sometimes! {
         "a batch came a second time, to a later leader than the first time";
     OutOfOrderRefused = "out-of-order-refused",
         "a batch was refused because one before it was missing";
+    SnapshotLoaded = "snapshot-loaded",
+        "a partition was opened with a snapshot of its producers";
     EmptyPage = "empty-page",
         "a list was answered with an empty page that was not the last";
     RecoveryDamaged = "recovery-damaged",

@@ -60,7 +60,8 @@ properties! {
         sometimes ["unknown-seen", "failover-served"];
         mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped", "produce-waiter-by-corr",
             "upload-wrong-index", "producer-window-one", "producer-state-lost",
-            "producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed"];
+            "producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed",
+            "producer-snapshot-ahead", "producer-snapshot-only"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
@@ -83,7 +84,7 @@ properties! {
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
         sometimes ["read-again", "read-after-failover"];
         mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
-            "partition-hw-is-leo", "produce-waiter-by-corr"];
+            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-snapshot-ahead"];
     L5 watermark_order "WatermarkOrder":
         "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or \
         committed";
@@ -123,7 +124,7 @@ properties! {
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
             "wal-confirm-max", "wal-refused-is-done", "produce-ack-on-append",
             "produce-waiter-by-corr", "producer-repeat-at-end", "producer-repeat-unconfirmed",
-            "producer-state-first", "wal-unknown-is-failure"];
+            "producer-state-first", "wal-unknown-is-failure", "producer-snapshot-ahead"];
     W2 trim_after_commit "TrimAfterCommit":
         "a WAL object goes only when all its records are in committed objects";
         from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
@@ -251,7 +252,8 @@ properties! {
         "a batch of an idempotent producer is in the log once at most; a producer id is given once";
         from "KIP-98, KIP-730"; jepsen Some("duplicate");
         sometimes ["produce-repeated", "repeated-after-failover"];
-        mutants ["producer-window-one", "producer-state-lost", "producer-repeat-at-end"];
+        mutants ["producer-window-one", "producer-state-lost", "producer-repeat-at-end",
+            "producer-snapshot-only", "producer-snapshot-ahead"];
     P2 order_no_gap "OrderNoGap":
         "what a producer has in a partition counts on without a gap, in the order of sending";
         from "KIP-98, KIP-360"; jepsen Some("nonmonotonic-send");
@@ -263,6 +265,12 @@ properties! {
         from "KIP-98, UnifiedLog.analyzeAndValidateProducerState"; jepsen None;
         sometimes ["produce-repeated"];
         mutants ["producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed"];
+    P4 state_equiv "StateEquiv":
+        "what a new leader knows of the producers is the fold of the log";
+        from "KIP-98, ProducerStateManager.truncateAndReload"; jepsen None;
+        sometimes ["snapshot-loaded", "repeated-after-failover"];
+        mutants ["producer-window-one", "producer-state-lost", "producer-snapshot-ahead",
+            "producer-snapshot-only"];
     LV1 readers_progress "ReadersProgress":
         "in the healthy core every fetch is answered and readers reach the high watermark";
         from "Kafka DelayedFetch; AutoMQ f205638ccb"; jepsen Some("unseen");

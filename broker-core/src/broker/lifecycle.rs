@@ -53,6 +53,7 @@ impl Broker {
     pub(super) fn boot(&mut self, cx: &Cx, boot: BootImage, out: &mut Outbox<Effect>) {
         self.asks.boot(boot.incarnation_id);
         self.reads.boot(boot.incarnation);
+        self.snapshots.boot(boot.incarnation);
         self.observer.boot(cx, boot.incarnation, out);
         self.boot = boot;
         self.phase = Phase::Registering;

@@ -37,6 +37,7 @@ mod producer_ids;
 mod queries;
 mod report;
 mod search;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -72,6 +73,7 @@ pub struct Broker {
     fetches: BTreeMap<Asker, fetch::Fetch>,
     searches: BTreeMap<Asker, search::Search>,
     producer_ids: producer_ids::ProducerIds,
+    snapshots: snapshots::Snapshots,
 }
 
 /// How far the process has come.
@@ -117,6 +119,7 @@ impl Broker {
             fetches: BTreeMap::new(),
             searches: BTreeMap::new(),
             producer_ids: producer_ids::ProducerIds::default(),
+            snapshots: snapshots::Snapshots::default(),
             config,
         }
     }
@@ -209,6 +212,7 @@ impl Broker {
                     self.read_done(cx, read, out);
                 }
             }
+            Flow::Snapshots => self.snapshot_done(cx, tok, result, out),
             // A broker has no log device.
             Flow::Quorum => {}
         }
@@ -253,6 +257,7 @@ impl Broker {
                     self.read_done(cx, read, out);
                 }
             }
+            TimerKey::Load(stream) => self.load_again(cx, stream, out),
             // Timers of controllers.
             TimerKey::Quorum(_) | TimerKey::Session(_) | TimerKey::Sweep => {}
         }

@@ -357,7 +357,9 @@ impl Broker {
         for fetcher in fetchers {
             self.wake(cx, fetcher, out);
         }
-        if self.image.streams.contains_key(&stream) {
+        let gone = !self.image.streams.contains_key(&stream);
+        self.snapshots.forget(stream, gone, out);
+        if !gone {
             self.begin_close(cx, stream, epoch, end, out);
         }
         self.stop_if_drained(out);

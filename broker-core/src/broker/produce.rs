@@ -120,10 +120,12 @@ impl Broker {
         };
         let open = self.partitions.get_mut(&partition).expect("led partitions are open");
         let waiters = open.confirm(cx, record.base, record.end, out);
+        open.settle_producer(cx, &record.batch);
         let produced = open.produced(&record.batch);
         for waiter in waiters {
             self.settle(waiter, Ok((produced, record.end)), out);
         }
+        self.snapshot_if_due(cx, partition, out);
         self.wake_all(cx, partition, out);
         self.cache.evict(out);
     }

@@ -148,7 +148,8 @@ impl Controller {
                 | TimerKey::ProduceWait(..)
                 | TimerKey::FetchWait(..)
                 | TimerKey::Search(..)
-                | TimerKey::Read(_),
+                | TimerKey::Read(_)
+                | TimerKey::Load(_),
             ) => {}
         }
         for event in events {

@@ -1,11 +1,12 @@
 //! The names of everything in the store, built and read in one place.
 //!
-//! `wal/<node>/<epoch>/<start>-<end>`, `claim/<node>/<number>`, `obj/<id>`. Numbers that are listed
-//! in order have 20 digits, so that the order of keys is the order of numbers.
+//! `wal/<node>/<epoch>/<start>-<end>`, `claim/<node>/<number>`, `obj/<id>`,
+//! `producers/<stream>/<offset>`. Numbers that are listed in order have 20 digits, so that the
+//! order of keys is the order of numbers.
 
 use alloc::format;
 
-use crate::ids::{BrokerEpoch, Lsn, NodeId, ObjectId};
+use crate::ids::{BrokerEpoch, Lsn, NodeId, ObjectId, Offset, StreamId};
 use crate::step::Key;
 
 /// Digits of the largest `u64`.
@@ -85,6 +86,26 @@ pub fn parse_object_key(key: &Key) -> Option<ObjectId> {
     padded(key.0.strip_prefix("obj/")?).map(ObjectId)
 }
 
+/// The key of the snapshot of a stream's producers below `end`.
+#[must_use]
+pub fn snapshot_key(stream: StreamId, end: Offset) -> Key {
+    Key(format!("producers/{stream}/{:020}", end.0).into())
+}
+
+/// The prefix of all snapshots of a stream's producers.
+#[must_use]
+pub fn snapshot_prefix(stream: StreamId) -> Key {
+    Key(format!("producers/{stream}/").into())
+}
+
+/// The stream and the offset in a snapshot's key; `None` for any other key.
+#[must_use]
+pub fn parse_snapshot_key(key: &Key) -> Option<(StreamId, Offset)> {
+    let (stream, end) = key.0.strip_prefix("producers/")?.split_once('/')?;
+    let parsed = (StreamId(stream.parse().ok()?), Offset(padded(end)?));
+    (snapshot_key(parsed.0, parsed.1) == *key).then_some(parsed)
+}
+
 fn padded(digits: &str) -> Option<u64> {
     let whole = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     if whole { digits.parse().ok() } else { None }
@@ -128,6 +149,9 @@ mod tests {
             let key = object_key(ObjectId(number));
             prop_assert_eq!(parse_object_key(&key), Some(ObjectId(number)));
             prop_assert_eq!(parse_claim_key(&key), None);
+            let key = snapshot_key(StreamId(number), Offset(number));
+            prop_assert_eq!(parse_snapshot_key(&key), Some((StreamId(number), Offset(number))));
+            prop_assert_eq!(parse_object_key(&key), None);
         }
 
         #[test]

@@ -21,8 +21,8 @@ use crate::metadata::record::{CommittedRange, ObjectKind};
 use crate::mutants::{Mutant, Mutants};
 
 pub use key::{
-    WalKey, claim_key, claim_prefix, object_key, parse_claim_key, parse_object_key, parse_wal_key,
-    wal_key, wal_prefix,
+    WalKey, claim_key, claim_prefix, object_key, parse_claim_key, parse_object_key,
+    parse_snapshot_key, parse_wal_key, snapshot_key, snapshot_prefix, wal_key, wal_prefix,
 };
 
 const HEADER_MAGIC: u32 = 0x5342_4f48; // "SBOH"

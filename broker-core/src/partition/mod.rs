@@ -19,6 +19,7 @@ use crate::step::{Cx, Effect, Outbox};
 pub mod admit;
 pub mod epochs;
 pub mod producers;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,10 @@ pub struct Partition {
     log_end: Offset,
     epochs: EpochCache,
     producers: Producers,
+    /// The producers as of the high watermark: what a snapshot may say.
+    settled: Producers,
+    /// Bytes confirmed since the last snapshot.
+    unsaved_bytes: u64,
     /// What has offsets and is not confirmed, in the order of the offsets.
     unconfirmed: VecDeque<Unconfirmed>,
     /// Fetches to look at again when the high watermark moves.
@@ -107,7 +112,9 @@ impl Partition {
             high_watermark,
             log_end: next,
             epochs,
+            settled: producers.clone(),
             producers,
+            unsaved_bytes: 0,
             unconfirmed: VecDeque::new(),
             fetchers: BTreeSet::new(),
         };
@@ -154,6 +161,29 @@ impl Partition {
     pub fn remember(&mut self, cx: &Cx, batch: &[u8]) {
         let header = Header::parse(batch).expect("what is appended was checked");
         self.producers.appended(cx, &header);
+    }
+
+    /// A batch was confirmed: what its producer appended is there to stay.
+    pub fn settle_producer(&mut self, cx: &Cx, batch: &[u8]) {
+        let header = Header::parse(batch).expect("what is appended was checked");
+        self.settled.appended(cx, &header);
+        self.unsaved_bytes += batch.len() as u64;
+    }
+
+    /// The producers as of the high watermark, if so many bytes were confirmed since they were
+    /// taken last: that is what a successor has to read. Also if there are none.
+    pub fn take_snapshot(&mut self, every_bytes: u64) -> Option<(Offset, Producers)> {
+        if self.unsaved_bytes < every_bytes {
+            return None;
+        }
+        self.unsaved_bytes = 0;
+        Some((self.high_watermark, self.settled.clone()))
+    }
+
+    /// The producers as of the log's end.
+    #[must_use]
+    pub fn producers(&self) -> Producers {
+        self.producers.clone()
     }
 
     /// One more waits for the batch at `base`. Gives `waiter` back if nothing is left to wait for:

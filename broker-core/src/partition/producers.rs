@@ -8,6 +8,8 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::batch::{Header, TimestampMs};
 use crate::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
 use crate::mutants::Mutant;
@@ -23,14 +25,14 @@ pub const BATCHES_MAX: usize = 5;
 const EXPIRATION_MS: i64 = 24 * 3_600_000;
 
 /// The producers of one partition.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Producers {
     known: BTreeMap<ProducerId, Producer>,
     /// Some may have been forgotten: expired, or older than the log.
     forgetful: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 struct Producer {
     epoch: ProducerEpoch,
     /// The newest batches of this epoch, oldest first; never empty, at most [`BATCHES_MAX`].
@@ -38,7 +40,7 @@ struct Producer {
 }
 
 /// A batch in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Remembered {
     /// Sequence number of its first record.
     pub first: Sequence,
@@ -131,6 +133,19 @@ impl Producers {
         let stamped = header.attributes.log_append_time();
         let (base, timestamp) = (header.base_offset, header.max_timestamp);
         known.batches.push_back(Remembered { first, last, base, timestamp, stamped });
+    }
+
+    /// Every producer: its id, its epoch, and its newest batches, oldest first.
+    pub fn iter(
+        &self,
+    ) -> impl Iterator<Item = (ProducerId, ProducerEpoch, impl Iterator<Item = &Remembered>)> {
+        self.known.iter().map(|(&id, producer)| (id, producer.epoch, producer.batches.iter()))
+    }
+
+    /// Whether it is a state that there can be; what comes from bytes may be anything.
+    pub(super) fn is_sound(&self) -> bool {
+        let sizes = self.known.values().map(|producer| producer.batches.len());
+        sizes.into_iter().all(|batches| (1..=BATCHES_MAX).contains(&batches))
     }
 
     /// How many producers are remembered.

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, NodeId, Offset, StreamId, TopicPartition};
 
+use crate::properties::state_equiv::Loaded;
+
 /// One broker's time as leader of one epoch.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Term {
@@ -26,6 +28,8 @@ pub(crate) struct Served {
     terms: BTreeMap<TopicPartition, Vec<Term>>,
     /// Who acknowledged under which epoch; ascending by epoch.
     pub(crate) acked: BTreeMap<TopicPartition, Vec<(LeaderEpoch, NodeId)>>,
+    /// What leaders knew of the producers when they opened.
+    pub(crate) loaded: BTreeMap<TopicPartition, Vec<Loaded>>,
     /// Leader-epoch caches by node.
     pub(crate) caches: BTreeMap<(NodeId, TopicPartition), Vec<(LeaderEpoch, Offset)>>,
 }

@@ -10,6 +10,7 @@ use crate::facts::wals::{Confirmed, Takeover, Verify};
 use crate::marks::Mark;
 use crate::properties::ack_after_verify::{self, Confirmation};
 use crate::properties::sealed_epoch::{self, Taken};
+use crate::properties::state_equiv::Loaded;
 use crate::properties::{
     broker_fence, epoch_chain, monotone, offset_dense, one_leader, recovery_complete,
     single_writer, trim_after_commit, watermark_order,
@@ -41,6 +42,13 @@ impl Judge {
                     ask!(self, W1, ack_after_verify::acked(*partition, *end, confirmed));
                 }
                 self.acked(node, *partition, *epoch, *base)
+            }
+            Probe::ProducersLoaded { partition, end, snapshot, producers } => {
+                let (end, snapshot, producers) = (*end, *snapshot, producers.clone());
+                self.marks.hit_if(snapshot.is_some(), Mark::SnapshotLoaded);
+                let loaded = Loaded { end, snapshot, producers };
+                self.facts.served.loaded.entry(*partition).or_default().push(loaded);
+                Ok(())
             }
             Probe::PartitionEpochs { partition, entries } => {
                 if let Some(stream) = self.facts.ledger.stream_of(*partition) {

@@ -17,7 +17,8 @@ use crate::marks::Mark;
 use crate::properties::coverage::{self, Block};
 use crate::properties::{
     acked_durable, dedup_answer, epoch_chain, epoch_end, list_offsets, no_dangling, no_dup,
-    no_phantom, offset_dense, offset_unique, order_no_gap, read_stable, trim_after_commit,
+    no_phantom, offset_dense, offset_unique, order_no_gap, read_stable, state_equiv,
+    trim_after_commit,
 };
 use crate::table::Code;
 use crate::view::View;
@@ -233,6 +234,11 @@ impl Judge {
             ask!(self, P1, no_dup::stored(partition, batch, before));
             let last = last.insert((id, epoch), *batch);
             ask!(self, P2, order_no_gap::follows(partition, last.as_ref(), batch));
+        }
+        if log.whole {
+            for loaded in self.facts.served.loaded.get(&partition).into_iter().flatten() {
+                ask!(self, P4, state_equiv::loaded(partition, loaded, &log.numbered));
+            }
         }
         Ok(())
     }

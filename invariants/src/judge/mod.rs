@@ -177,6 +177,7 @@ impl Judge {
             | Probe::PartitionAppended { .. }
             | Probe::PartitionOffsets { .. }
             | Probe::PartitionAcked { .. }
+            | Probe::ProducersLoaded { .. }
             | Probe::PartitionEpochs { .. } => self.partition(node, probe),
             Probe::WalPutDone { .. }
             | Probe::WalVerifySent { .. }

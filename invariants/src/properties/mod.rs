@@ -13,7 +13,7 @@ modules! {
     election_safety log_matching leader_completeness state_machine_safety hw_monotone vote_once
     durable_before_reply
     broker_fence one_leader leader_eligible
-    no_dup order_no_gap dedup_answer
+    no_dup order_no_gap dedup_answer state_equiv
     list_offsets epoch_end
     readers_progress quorum_leads clients_progress failover_done backlog_drains backs_off
 }

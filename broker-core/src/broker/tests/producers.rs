@@ -1,14 +1,18 @@
 //! Idempotent producers: ids, sequence numbers, retries, and what a successor knows of them.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::host::*;
 use crate::batch::{self, NewRecord, ProducerStamp, TimestampMs};
 use crate::config::BrokerLimits;
-use crate::ids::{NodeId, Offset, ProducerEpoch, ProducerId};
+use crate::ids::{NodeId, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use crate::object::parse_snapshot_key;
+use crate::probe::Probe;
 use crate::protocol::*;
+use crate::step::Key;
 
 /// `count` records under the sequence numbers from `first` on.
 fn numbered(host: &Host, epoch: i16, first: i32, count: usize) -> Bytes {
@@ -118,4 +122,74 @@ fn produce_sent_again_to_a_successor_is_answered_alike() {
     assert_eq!(refused, Err(ErrorCode::OutOfOrderSequenceNumber));
     let next = numbered(&host, 0, 8, 1);
     assert_eq!(host.try_produce(leader, partition, next, Acks::All), Ok(Offset(8)));
+}
+
+/// Some batches of one producer, confirmed one by one; a snapshot after every other.
+fn with_snapshots() -> (Host, TopicPartition) {
+    let limits = BrokerLimits { upload_block_bytes_max: 150, ..BrokerLimits::default() };
+    let mut host = Host::new(limits);
+    let partition = host.create_topic(&[]);
+    for at in 0..7_i32 {
+        let leader = host.leader(partition);
+        let batch = numbered(&host, 0, at * 2, 2);
+        let answer = host.try_produce(leader, partition, batch, Acks::All);
+        assert_eq!(answer, Ok(Offset(at as u64 * 2)));
+    }
+    host.run(LONG);
+    (host, partition)
+}
+
+fn snapshots(host: &Host) -> Vec<Key> {
+    let keys = host.store.keys().filter(|key| parse_snapshot_key(key).is_some());
+    keys.cloned().collect()
+}
+
+/// The successor's answers to the newest five batches, sent again.
+fn sent_again(host: &mut Host, partition: TopicPartition) -> Vec<Result<Offset, ErrorCode>> {
+    let dead = host.leader(partition);
+    host.kill(dead);
+    host.run(LONG);
+    let leader = host.leader(partition);
+    assert_ne!(leader, dead);
+    let again = (2..7_i32).map(|at| {
+        let batch = numbered(host, 0, at * 2, 2);
+        host.try_produce(leader, partition, batch, Acks::All)
+    });
+    again.collect()
+}
+
+#[test]
+fn snapshot_is_taken_now_and_then_and_older_ones_go() {
+    let (mut host, partition) = with_snapshots();
+    let taken = host.probes.iter();
+    let taken = taken.filter(|(_, probe)| matches!(probe, Probe::ProducersSnapshot { .. }));
+    assert!(taken.count() > 1);
+    assert_eq!(snapshots(&host).len(), 1);
+    let request = AdminRequest::DeleteTopic { topic: partition.topic };
+    host.call(A, Request::Admin(request));
+    host.run(LONG);
+    assert_eq!(snapshots(&host), []);
+}
+
+#[test]
+fn successor_begins_with_the_snapshot_and_reads_the_log_behind_it() {
+    let (mut host, partition) = with_snapshots();
+    let expected: Vec<_> = (2..7).map(|at| Ok(Offset(at * 2))).collect();
+    assert_eq!(sent_again(&mut host, partition), expected);
+    let begun = |(_, probe): &(NodeId, Probe)| {
+        matches!(probe, Probe::ProducersLoaded { snapshot: Some(_), .. })
+    };
+    assert!(host.probes.iter().any(begun));
+}
+
+#[test]
+fn successor_that_can_not_read_the_snapshot_reads_the_whole_log() {
+    for garbage in [&b""[..], b"garbage"] {
+        let (mut host, partition) = with_snapshots();
+        for key in snapshots(&host) {
+            host.store.insert(key, Bytes::from_static(garbage));
+        }
+        let expected: Vec<_> = (2..7).map(|at| Ok(Offset(at * 2))).collect();
+        assert_eq!(sent_again(&mut host, partition), expected);
+    }
 }
