@@ -189,7 +189,7 @@ mutants! {
         "KAFKA-15591, KAFKA-19880, AutoMQ #584", ["P2"];
     ProducerWindowOne = "producer-window-one",
         "only the newest batch of a producer is remembered",
-        "KAFKA-5494, Redpanda #3039 (five may be in flight)", ["P1", "P4", "L1"];
+        "KAFKA-5494, Redpanda #3039 (five may be in flight)", ["P1", "P2", "P4", "L1"];
     ProducerStateLost = "producer-state-lost",
         "a new leader knows nothing of the producers",
         "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "P4", "L1"];
@@ -198,7 +198,7 @@ mutants! {
         "KAFKA-6683; Redpanda #11840", ["P4", "P1", "L1", "W1", "L4"];
     ProducerSnapshotOnly = "producer-snapshot-only",
         "a new leader takes the newest snapshot for all there is to know of the producers",
-        "synthetic (recovery is the latest snapshot and the log behind it)", ["P4", "P1", "L1"];
+        "synthetic (recovery is the latest snapshot and the log behind it)", ["P4", "P2", "P1", "L1"];
     ProducerStateFirst = "producer-state-first",
         "a producer's state moves on before its batch is let in",
         "KAFKA-6683", ["P3", "P2", "L1", "L3", "W1"];

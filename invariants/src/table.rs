@@ -259,7 +259,7 @@ properties! {
         from "KIP-98, KIP-360"; jepsen Some("nonmonotonic-send");
         sometimes ["out-of-order-refused"];
         mutants ["producer-sequence-unchecked", "producer-unknown-anywhere", "producer-state-lost",
-            "producer-state-first"];
+            "producer-state-first", "producer-window-one", "producer-snapshot-only"];
     P3 dedup_answer "DedupAnswer":
         "an idempotent producer finds its batch at the offset it was told";
         from "KIP-98, UnifiedLog.analyzeAndValidateProducerState"; jepsen None;

@@ -228,7 +228,11 @@ impl Judge {
         let partition = self.facts.clients.seen[here as usize].partition;
         let mut last: BTreeMap<(ProducerId, ProducerEpoch), Numbered> = BTreeMap::new();
         let mut places = BTreeMap::new();
+        let given_up = self.facts.clients.sends.values().any(|send| {
+            send.idempotent && matches!(send.outcome, Outcome::Failed | Outcome::Unknown)
+        });
         for batch in &log.numbered {
+            ask!(self, P2, order_no_gap::raised(partition, batch, given_up));
             let Numbered { id, epoch, first, base, .. } = *batch;
             let before = places.insert((id, epoch, first.0), base);
             ask!(self, P1, no_dup::stored(partition, batch, before));

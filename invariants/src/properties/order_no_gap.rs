@@ -1,10 +1,11 @@
 //! P2 OrderNoGap: what a producer of one epoch has in a partition counts from 0 without a gap, in
 //! the order of the log. A producer numbers its batches in the order in which it sends them, so
-//! this is the order of sending, too. (Where a broker has forgotten a producer it may begin
-//! elsewhere; no run is long enough for that.) Source: KIP-98, KIP-360,
-//! `ProducerAppendInfo.checkSequence`, KAFKA-15591.
+//! this is the order of sending, too. And no producer is made to raise its epoch, which it does
+//! when the broker does not go on where it left off, unless it gave a batch up before. (Where a
+//! broker has forgotten a producer it may begin elsewhere; no run is long enough for that.) Source:
+//! KIP-98, KIP-360, `ProducerAppendInfo.checkSequence`, KAFKA-15591.
 
-use broker_core::ids::{Sequence, TopicPartition};
+use broker_core::ids::{ProducerEpoch, Sequence, TopicPartition};
 
 use crate::bytes::Numbered;
 use crate::{Check, require};
@@ -31,9 +32,22 @@ pub(crate) fn follows(
     Ok(())
 }
 
+/// A batch is in the log under this epoch; `given_up`: some producer gave a batch up.
+pub(crate) fn raised(partition: TopicPartition, batch: &Numbered, given_up: bool) -> Check {
+    let Numbered { id, epoch, base, .. } = *batch;
+    require!(
+        given_up || epoch == ProducerEpoch(0),
+        P2,
+        partition,
+        "the batch at offset {base} is of producer {id}, epoch {epoch}: it had to begin anew, \
+         though none of its batches was given up"
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use broker_core::ids::{Offset, ProducerEpoch, ProducerId};
+    use broker_core::ids::{Offset, ProducerId};
 
     use super::*;
     use crate::testing::{Case, P};
@@ -64,6 +78,20 @@ mod tests {
         let mut case = Case::cluster("P2");
         case.commit_numbered(&[(0, 2, 100, 0), (2, 3, 102, 2), (3, 5, 103, 3)]).finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn epoch_raised_breaks_unless_a_batch_was_given_up() {
+        let batch = |epoch| Numbered {
+            id: ProducerId(7),
+            epoch: ProducerEpoch(epoch),
+            first: Sequence(0),
+            count: 1,
+            base: Offset(0),
+        };
+        assert!(raised(P, &batch(1), false).is_err());
+        assert!(raised(P, &batch(0), false).is_ok());
+        assert!(raised(P, &batch(1), true).is_ok());
     }
 
     #[test]
