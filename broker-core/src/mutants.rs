@@ -201,7 +201,7 @@ mutants! {
         "synthetic (recovery is the latest snapshot and the log behind it)", ["P4", "P2", "P1", "L1"];
     ProducerStateFirst = "producer-state-first",
         "a producer's state moves on before its batch is let in",
-        "KAFKA-6683", ["P3", "P2", "L1", "L3", "W1"];
+        "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1"];
     ProducerRepeatAtEnd = "producer-repeat-at-end",
         "a batch that came again is answered with the offset of the log's end",
         "KAFKA-14920", ["P3", "P1", "L1", "L3", "W1"];

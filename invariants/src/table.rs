@@ -84,7 +84,8 @@ properties! {
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
         sometimes ["read-again", "read-after-failover"];
         mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
-            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-snapshot-ahead"];
+            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-snapshot-ahead",
+            "producer-state-first"];
     L5 watermark_order "WatermarkOrder":
         "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or \
         committed";
