@@ -204,7 +204,7 @@ mutants! {
         "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1"];
     ProducerRepeatAtEnd = "producer-repeat-at-end",
         "a batch that came again is answered with the offset of the log's end",
-        "KAFKA-14920", ["P3", "P1", "L1", "L3", "W1"];
+        "KAFKA-14920", ["P3", "P1", "L1", "L3", "L6", "W1"];
     ProducerRepeatUnconfirmed = "producer-repeat-unconfirmed",
         "a batch that came again is answered before it is durable",
         "KIP-98; KAFKA-5494", ["P3", "L1", "L3", "W1"];

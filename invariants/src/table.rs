@@ -97,7 +97,7 @@ properties! {
         leader";
         from "KIP-207; Inkless 707a85ae96"; jepsen None;
         sometimes ["failover-served"];
-        mutants ["partition-hw-stale"];
+        mutants ["partition-hw-stale", "producer-repeat-at-end"];
     L7 single_writer "SingleWriter":
         "under one stream epoch one broker acknowledges; epochs follow one another in a stream";
         from "AutoMQ StreamControlManager.openStream"; jepsen None;
