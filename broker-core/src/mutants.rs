@@ -198,7 +198,8 @@ mutants! {
         "KAFKA-6683; Redpanda #11840", ["P4", "P1", "L1", "W1", "L4"];
     ProducerSnapshotOnly = "producer-snapshot-only",
         "a new leader takes the newest snapshot for all there is to know of the producers",
-        "synthetic (recovery is the latest snapshot and the log behind it)", ["P4", "P2", "P1", "L1"];
+        "synthetic (recovery is the latest snapshot and the log behind it)",
+        ["P4", "P2", "P1", "L1"];
     ProducerStateFirst = "producer-state-first",
         "a producer's state moves on before its batch is let in",
         "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1"];
