@@ -58,7 +58,16 @@ struct Topic {
     id: TopicId,
     /// The last answer did not know the topic. What was known is kept for the epochs.
     missing: bool,
+    /// Nobody needs it, or nobody has asked since: it may have gone stale. What was known is kept
+    /// for the epochs here, too: a leader of an earlier one may not know what a later one took.
+    idle: bool,
     partitions: BTreeMap<PartitionIndex, PartitionMetadata>,
+}
+
+impl Topic {
+    const fn new(id: TopicId) -> Self {
+        Self { id, missing: false, idle: false, partitions: BTreeMap::new() }
+    }
 }
 
 /// A client's view of the cluster.
@@ -109,13 +118,15 @@ impl Metadata {
         }
     }
 
-    /// A session needs it no more. What nobody needs is forgotten, as it would go stale.
+    /// A session needs it no more.
     pub(super) fn release(&mut self, topic: &str) {
         let sessions = self.needed.get_mut(topic).expect("released once per acquire");
         *sessions -= 1;
         if *sessions == 0 {
             self.needed.remove(topic);
-            self.topics.remove(topic);
+            if let Some(known) = self.topics.get_mut(topic) {
+                known.idle = true;
+            }
         }
     }
 
@@ -162,7 +173,9 @@ impl Metadata {
         if route == Route::Any {
             return Resolved::Ready(any);
         }
-        let Some(known) = self.topics.get(topic) else { return Resolved::NotYet };
+        let Some(known) = self.topics.get(topic).filter(|known| !known.idle) else {
+            return Resolved::NotYet;
+        };
         if known.missing {
             return Resolved::Missing;
         }
@@ -194,25 +207,20 @@ impl Metadata {
                 Ok((id, partitions)) => self.learn(answer.name, id, partitions),
                 // A topic that is being created has no leaders yet; the name is known.
                 Err(ErrorCode::LeaderNotAvailable) => {}
-                Err(_) => match self.topics.get_mut(&answer.name) {
-                    Some(topic) => topic.missing = true,
-                    None => {
-                        let unknown =
-                            Topic { id: TopicId(0), missing: true, partitions: BTreeMap::new() };
-                        self.topics.insert(answer.name, unknown);
-                    }
-                },
+                Err(_) => {
+                    let topic = self.topics.entry(answer.name).or_insert(Topic::new(TopicId(0)));
+                    (topic.missing, topic.idle) = (true, false);
+                }
             }
         }
     }
 
     fn learn(&mut self, name: String, id: TopicId, partitions: Vec<PartitionMetadata>) {
-        let new = || Topic { id, missing: false, partitions: BTreeMap::new() };
-        let topic = self.topics.entry(name).or_insert_with(new);
+        let topic = self.topics.entry(name).or_insert(Topic::new(id));
         if topic.id != id {
-            *topic = new();
+            *topic = Topic::new(id);
         }
-        topic.missing = false;
+        (topic.missing, topic.idle) = (false, false);
         for partition in partitions {
             match topic.partitions.get_mut(&partition.index) {
                 // An answer of a broker that lags must not lead back to the old leader.

@@ -209,6 +209,18 @@ fn metadata_is_refreshed_by_and_by_while_somebody_reads() {
 }
 
 #[test]
+fn leader_epoch_is_remembered_while_nobody_needs_the_topic() {
+    let (mut rig, sent) = pipelined(1);
+    rig.answer(&sent[0], produced(0));
+    rig.rested();
+    rig.fire(ClientTimer::Metadata);
+    rig.op(9, produce(-1, false));
+    // A broker that lags names the leader of an earlier epoch.
+    rig.metadata(&[(Some(B0), 3)]);
+    assert_eq!(rig.take().to, B1);
+}
+
+#[test]
 fn metadata_is_left_alone_when_nobody_needs_it() {
     let (mut rig, sent) = pipelined(1);
     rig.answer(&sent[0], produced(0));
