@@ -187,6 +187,9 @@ mutants! {
     ProducerUnknownAnywhere = "producer-unknown-anywhere",
         "a producer that is not known may begin with any sequence number",
         "KAFKA-15591, KAFKA-19880, AutoMQ #584", ["P2"];
+    ProducerRefusedUnproven = "producer-refused-unproven",
+        "a batch is refused as out of order by a leader that was replaced and does not know it",
+        "Kafka (ProducerAppendInfo.checkSequence on a leader that lags; ADR 0009)", ["P2"];
     ProducerWindowOne = "producer-window-one",
         "only the newest batch of a producer is remembered",
         "KAFKA-5494, Redpanda #3039 (five may be in flight)", ["P1", "P2", "P4", "L1"];

@@ -304,10 +304,22 @@ probes! {
         /// Every producer.
         producers: Vec<KnownProducer>,
     };
-    /// A batch was refused because it does not continue what its producer appended before.
+    /// A batch is to be refused by what its partition remembers of its producer: it does not
+    /// continue what was appended before.
     ProducerOutOfOrder = "producer.out_of_order" {
         /// The partition.
         partition: TopicPartition,
+        /// Of the leader.
+        epoch: LeaderEpoch,
+        /// Number of the WAL's proof of ownership that it waits for.
+        proof: u64,
+    };
+    /// The batch that waited for this proof is refused.
+    ProducerRefused = "producer.refused" {
+        /// The partition.
+        partition: TopicPartition,
+        /// Number of the proof.
+        proof: u64,
     };
     /// Appends wait, or go on again.
     WalBackPressure = "wal.back_pressure" {

@@ -99,6 +99,8 @@ sometimes! {
         "a batch came a second time, to a later leader than the first time";
     OutOfOrderRefused = "out-of-order-refused",
         "a batch was refused because one before it was missing";
+    OutOfOrderAtReplaced = "out-of-order-at-replaced",
+        "a batch was found out of order by a leader that had been replaced";
     SnapshotLoaded = "snapshot-loaded",
         "a partition was opened with a snapshot of its producers";
     EmptyPage = "empty-page",

@@ -258,8 +258,9 @@ properties! {
     P2 order_no_gap "OrderNoGap":
         "what a producer has in a partition counts on without a gap, in the order of sending";
         from "KIP-98, KIP-360"; jepsen Some("nonmonotonic-send");
-        sometimes ["out-of-order-refused"];
-        mutants ["producer-sequence-unchecked", "producer-unknown-anywhere", "producer-state-lost",
+        sometimes ["out-of-order-refused", "out-of-order-at-replaced"];
+        mutants ["producer-refused-unproven", "producer-sequence-unchecked",
+            "producer-unknown-anywhere", "producer-state-lost",
             "producer-state-first", "producer-window-one", "producer-snapshot-only"];
     P3 dedup_answer "DedupAnswer":
         "an idempotent producer finds its batch at the offset it was told";

@@ -317,10 +317,17 @@ impl Client {
 
     /// Batches of the idempotent producer that wait for their turn may have it now.
     fn let_go(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
-        for session in self.sessions.values_mut().filter(|session| session.waits_for_turn()) {
-            let Progress::Going = session.go(&mut self.shared, cx, out) else {
-                unreachable!("an idempotent produce waits for its answer")
-            };
+        let mut finished = Vec::new();
+        for (op, session) in &mut self.sessions {
+            if session.waits_for_turn() {
+                match session.go(&mut self.shared, cx, out) {
+                    Progress::Going => {}
+                    Progress::Finished => finished.push(*op),
+                }
+            }
+        }
+        for op in finished {
+            self.settle(op, Progress::Finished, out);
         }
     }
 

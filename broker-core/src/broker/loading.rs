@@ -25,8 +25,8 @@ use crate::read::{ReadFor, ReadGone};
 use crate::step::{Cx, Effect, Key, ObjOp, ObjResult, Outbox, TimerKey};
 use crate::store::Backoff;
 
-/// Pieces read side by side. The time is the latency of the store, not the bytes; each holds one
-/// block in memory.
+/// Pieces read side by side, those included that were read and wait for their turn. The time is the
+/// latency of the store, not the bytes; each holds one block in memory.
 const READS_MAX: usize = 16;
 
 /// A partition that is being loaded.
@@ -138,6 +138,8 @@ impl Broker {
     /// The partition is not to be opened after all.
     pub(super) fn stop_loading(&mut self, stream: StreamId, out: &mut Outbox<Effect>) {
         let Some(loading) = self.loading.remove(&stream) else { return };
+        let gone = !self.image.streams.contains_key(&stream);
+        self.snapshots.forget(stream, gone, out);
         out.disarm(TimerKey::Load(stream));
         if let Stage::Folding(fold) = loading.stage {
             for &read in fold.reads.keys() {
@@ -260,7 +262,7 @@ impl Broker {
 
     fn read_on(&mut self, cx: &Cx, stream: StreamId, out: &mut Outbox<Effect>) {
         let fold = self.loading.get_mut(&stream).expect("the caller saw it").fold();
-        while fold.reads.len() < READS_MAX {
+        while fold.reads.len() + fold.got.len() < READS_MAX {
             let Some((from, upto)) = fold.todo.pop_front() else { break };
             let extent = Extent { from, upto, bytes_max: u64::MAX, first_whole: true };
             let read = self.reads.start(ReadFor::Load(stream), stream, extent, &self.image, out);

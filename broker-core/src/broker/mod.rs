@@ -68,6 +68,9 @@ pub struct Broker {
     reads: Reads,
     connections: Connections,
     produces: BTreeMap<Asker, produce::Produce>,
+    /// Batches that are to be refused by what their partition remembers, and who waits for that, by
+    /// the number of the WAL's proof. Bounded by the requests that clients may have open.
+    refusals: BTreeMap<u64, produce::Refusal>,
     /// Batches that have offsets and wait for room in the WAL, oldest first.
     queue: VecDeque<produce::Queued>,
     fetches: BTreeMap<Asker, fetch::Fetch>,
@@ -115,6 +118,7 @@ impl Broker {
             reads: Reads::default(),
             connections: Connections::default(),
             produces: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             queue: VecDeque::new(),
             fetches: BTreeMap::new(),
             searches: BTreeMap::new(),
@@ -273,6 +277,7 @@ impl Broker {
                 WalEvent::Stored { lsn, record } => self.stored(cx, lsn, &record, out),
                 WalEvent::Confirmed { lsn, record } => self.confirmed(cx, lsn, &record, out),
                 WalEvent::Room => self.let_in(cx, out),
+                WalEvent::Proven { before } => self.proven(before, out),
                 WalEvent::Failed { lsn: _, record } => self.failed(&record, out),
                 WalEvent::Fenced => self.fenced(cx, HaltReason::WalFenced, out),
             }

@@ -30,6 +30,14 @@ pub(super) struct Produce {
     open: usize,
 }
 
+/// What a producer is told, once it is sure that this broker leads the partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Refusal {
+    partition: TopicPartition,
+    waiter: Waiter,
+    code: ErrorCode,
+}
+
 impl fmt::Display for Queued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {:?}", self.record.base, self.partition)
@@ -172,6 +180,10 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let code = self.not_led(partition);
+        let refusals = self.refusals.extract_if(.., |_, refusal| refusal.partition == partition);
+        for refusal in refusals.collect::<Vec<_>>() {
+            self.settle(refusal.1.waiter, Err(code), out);
+        }
         for waiter in unconfirmed.into_iter().flat_map(|batch| batch.waiters) {
             self.settle(waiter, Err(code), out);
         }
@@ -229,12 +241,9 @@ impl Broker {
                 self.appended_before(cx, partition, there, waiter, out);
                 return Ok(());
             }
-            Err(code) => {
-                if code == ErrorCode::OutOfOrderSequenceNumber {
-                    out.probe(Probe::ProducerOutOfOrder { partition });
-                }
-                return Err(code);
-            }
+            // However much is missing here, the epoch stays replaced.
+            Err(code @ ErrorCode::InvalidProducerEpoch) => return Err(code),
+            Err(code) => return self.refuse_when_proven(cx, (partition, code), waiter, out),
         }
         let too_early = cx.mutants.on(Mutant::ProducerStateFirst);
         if too_early {
@@ -266,6 +275,36 @@ impl Broker {
             self.queue.push_back(Queued { partition, record });
         }
         Ok(())
+    }
+
+    /// A leader that was replaced, and does not know it, may miss what its successor has appended:
+    /// a producer must not be told by it that a batch is out of order, for it would number that
+    /// batch anew although it may be stored (ADR 0009).
+    fn refuse_when_proven(
+        &mut self,
+        cx: &Cx,
+        (partition, code): (TopicPartition, ErrorCode),
+        waiter: Option<Waiter>,
+        out: &mut Outbox<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let Some(waiter) = waiter else { return Err(code) };
+        let (proof, epoch) = (self.wal.prove(cx, out), self.partitions[&partition].epoch());
+        out.probe(Probe::ProducerOutOfOrder { partition, epoch, proof });
+        self.refusals.insert(proof, Refusal { partition, waiter, code });
+        if cx.mutants.on(Mutant::ProducerRefusedUnproven) {
+            self.proven(proof + 1, out);
+        }
+        Ok(())
+    }
+
+    /// The WAL was ours after these refusals were decided, and with it all partitions led here.
+    pub(super) fn proven(&mut self, before: u64, out: &mut Outbox<Effect>) {
+        let later = self.refusals.split_off(&before);
+        let proven = core::mem::replace(&mut self.refusals, later);
+        for (proof, Refusal { partition, waiter, code }) in proven {
+            out.probe(Probe::ProducerRefused { partition, proof });
+            self.settle(waiter, Err(code), out);
+        }
     }
 
     /// A producer sent a batch again that is in the log: it gets the same answer as for the first

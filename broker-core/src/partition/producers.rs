@@ -168,7 +168,7 @@ impl Producer {
 
     fn is_expired(&self, now: TimestampMs) -> bool {
         let newest = self.batches.back().expect("a producer is remembered for its batches");
-        now.0.saturating_sub(newest.timestamp.0) > EXPIRATION_MS
+        now.0.saturating_sub(newest.timestamp.0) >= EXPIRATION_MS
     }
 }
 
@@ -309,8 +309,8 @@ mod tests {
         let mut producers = Producers::default();
         producers.appended(&cx(0), &sent_at(0, (1, 0, 0), 1, 0));
         producers.appended(&cx(0), &sent_at(5, (2, 0, 0), 1, 1));
-        producers.appended(&cx(DAY_MS + 5), &sent_at(DAY_MS + 5, (3, 0, 0), 1, 2));
-        assert_eq!(producers.len(), 2, "the second is a day old to the millisecond");
+        producers.appended(&cx(DAY_MS + 4), &sent_at(DAY_MS + 4, (3, 0, 0), 1, 2));
+        assert_eq!(producers.len(), 2, "the second lacks a millisecond to a day");
         assert_eq!(producers.check(&cx(0), &batch(1, 0, 7, 1, 3)), Ok(None));
     }
 }

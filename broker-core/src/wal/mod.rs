@@ -55,6 +55,11 @@ pub enum WalEvent {
     },
     /// An append was refused for lack of room; there is room again.
     Room,
+    /// All proofs with smaller numbers: the WAL was this node's after they were asked for.
+    Proven {
+        /// Exclusive.
+        before: u64,
+    },
     /// Only under the mutant `WalUnknownIsFailure`: the record is given up.
     Failed {
         /// Its place.
@@ -79,7 +84,15 @@ pub struct Wal {
     /// An append was refused and its owner waits for [`WalEvent::Room`].
     refused: bool,
     verify: Verify,
+    /// Proofs of ownership asked for, and given, so far.
+    proofs: Proofs,
     cleanup: Cleanup,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+struct Proofs {
+    asked: u64,
+    given: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -95,7 +108,7 @@ enum Phase {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Verify {
     Idle,
-    Listing { seq: u64, covers: Lsn, tries: Tries },
+    Listing { seq: u64, covers: Lsn, proofs: u64, tries: Tries },
     Resting(Tries),
 }
 
@@ -120,6 +133,7 @@ impl Wal {
             confirmed_end: Lsn(0),
             refused: false,
             verify: Verify::Idle,
+            proofs: Proofs::default(),
             cleanup: Cleanup::default(),
         }
     }
@@ -179,6 +193,17 @@ impl Wal {
         Ok(lsn)
     }
 
+    /// Asks for a proof that the WAL is still this node's, by a check that begins after this call.
+    /// Returns the proof's number for [`WalEvent::Proven`]; a WAL that is lost gives none.
+    pub fn prove(&mut self, cx: &Cx, out: &mut Outbox<Effect>) -> u64 {
+        let number = self.proofs.asked;
+        self.proofs.asked += 1;
+        if self.is_open() && self.verify == Verify::Idle {
+            self.send_verify(cx, Tries::default(), out);
+        }
+        number
+    }
+
     /// Everything before `upto` is committed elsewhere, definitely: it may leave the WAL.
     pub fn trim(&mut self, cx: &Cx, upto: Lsn, out: &mut Outbox<Effect>) {
         let mut io = Io { cx, seqs: &mut self.seqs, out };
@@ -208,8 +233,8 @@ impl Wal {
                 }
             }
             Phase::Open(_) => match self.verify {
-                Verify::Listing { seq, covers, tries } if seq == tok.seq => {
-                    self.verified(cx, (covers, tries), &result, out, events);
+                Verify::Listing { seq, .. } if seq == tok.seq => {
+                    self.verified(cx, &result, out, events);
                 }
                 Verify::Listing { .. } | Verify::Idle | Verify::Resting(_) => {
                     let outcome = self.window.obj_done(tok.seq, &result, &mut io);
@@ -339,37 +364,44 @@ impl Wal {
         }
     }
 
-    /// Begins a check of ownership for all that is durable now, if anything new is.
+    /// Begins a check of ownership for all that is durable now, if anything new is, and for the
+    /// proofs asked for.
     fn send_verify(&mut self, cx: &Cx, tries: Tries, out: &mut Outbox<Effect>) {
         let Phase::Open(number) = self.phase else { panic!("verify in {:?}", self.phase) };
         let mut io = Io { cx, seqs: &mut self.seqs, out };
         let covers = self.window.durable_end(&io).filter(|&end| end > self.confirmed_end);
-        let Some(covers) = covers else {
+        let Proofs { asked: proofs, given } = self.proofs;
+        if covers.is_none() && proofs == given {
             self.verify = Verify::Idle;
             return;
-        };
+        }
+        let covers = covers.unwrap_or(self.confirmed_end);
         let seq = send_verify(self.node, number, Flow::Claim, &mut io);
         out.probe(Probe::WalVerifySent { seq, covers });
-        self.verify = Verify::Listing { seq, covers, tries };
+        self.verify = Verify::Listing { seq, covers, proofs, tries };
     }
 
     fn verified(
         &mut self,
         cx: &Cx,
-        (covers, mut tries): (Lsn, Tries),
         result: &ObjResult,
         out: &mut Outbox<Effect>,
         events: &mut Vec<WalEvent>,
     ) {
-        let Verify::Listing { seq, .. } = self.verify else { panic!("no check is on its way") };
+        let Verify::Listing { seq, mut covers, proofs, mut tries } = self.verify else {
+            panic!("no check is on its way")
+        };
         match result {
             ObjResult::Keys { keys, more: false } if keys.is_empty() => {
-                let mut covers = covers;
                 if cx.mutants.on(Mutant::WalVerifyBeforePut) {
                     let io = Io { cx, seqs: &mut self.seqs, out };
                     covers = self.window.durable_end(&io).unwrap_or(covers);
                 }
                 self.confirm(cx, (seq, covers), out, events);
+                if proofs > self.proofs.given {
+                    self.proofs.given = proofs;
+                    events.push(WalEvent::Proven { before: proofs });
+                }
                 self.send_verify(cx, Tries::default(), out);
             }
             ObjResult::Keys { keys, .. } if !keys.is_empty() => self.fence(true, out, events),

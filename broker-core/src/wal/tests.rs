@@ -97,6 +97,12 @@ impl Rig {
         self.append().expect("room");
     }
 
+    fn prove(&mut self) -> u64 {
+        let number = self.wal.prove(&cx(self.mutants), &mut self.desk.out);
+        self.desk.sort();
+        number
+    }
+
     fn trim(&mut self, upto: u64) {
         self.wal.trim(&cx(self.mutants), Lsn(upto), &mut self.desk.out);
         self.desk.sort();
@@ -447,6 +453,43 @@ fn check_throttled_is_repeated_without_bound_and_then_covers_more() {
     rig.fire(TimerKey::WalVerify);
     rig.answer(is_verify);
     assert_eq!(rig.confirmed(), [100, 101, 102, 103]);
+}
+
+fn proven(rig: &mut Rig) -> Vec<u64> {
+    let events = core::mem::take(&mut rig.events).into_iter();
+    let proven = events.filter_map(|event| match event {
+        WalEvent::Proven { before } => Some(before),
+        _ => None,
+    });
+    proven.collect()
+}
+
+#[test]
+fn proof_is_a_check_begun_after_it_was_asked_for() {
+    let mut rig = Rig::open(Mutants::NONE);
+    assert_eq!(rig.prove(), 0);
+    assert_eq!([rig.prove(), rig.prove()], [1, 2]);
+    rig.answer(is_verify);
+    assert_eq!(proven(&mut rig), [1], "the check was on its way when the others were asked for");
+    rig.answer(is_verify);
+    assert_eq!(proven(&mut rig), [3]);
+    assert!(!rig.desk.ops.iter().any(|(_, op)| is_verify(op)), "no more is asked for");
+    // One that rides on a check for records.
+    rig.bulk();
+    assert_eq!(rig.prove(), 3);
+    rig.settle();
+    assert_eq!((proven(&mut rig), rig.wal.blocked()), (vec![4], vec![]));
+}
+
+#[test]
+fn proof_is_not_given_by_a_wal_that_another_has_claimed() {
+    let mut rig = Rig::open(Mutants::NONE);
+    rig.claimed(2);
+    rig.prove();
+    rig.answer(is_verify);
+    assert!(rig.fenced() && proven(&mut rig).is_empty());
+    assert_eq!(rig.prove(), 1, "and none after that");
+    assert!(!rig.desk.ops.iter().any(|(_, op)| is_verify(op)));
 }
 
 #[test]

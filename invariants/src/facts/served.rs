@@ -30,6 +30,9 @@ pub(crate) struct Served {
     pub(crate) acked: BTreeMap<TopicPartition, Vec<(LeaderEpoch, NodeId)>>,
     /// What leaders knew of the producers when they opened.
     pub(crate) loaded: BTreeMap<TopicPartition, Vec<Loaded>>,
+    /// Batches that leaders mean to refuse as out of order, by the number of the proof they wait
+    /// for: whether the leader had been replaced when it made up its mind.
+    pub(crate) refusals: BTreeMap<(NodeId, u64), bool>,
     /// Leader-epoch caches by node.
     pub(crate) caches: BTreeMap<(NodeId, TopicPartition), Vec<(LeaderEpoch, Offset)>>,
 }

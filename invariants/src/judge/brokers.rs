@@ -12,7 +12,7 @@ use crate::properties::ack_after_verify::{self, Confirmation};
 use crate::properties::sealed_epoch::{self, Taken};
 use crate::properties::state_equiv::Loaded;
 use crate::properties::{
-    broker_fence, epoch_chain, monotone, offset_dense, one_leader, recovery_complete,
+    broker_fence, epoch_chain, monotone, offset_dense, one_leader, order_no_gap, recovery_complete,
     single_writer, trim_after_commit, watermark_order,
 };
 
@@ -48,6 +48,19 @@ impl Judge {
                 self.marks.hit_if(snapshot.is_some(), Mark::SnapshotLoaded);
                 let loaded = Loaded { end, snapshot, producers };
                 self.facts.served.loaded.entry(*partition).or_default().push(loaded);
+                Ok(())
+            }
+            Probe::ProducerOutOfOrder { partition, epoch, proof } => {
+                let newest = self.facts.served.terms(*partition).last().map(|term| term.epoch);
+                let replaced = newest.is_some_and(|newest| newest > *epoch);
+                self.marks.hit(Mark::OutOfOrderRefused);
+                self.marks.hit_if(replaced, Mark::OutOfOrderAtReplaced);
+                self.facts.served.refusals.insert((node, *proof), replaced);
+                Ok(())
+            }
+            Probe::ProducerRefused { partition, proof } => {
+                let replaced = self.facts.served.refusals.remove(&(node, *proof));
+                ask!(self, P2, order_no_gap::refused(*partition, replaced == Some(true)));
                 Ok(())
             }
             Probe::PartitionEpochs { partition, entries } => {

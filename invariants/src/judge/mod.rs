@@ -178,6 +178,8 @@ impl Judge {
             | Probe::PartitionOffsets { .. }
             | Probe::PartitionAcked { .. }
             | Probe::ProducersLoaded { .. }
+            | Probe::ProducerOutOfOrder { .. }
+            | Probe::ProducerRefused { .. }
             | Probe::PartitionEpochs { .. } => self.partition(node, probe),
             Probe::WalPutDone { .. }
             | Probe::WalVerifySent { .. }
@@ -216,7 +218,6 @@ impl Judge {
                 self.marks.hit(Mark::ProduceRepeated);
                 self.marks.hit_if(*earlier, Mark::RepeatedAfterFailover);
             }
-            Probe::ProducerOutOfOrder { .. } => self.marks.hit(Mark::OutOfOrderRefused),
             Probe::RecoveryDamaged { .. } => self.marks.hit(Mark::RecoveryDamaged),
             Probe::WalBackPressure { on } => {
                 self.facts.nodes.of(node).back_pressure = *on;

@@ -1,7 +1,8 @@
 //! P2 OrderNoGap: what a producer of one epoch has in a partition counts from 0 without a gap, in
 //! the order of the log. A producer numbers its batches in the order in which it sends them, so
 //! this is the order of sending, too. And no producer is made to raise its epoch, which it does
-//! when the broker does not go on where it left off, unless it gave a batch up before. (Where a
+//! when the broker does not go on where it left off, unless it gave a batch up before: in
+//! particular by a leader that was replaced already when it found a batch out of order. (Where a
 //! broker has forgotten a producer it may begin elsewhere; no run is long enough for that.) Source:
 //! KIP-98, KIP-360, `ProducerAppendInfo.checkSequence`, KAFKA-15591.
 
@@ -45,12 +46,24 @@ pub(crate) fn raised(partition: TopicPartition, batch: &Numbered, given_up: bool
     Ok(())
 }
 
+/// A batch was refused as out of order; `replaced`: by what a leader knew that had a successor.
+pub(crate) fn refused(partition: TopicPartition, replaced: bool) -> Check {
+    require!(
+        !replaced,
+        P2,
+        partition,
+        "a batch was refused as out of order by a leader that had been replaced: it can not know"
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use broker_core::ids::{Offset, ProducerId};
+    use broker_core::ids::{LeaderEpoch, Offset, ProducerId};
+    use broker_core::probe::Probe;
 
     use super::*;
-    use crate::testing::{Case, P};
+    use crate::testing::{A, B, Case, P, S};
 
     #[test]
     fn gap_in_the_sequence_numbers_breaks() {
@@ -106,5 +119,36 @@ mod tests {
         let last = numbered((1 << 31) - 2, 0);
         assert!(follows(P, Some(&last), &numbered(0, 2)).is_ok());
         assert!(follows(P, Some(&last), &numbered(1, 2)).is_err());
+    }
+
+    /// A is asked for what it finds out of order, B opens before or after that, and A refuses it.
+    fn refused_by(replaced: bool) -> Case {
+        let mut case = Case::cluster("P2");
+        let (partition, proof) = (P, 0);
+        let opens = |case: &mut Case, node, epoch| {
+            let (epoch, next) = (LeaderEpoch(epoch), Offset(0));
+            case.probe(node, &Probe::PartitionOpened { partition, stream: S, epoch, next });
+        };
+        opens(&mut case, A, 0);
+        if replaced {
+            opens(&mut case, B, 1);
+        }
+        let epoch = LeaderEpoch(0);
+        case.probe(A, &Probe::ProducerOutOfOrder { partition, epoch, proof });
+        if !replaced {
+            opens(&mut case, B, 1);
+        }
+        case.probe(A, &Probe::ProducerRefused { partition, proof });
+        case
+    }
+
+    #[test]
+    fn refusal_by_a_leader_replaced_before_breaks() {
+        assert!(refused_by(true).breaks("P2"));
+    }
+
+    #[test]
+    fn refusal_told_after_the_successor_opened_holds() {
+        assert!(refused_by(false).holds());
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct Produce {
     pub(super) acks: Acks,
     pub(super) damaged: bool,
     pub(super) idempotent: bool,
-    /// The first value and the time of the first attempt of an idempotent produce.
-    sent: Option<(u64, Wall)>,
+    /// The first value, the time and the topic of the first attempt of an idempotent produce.
+    sent: Option<(u64, Wall, TopicId)>,
 }
 
 impl Produce {
@@ -82,10 +82,10 @@ impl Produce {
     ) -> Asked {
         let partition = self.partition(target.topic);
         let again = self.sent.is_some();
-        let (first_value, at) =
-            self.sent.unwrap_or_else(|| (numbers.values(self.records), cx.wall));
+        let (first_value, at, topic) =
+            self.sent.unwrap_or_else(|| (numbers.values(self.records), cx.wall, partition.topic));
         if self.idempotent {
-            self.sent = Some((first_value, at));
+            self.sent = Some((first_value, at, topic));
         }
         let batch = values::encode(first_value, self.records, self.bytes, at, stamp);
         let batch = if self.damaged { values::damage(&batch, cx.entropy) } else { batch };
@@ -107,6 +107,11 @@ impl Produce {
             }),
             answered: self.acks != Acks::None,
         }
+    }
+
+    /// Whether it was sent to another topic of the same name, which is gone.
+    pub(super) fn was_for_another(&self, topic: Option<TopicId>) -> bool {
+        self.sent.is_some_and(|(.., sent)| Some(sent) != topic)
     }
 
     /// `None`: this is no answer to the request.

@@ -182,8 +182,15 @@ impl Session {
             return Progress::Going;
         };
         self.missing = 0;
-        let turn = match self.task.place() {
-            Some(place) => shared.idempotence.turn(&place, self.op),
+        if let Task::Produce(produce) = &self.task
+            && let Some(call) = self.standing
+            && produce.was_for_another(target.topic)
+        {
+            self.observe(call, CallEvent::Unknown, out);
+            return Progress::Finished;
+        }
+        let turn = match self.task.place().zip(target.topic) {
+            Some((place, topic)) => shared.idempotence.turn(&place, topic, self.op),
             None => Turn::Send(ProducerStamp::NONE),
         };
         let stamp = match turn {

@@ -248,7 +248,8 @@ impl Run {
         match event {
             // Streams are opened only now, so no claim of this registration comes after that.
             WalEvent::Opened => self.open_streams(at),
-            WalEvent::Room => {}
+            // Nobody asks for proofs here.
+            WalEvent::Room | WalEvent::Proven { .. } => {}
             WalEvent::Fenced => {
                 owner.halted = true;
                 self.seen.fenced += 1;
