@@ -20,10 +20,12 @@ use crate::ids::{LeaderEpoch, Offset};
 use crate::protocol::ErrorCode;
 use crate::time::Wall;
 
+mod marker;
 mod record;
 #[cfg(test)]
 mod tests;
 
+pub use marker::Marker;
 pub use record::{Headers, NewRecord, RecordView};
 
 /// Bytes of a batch in front of its first record.
@@ -400,6 +402,16 @@ pub fn records(batch: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, Batc
 /// there is no record or the batch would be 2 GiB or more.
 #[must_use]
 pub fn build(records: &[NewRecord<'_>], producer: ProducerStamp) -> Bytes {
+    encode(records, Attributes(0), producer)
+}
+
+/// As [`build`], as a part of its producer's transaction.
+#[must_use]
+pub fn build_transactional(records: &[NewRecord<'_>], producer: ProducerStamp) -> Bytes {
+    encode(records, Attributes(Attributes::TRANSACTIONAL), producer)
+}
+
+fn encode(records: &[NewRecord<'_>], attributes: Attributes, producer: ProducerStamp) -> Bytes {
     let first = records.first().expect("a batch holds at least one record");
     let max = records.iter().map(|record| record.timestamp).max().unwrap_or(first.timestamp);
     let last_offset_delta = i32::try_from(records.len() - 1).expect("fewer than 2^31 records");
@@ -414,7 +426,7 @@ pub fn build(records: &[NewRecord<'_>], producer: ProducerStamp) -> Bytes {
     out.extend_from_slice(&(-1i32).to_be_bytes());
     out.extend_from_slice(&MAGIC.to_be_bytes());
     out.extend_from_slice(&0u32.to_be_bytes());
-    out.extend_from_slice(&0u16.to_be_bytes());
+    out.extend_from_slice(&attributes.0.to_be_bytes());
     out.extend_from_slice(&last_offset_delta.to_be_bytes());
     out.extend_from_slice(&first.timestamp.0.to_be_bytes());
     out.extend_from_slice(&max.0.to_be_bytes());

@@ -117,6 +117,11 @@ id! {
     ProducerEpoch(i16)
 }
 
+id! {
+    /// A transaction coordinator's leadership: the newer one fences the older.
+    CoordinatorEpoch(u32)
+}
+
 /// Numbers an idempotent producer's records in one partition: 0 to 2^31 − 1, then 0 again.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -140,7 +140,7 @@ mutants! {
         "AutoMQ 8c333115a2", ["W4", "W3"];
     RecoveryDedupeSkipped = "recovery-dedupe-skipped",
         "recovery starts at the oldest object and uploads what is already committed",
-        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "L1", "W3"];
+        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "W3"];
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
         "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
@@ -183,10 +183,60 @@ mutants! {
         "AutoMQ S3Storage backoff queue", ["L2"];
     ProducerSequenceUnchecked = "producer-sequence-unchecked",
         "a batch is appended whatever its sequence number",
-        "KIP-98 (the reason for sequence numbers)", ["P2"];
+        "KIP-98 (the reason for sequence numbers)", ["P2", "P1"];
     ProducerUnknownAnywhere = "producer-unknown-anywhere",
         "a producer that is not known may begin with any sequence number",
         "KAFKA-15591, KAFKA-19880, AutoMQ #584", ["P2"];
+    TxnFetchToTheEnd = "txn-fetch-to-the-end",
+        "readers of committed data are given all below the high watermark",
+        "synthetic (UnifiedLog.read: the last stable offset bounds it)", ["T2", "T3"];
+    TxnLastStableOffByOne = "txn-last-stable-off-by-one",
+        "the last stable offset lies behind the first record of the oldest open transaction",
+        "Redpanda #3036", ["T2", "T3"];
+    TxnMarkerUnconfirmedCounts = "txn-marker-unconfirmed-counts",
+        "a transaction counts as decided when its marker is appended, before that is confirmed",
+        "synthetic (UnifiedLog.firstUnstableOffset: unreplicated transactions)", ["T2", "T3"];
+    TxnAbortedUntoldAfterWait = "txn-aborted-untold-after-wait",
+        "a fetch that had to wait is not told the aborted transactions",
+        "KAFKA-5376", ["T2"];
+    TxnAbortedUntoldFromObjects = "txn-aborted-untold-from-objects",
+        "a fetch answered from objects is not told the aborted transactions",
+        "Redpanda #7043", ["T2"];
+    TxnSnapshotWithoutAborted = "txn-snapshot-without-aborted",
+        "snapshots leave the aborted transactions out",
+        "synthetic (KAFKA-10706: an index not rebuilt)", ["P4", "T2"];
+    TxnOpenForgotten = "txn-open-forgotten",
+        "a new leader takes the transactions that are open for ended",
+        "synthetic (ProducerStateManager.loadFromSnapshot without open transactions)",
+        ["P4", "T2", "T3"];
+    TxnCommitTakenForAbort = "txn-commit-taken-for-abort",
+        "committed transactions are told as aborted, so that readers leave them out",
+        "synthetic", ["T1", "P4"];
+    TxnMarkerOfTheSameEpoch = "txn-marker-of-the-same-epoch",
+        "a late marker ends the transaction behind the one that it is for",
+        "KAFKA-19446", ["T2", "T5", "T7", "T1"];
+    TxnMarkerRetryRefused = "txn-marker-retry-refused",
+        "a marker that comes again is refused",
+        "KAFKA-19999", ["LV5"];
+    TxnMarkerEpochUnchecked = "txn-marker-epoch-unchecked",
+        "a marker ends whatever transaction its producer has open",
+        "Redpanda #3232", ["T2", "T5", "T7"];
+    TxnCoordinatorUnchecked = "txn-coordinator-unchecked",
+        "a marker of a coordinator that was replaced is taken",
+        "synthetic (ProducerAppendInfo.checkCoordinatorEpoch left out)", ["T9"];
+    TxnEpochNotRaised = "txn-epoch-not-raised",
+        "a marker that raises the epoch does not begin the numbers anew",
+        "KIP-890 (ProducerStateEntry.maybeUpdateProducerEpoch left out)",
+        ["L2", "L1", "L3", "P3", "P4"];
+    TxnMarkerAnsweredEarly = "txn-marker-answered-early",
+        "a marker is answered when the WAL has taken it, before it is durable",
+        "synthetic (WriteTxnMarkers appends with acks=all)", ["T5", "T2", "T8", "T1", "LV3"];
+    TxnListedEndIsHw = "txn-listed-end-is-hw",
+        "the latest offset for readers of committed data is the high watermark",
+        "synthetic (UnifiedLog.fetchOffsetByTimestamp)", ["T3"];
+    TxnSearchUnbounded = "txn-search-unbounded",
+        "a lookup by time finds records that are not decided yet",
+        "KAFKA-5522", ["T3"];
     ProducerRefusedUnproven = "producer-refused-unproven",
         "a batch is refused as out of order by a leader that was replaced and does not know it",
         "Kafka (ProducerAppendInfo.checkSequence on a leader that lags; ADR 0009)", ["P2"];
@@ -198,7 +248,7 @@ mutants! {
         "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "P4", "L1"];
     ProducerSnapshotAhead = "producer-snapshot-ahead",
         "a snapshot of the producers holds what is not confirmed yet",
-        "KAFKA-6683; Redpanda #11840", ["P4", "P1", "L1", "W1", "L4"];
+        "KAFKA-6683; Redpanda #11840", ["P4", "L1"];
     ProducerSnapshotOnly = "producer-snapshot-only",
         "a new leader takes the newest snapshot for all there is to know of the producers",
         "synthetic (recovery is the latest snapshot and the log behind it)",
@@ -233,7 +283,7 @@ mutants! {
 /// Which planted bugs are on.
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub struct Mutants(u64);
+pub struct Mutants(u128);
 
 /// Which planted bugs are on: none, they are not compiled in.
 #[cfg(not(feature = "mutants"))]
@@ -270,7 +320,7 @@ impl Mutants {
     }
 }
 
-const _: () = assert!(REGISTRY.len() <= 64, "Mutants is a u64");
+const _: () = assert!(REGISTRY.len() <= 128, "Mutants is a u128");
 
 /// The row of the mutant with this id.
 #[must_use]

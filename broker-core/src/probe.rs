@@ -5,11 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ids::{
-    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId,
-    QuorumEpoch, Sequence, StreamId, TopicPartition,
+    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerId, QuorumEpoch,
+    Sequence, StreamId, TopicPartition,
 };
 use crate::metadata::record::Record;
-use crate::protocol::Acks;
+use crate::partition::producers::Standing;
+use crate::protocol::{Acks, ErrorCode};
 use crate::step::HaltReason;
 
 /// A producer that a partition remembers.
@@ -17,8 +18,8 @@ use crate::step::HaltReason;
 pub struct KnownProducer {
     /// Its id.
     pub id: ProducerId,
-    /// Its epoch.
-    pub epoch: ProducerEpoch,
+    /// How it stands.
+    pub standing: Standing,
     /// Its newest batches, oldest first: first sequence number and offset.
     pub batches: Vec<(Sequence, Offset)>,
 }
@@ -303,6 +304,8 @@ probes! {
         snapshot: Option<Offset>,
         /// Every producer.
         producers: Vec<KnownProducer>,
+        /// Every aborted transaction: its producer, its first offset, its marker's.
+        aborted: Vec<(ProducerId, Offset, Offset)>,
     };
     /// A batch is to be refused by what its partition remembers of its producer: it does not
     /// continue what was appended before.
@@ -320,6 +323,18 @@ probes! {
         partition: TopicPartition,
         /// Number of the proof.
         proof: u64,
+    };
+    /// A marker was given its place in the log.
+    MarkerAppended = "txn.marker_appended" {
+        /// The partition.
+        partition: TopicPartition,
+    };
+    /// A marker of a transaction or a coordinator before the newest was refused.
+    MarkerRefused = "txn.marker_refused" {
+        /// The partition.
+        partition: TopicPartition,
+        /// Why.
+        code: ErrorCode,
     };
     /// Appends wait, or go on again.
     WalBackPressure = "wal.back_pressure" {
@@ -493,6 +508,8 @@ probes! {
         epoch: LeaderEpoch,
         /// Log start offset.
         log_start: Offset,
+        /// Last stable offset.
+        last_stable: Offset,
         /// High watermark.
         high_watermark: Offset,
         /// Log end offset.

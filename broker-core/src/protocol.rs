@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
-    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+    CoordinatorEpoch, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId,
+    TopicId, TopicPartition,
 };
 use crate::time::{Dur, Wall};
 
@@ -38,7 +39,9 @@ pub enum ErrorCode {
     InvalidRequest = 42,
     OutOfOrderSequenceNumber = 45,
     InvalidProducerEpoch = 47,
+    InvalidTxnState = 48,
     KafkaStorageError = 56,
+    TransactionCoordinatorFenced = 71,
     FencedLeaderEpoch = 74,
     UnknownLeaderEpoch = 75,
     StaleBrokerEpoch = 77,
@@ -77,6 +80,8 @@ pub enum Request {
     Fetch(FetchRequest),
     /// Offsets by time, or the ends.
     ListOffsets {
+        /// Whether what is not decided yet counts.
+        isolation: Isolation,
         /// One question per partition; a partition named twice is `InvalidRequest` both times.
         partitions: Vec<ListOffsetsPartition>,
     },
@@ -94,6 +99,58 @@ pub enum Request {
     },
     /// A producer id for an idempotent producer (KIP-98), without a transactional id.
     InitProducerId,
+    /// End transactions in partitions led here: asked by the transaction coordinator, and by
+    /// whoever clears a transaction up that has none any more (KIP-664).
+    WriteTxnMarkers {
+        /// One per transaction.
+        markers: Vec<TxnMarker>,
+    },
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum TransactionResult {
+    /// As if it had never been.
+    Abort,
+    /// For all to see.
+    Commit,
+}
+
+/// Which protocol a transaction follows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum TransactionVersion {
+    /// KIP-98: a producer keeps its epoch from transaction to transaction.
+    V1,
+    /// KIP-890: each end raises the producer's epoch, and the marker carries the raised one.
+    V2,
+}
+
+/// The end of a transaction in some partitions.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TxnMarker {
+    /// Whose transaction.
+    pub producer: ProducerId,
+    /// The producer's epoch; by [`TransactionVersion::V2`] the one it has from now on.
+    pub epoch: ProducerEpoch,
+    /// How it ends.
+    pub result: TransactionResult,
+    /// Of the coordinator that decided it.
+    pub coordinator_epoch: CoordinatorEpoch,
+    /// The protocol.
+    pub version: TransactionVersion,
+    /// Where.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// What a reader wants to see of transactions.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Isolation {
+    /// 0: everything below the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// 1: up to the last stable offset, and with the transactions in it that were aborted named, so
+    /// that the reader leaves them out.
+    ReadCommitted,
 }
 
 /// Requests that change the cluster's metadata.
@@ -155,6 +212,9 @@ pub enum Response {
     /// To `InitProducerId`: the id and its epoch. `CoordinatorLoadInProgress` while the broker has
     /// no ids at hand.
     InitProducerId(Result<(ProducerId, ProducerEpoch), ErrorCode>),
+    /// To `WriteTxnMarkers`, in the order of the request: the transaction's producer, the
+    /// partition, and whether the marker is durable there.
+    WriteTxnMarkers(Vec<(ProducerId, TopicPartition, Result<(), ErrorCode>)>),
 }
 
 /// Append batches; answers come in the order of the requests on a connection.
@@ -191,6 +251,8 @@ pub struct Produced {
 /// Read from partitions.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct FetchRequest {
+    /// Whether what is not decided yet, or was aborted, counts.
+    pub isolation: Isolation,
     /// Longest wait for `bytes_min`.
     pub wait_max: Dur,
     /// Answer at once when this many bytes are there, or `bytes_max` if that is less; 0 or 1 mean
@@ -232,12 +294,28 @@ pub struct FetchResult {
 pub struct Fetched {
     /// Everything below it is durable and visible.
     pub high_watermark: Offset,
+    /// Every transaction that began below it is decided: the first offset of the oldest one that is
+    /// not, or the high watermark.
+    pub last_stable_offset: Offset,
     /// First offset of the log.
     pub log_start_offset: Offset,
+    /// With `ReadCommitted`: the aborted transactions that the data holds batches of, by the offset
+    /// of their markers.
+    pub aborted: Vec<AbortedTransaction>,
     /// Set instead of data when `last_fetched_epoch` diverges: the epoch and its end here.
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Whole record batches, the first holding `fetch_offset`; all below the high watermark.
     pub batches: Vec<Bytes>,
+}
+
+/// A transaction whose batches do not count, from its first offset up to its producer's next abort
+/// marker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AbortedTransaction {
+    /// Its producer.
+    pub producer: ProducerId,
+    /// Its first offset.
+    pub first: Offset,
 }
 
 /// Which offset is asked for.
@@ -245,11 +323,11 @@ pub struct Fetched {
 pub enum OffsetSpec {
     /// −2: the log's start.
     Earliest,
-    /// −1: the high watermark.
+    /// −1: the high watermark, or with `ReadCommitted` the last stable offset.
     Latest,
-    /// −3: the offset of the largest timestamp (KIP-734).
+    /// −3: the offset of the largest timestamp (KIP-734); nothing if that is not decided yet.
     MaxTimestamp,
-    /// The first record whose timestamp is at least this.
+    /// The first record whose timestamp is at least this; nothing if that is not decided yet.
     At(Wall),
 }
 

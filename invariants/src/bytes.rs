@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use broker_core::batch::{self, ProducerStamp};
 use broker_core::format::FormatError;
 use broker_core::ids::{
-    BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId,
-    QuorumEpoch, Sequence, StreamId,
+    BrokerEpoch, CoordinatorEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, ProducerEpoch,
+    ProducerId, QuorumEpoch, Sequence, StreamId,
 };
 use broker_core::object::{BlockRecord, decode_object};
+use broker_core::protocol::TransactionResult;
 use broker_core::quorum::format::{ElectionState, decode_state};
 use broker_core::step::Key;
 use broker_core::wal::WalRecord;
@@ -118,6 +119,8 @@ pub(crate) struct Stored {
     pub(crate) value: Option<u64>,
     pub(crate) timestamp_us: i64,
     pub(crate) intact: bool,
+    /// A marker's, or another broker's own.
+    pub(crate) control: bool,
 }
 
 /// How an idempotent producer numbered a batch.
@@ -128,15 +131,27 @@ pub(crate) struct Numbered {
     pub(crate) first: Sequence,
     pub(crate) count: u32,
     pub(crate) base: Offset,
+    pub(crate) transactional: bool,
+}
+
+/// What a batch's header, and a marker's record, say of its producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+    pub(crate) producer: Option<(ProducerId, ProducerEpoch)>,
+    pub(crate) numbered: Option<Numbered>,
+    pub(crate) transactional: bool,
+    pub(crate) control: bool,
+    /// Whether it commits, and its coordinator's epoch.
+    pub(crate) marker: Option<(bool, CoordinatorEpoch)>,
 }
 
 /// A stored batch: its own offsets and epoch, and its records. Nothing if it can not be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Batch {
-    pub(crate) base: Offset,
-    pub(crate) end: Offset,
     pub(crate) epoch: Option<LeaderEpoch>,
-    pub(crate) numbered: Option<Numbered>,
+    pub(crate) entry: Entry,
     pub(crate) records: Vec<Stored>,
 }
 
@@ -145,21 +160,27 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
     let header = batch::Header::parse(bytes).ok()?;
     let epoch = header.leader_epoch.unwrap_or_default();
     let intact = batch::verify(bytes).is_ok();
+    let control = header.attributes.control();
     let mut records = Vec::new();
     for record in batch::records(bytes) {
         let record = record.ok()?;
         let value = record.value.and_then(|value| value.first_chunk::<8>());
-        let value = value.map(|value| u64::from_be_bytes(*value));
+        let value = value.filter(|_| !control).map(|value| u64::from_be_bytes(*value));
         let timestamp_us = record.timestamp.wall().0;
-        records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact });
+        records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact, control });
     }
     let (base, end) = (header.base_offset, header.end_offset());
     let ProducerStamp { id, epoch, base_sequence } = header.producer;
     let id = u64::try_from(id).ok().map(ProducerId);
+    let producer = id.map(|id| (id, ProducerEpoch(epoch)));
     let first = u32::try_from(base_sequence).ok().map(Sequence);
-    let numbered = id.zip(first).map(|(id, first)| {
-        let (epoch, count) = (ProducerEpoch(epoch), header.records);
-        Numbered { id, epoch, first, count, base }
+    let transactional = header.attributes.transactional();
+    let numbered = producer.zip(first).map(|((id, epoch), first)| {
+        let count = header.records;
+        Numbered { id, epoch, first, count, base, transactional }
     });
-    Some(Batch { base, end, epoch: header.leader_epoch, numbered, records })
+    let marker = batch::Marker::read(bytes, &header)
+        .map(|marker| (marker.result == TransactionResult::Commit, marker.coordinator_epoch));
+    let entry = Entry { base, end, producer, numbered, transactional, control, marker };
+    Some(Batch { epoch: header.leader_epoch, entry, records })
 }

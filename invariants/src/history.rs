@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
-use broker_core::protocol::{Acks, ErrorCode, OffsetSpec};
+use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,13 @@ pub enum Call {
         created: Option<Wall>,
         /// Sent under a producer id, so that it may be sent again: one call is all attempts.
         idempotent: bool,
+        /// A part of the transaction that has the event's operation as its number.
+        transactional: bool,
+    },
+    /// End the transaction that has the event's operation as its number; one call is all attempts.
+    EndTxn {
+        /// Commit it; else abort it.
+        commit: bool,
     },
     /// Ask for a producer id.
     InitProducerId,
@@ -78,6 +85,8 @@ pub enum Call {
         reader: u32,
         /// The leader epoch the client named.
         leader_epoch: Option<LeaderEpoch>,
+        /// What it wants to see of transactions.
+        isolation: Isolation,
     },
     /// List an offset.
     ListOffsets {
@@ -87,6 +96,8 @@ pub enum Call {
         spec: OffsetSpec,
         /// The leader epoch the client named.
         leader_epoch: Option<LeaderEpoch>,
+        /// What it wants to see of transactions.
+        isolation: Isolation,
     },
     /// OffsetForLeaderEpoch.
     EpochEnd {
@@ -120,10 +131,15 @@ pub enum Answer {
     Fetched {
         /// High watermark.
         high_watermark: Offset,
+        /// Last stable offset.
+        last_stable: Offset,
         /// Log start.
         log_start: Offset,
         /// Records, ascending by offset.
         records: Vec<ReadRecord>,
+        /// What the client stepped over, ascending: markers, and for readers of committed data what
+        /// was aborted.
+        skipped: Vec<(Offset, Offset)>,
     },
     /// An offset, if any.
     Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),

@@ -101,6 +101,22 @@ sometimes! {
         "a batch was refused because one before it was missing";
     OutOfOrderAtReplaced = "out-of-order-at-replaced",
         "a batch was found out of order by a leader that had been replaced";
+    TransactionCommitted = "transaction-committed",
+        "a transaction was committed, and its producer heard of it";
+    TransactionAborted = "transaction-aborted",
+        "a transaction was aborted, and its producer heard of it";
+    CommittedRead = "committed-read",
+        "a record of a transaction was read by a reader of committed data";
+    AbortedSkipped = "aborted-skipped",
+        "a reader of committed data stepped over an aborted transaction";
+    StableHeldBack = "stable-held-back",
+        "the last stable offset was below the high watermark";
+    MarkerRepeated = "marker-repeated",
+        "a marker came when no transaction of its producer was open";
+    MarkerRefused = "marker-refused",
+        "a marker of an older transaction or coordinator was refused";
+    OpenAcrossFailover = "open-across-failover",
+        "a partition was opened with a transaction open";
     SnapshotLoaded = "snapshot-loaded",
         "a partition was opened with a snapshot of its producers";
     EmptyPage = "empty-page",

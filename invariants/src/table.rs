@@ -58,16 +58,17 @@ properties! {
         from "KIP-98 (log as a total order); Jepsen kafka workload";
         jepsen Some("inconsistent-offsets, duplicate");
         sometimes ["unknown-seen", "failover-served"];
-        mutants ["wal-unknown-is-failure", "recovery-dedupe-skipped", "produce-waiter-by-corr",
-            "upload-wrong-index", "producer-window-one", "producer-state-lost",
-            "producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed",
-            "producer-snapshot-ahead", "producer-snapshot-only"];
+        mutants ["wal-unknown-is-failure", "produce-waiter-by-corr", "upload-wrong-index",
+            "producer-window-one", "producer-state-lost", "producer-state-first",
+            "producer-repeat-at-end", "producer-repeat-unconfirmed", "producer-snapshot-ahead",
+            "producer-snapshot-only", "txn-epoch-not-raised"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
         jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
         sometimes ["append-after-ack", "back-pressure"];
-        mutants ["wal-unknown-is-failure", "partition-queue-reordered", "produce-waiter-by-corr"];
+        mutants ["wal-unknown-is-failure", "partition-queue-reordered", "produce-waiter-by-corr",
+            "txn-epoch-not-raised"];
     L3 acked_durable "AckedDurable":
         "what was acknowledged with acks=all stays; what definitely failed never shows";
         from "Kafka producer contract (acks=all); Jepsen kafka workload";
@@ -78,14 +79,13 @@ properties! {
             "recovery-first-page", "recovery-hole-ignored", "recovery-without-claim",
             "produce-waiter-by-corr", "produce-ack-on-append", "recovery-damage-skipped",
             "list-empty-page-ends", "producer-state-first", "producer-repeat-at-end",
-            "producer-repeat-unconfirmed"];
+            "producer-repeat-unconfirmed", "txn-epoch-not-raised"];
     L4 read_stable "ReadStable":
         "a record that was read is what every later read of its offset returns";
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
         sometimes ["read-again", "read-after-failover"];
         mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
-            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-snapshot-ahead",
-            "producer-state-first"];
+            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-state-first"];
     L5 watermark_order "WatermarkOrder":
         "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or \
         committed";
@@ -125,7 +125,7 @@ properties! {
         mutants ["wal-ack-before-verify", "wal-verify-before-put", "wal-claim-overwrites",
             "wal-confirm-max", "wal-refused-is-done", "produce-ack-on-append",
             "produce-waiter-by-corr", "producer-repeat-at-end", "producer-repeat-unconfirmed",
-            "producer-state-first", "wal-unknown-is-failure", "producer-snapshot-ahead"];
+            "producer-state-first", "wal-unknown-is-failure"];
     W2 trim_after_commit "TrimAfterCommit":
         "a WAL object goes only when all its records are in committed objects";
         from "AutoMQ DefaultUploadWriteAheadLogTask, #205, #3064"; jepsen None;
@@ -239,6 +239,50 @@ properties! {
         from "KIP-841 (KAFKA-13916)"; jepsen None;
         sometimes ["leader-moved"];
         mutants ["controller-target-fenced"];
+    T1 atomic_visibility "AtomicVisibility":
+        "a transaction is committed in all its partitions or in none, and no reader misses a part";
+        from "KIP-98; Jepsen Bufstream 0.1.0"; jepsen Some("G1b, fractured read");
+        sometimes ["transaction-committed", "committed-read", "aborted-skipped"];
+        mutants ["txn-commit-taken-for-abort", "txn-marker-of-the-same-epoch",
+            "txn-marker-answered-early"];
+    T2 no_aborted_read "NoAbortedRead":
+        "a reader of committed data sees nothing that is aborted or undecided";
+        from "KIP-98 (isolation.level)"; jepsen Some("G1a");
+        sometimes ["committed-read", "transaction-aborted", "aborted-skipped"];
+        mutants ["txn-fetch-to-the-end", "txn-last-stable-off-by-one",
+            "txn-marker-unconfirmed-counts", "txn-aborted-untold-after-wait",
+            "txn-aborted-untold-from-objects", "txn-snapshot-without-aborted", "txn-open-forgotten",
+            "txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked",
+            "txn-marker-answered-early"];
+    T3 last_stable "LsoRule":
+        "the last stable offset is the first of the oldest undecided transaction, and bounds what \
+        readers of committed data are told";
+        from "UnifiedLog.lastStableOffset; KAFKA-5522"; jepsen None;
+        sometimes ["stable-held-back", "committed-read"];
+        mutants ["txn-fetch-to-the-end", "txn-last-stable-off-by-one",
+            "txn-marker-unconfirmed-counts", "txn-open-forgotten", "txn-listed-end-is-hw",
+            "txn-search-unbounded"];
+    T5 outcome_truth "OutcomeTruth":
+        "a transaction ends as its producer asked, and has ended when it is told so";
+        from "KIP-98 (EndTxn); Redpanda #3616"; jepsen None;
+        sometimes ["transaction-committed", "transaction-aborted"];
+        mutants ["txn-marker-answered-early", "txn-marker-of-the-same-epoch",
+            "txn-marker-epoch-unchecked"];
+    T7 marker_once "MarkerOnce":
+        "in each partition one marker ends a transaction, and none comes between its batches";
+        from "KIP-98, KIP-890; KAFKA-19446"; jepsen None;
+        sometimes ["marker-refused", "marker-repeated"];
+        mutants ["txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked"];
+    T8 txn_scope "TxnScope":
+        "what one marker ends is one transaction";
+        from "KAFKA-17754, KIP-890"; jepsen None;
+        sometimes ["transaction-committed", "open-across-failover"];
+        mutants ["txn-marker-answered-early"];
+    T9 coordinator_epoch "CoordEpochMonotone":
+        "the coordinator epochs of a producer's markers never fall";
+        from "ProducerAppendInfo.checkCoordinatorEpoch"; jepsen None;
+        sometimes ["marker-refused"];
+        mutants ["txn-coordinator-unchecked"];
     Q1 list_offsets "ListOffsets":
         "listed offsets agree with what was acknowledged and read before, and with the timestamps";
         from "KIP-79, KIP-207, KIP-734; Bufstream 0.1.0 (Jepsen)"; jepsen None;
@@ -254,7 +298,7 @@ properties! {
         from "KIP-98, KIP-730"; jepsen Some("duplicate");
         sometimes ["produce-repeated", "repeated-after-failover"];
         mutants ["producer-window-one", "producer-state-lost", "producer-repeat-at-end",
-            "producer-snapshot-only", "producer-snapshot-ahead"];
+            "producer-snapshot-only", "producer-sequence-unchecked"];
     P2 order_no_gap "OrderNoGap":
         "what a producer has in a partition counts on without a gap, in the order of sending";
         from "KIP-98, KIP-360"; jepsen Some("nonmonotonic-send");
@@ -266,13 +310,15 @@ properties! {
         "an idempotent producer finds its batch at the offset it was told";
         from "KIP-98, UnifiedLog.analyzeAndValidateProducerState"; jepsen None;
         sometimes ["produce-repeated"];
-        mutants ["producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed"];
+        mutants ["producer-state-first", "producer-repeat-at-end", "producer-repeat-unconfirmed",
+            "txn-epoch-not-raised"];
     P4 state_equiv "StateEquiv":
         "what a new leader knows of the producers is the fold of the log";
         from "KIP-98, ProducerStateManager.truncateAndReload"; jepsen None;
         sometimes ["snapshot-loaded", "repeated-after-failover"];
         mutants ["producer-window-one", "producer-state-lost", "producer-snapshot-ahead",
-            "producer-snapshot-only"];
+            "producer-snapshot-only", "txn-snapshot-without-aborted", "txn-open-forgotten",
+            "txn-epoch-not-raised", "txn-commit-taken-for-abort"];
     LV1 readers_progress "ReadersProgress":
         "in the healthy core every fetch is answered and readers reach the high watermark";
         from "Kafka DelayedFetch; AutoMQ f205638ccb"; jepsen Some("unseen");
@@ -283,12 +329,17 @@ properties! {
         from "KIP-595, KIP-996; KAFKA-15489"; jepsen None;
         sometimes ["check-quorum-resigned", "stuck-leader-watched"];
         mutants ["quorum-no-check-quorum"];
+    LV3 stable_reaches_end "StableReachesEnd":
+        "no transaction hangs: every last stable offset reaches its high watermark";
+        from "KIP-890, KIP-664"; jepsen None;
+        sometimes ["transaction-committed", "stable-held-back"];
+        mutants ["txn-marker-answered-early"];
     LV5 clients_progress "ClientsProgress":
         "in the healthy core no client tries an operation in vain until its time is over";
         from "Kafka delivery.timeout.ms; Bufstream 0.1.0 (Jepsen: stuck producers)"; jepsen None;
         sometimes ["answered-across-healing"];
-        mutants ["controller-leaderless-kept", "upload-prepare-wedges",
-            "recovery-dedupe-skipped"];
+        mutants ["controller-leaderless-kept", "upload-prepare-wedges", "recovery-dedupe-skipped",
+            "txn-marker-retry-refused"];
     LV7 failover_done "FailoverDone":
         "in the healthy core every partition gets a leader and every dead WAL is recovered";
         from "KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c"; jepsen None;

@@ -16,7 +16,7 @@ use broker_core::metadata::Image;
 use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
 use broker_core::object::{BlockRecord, Builder, ObjectHeader};
 use broker_core::probe::Probe;
-use broker_core::protocol::{Acks, ErrorCode};
+use broker_core::protocol::{Acks, ErrorCode, Isolation};
 use broker_core::quorum::Quorum;
 use broker_core::quorum::format::{ElectionState, encode_state};
 use broker_core::step::{Cond, Etag, Flow, Key, ObjOp, ObjResult, Tok};
@@ -28,6 +28,10 @@ use bytes::Bytes;
 use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
 use crate::view::{Evidence, NodeEvent, Tail, View};
 use crate::{Judge, Violation};
+
+pub(crate) mod transactions;
+
+pub(crate) use transactions::{Q, Txn};
 
 /// Two brokers.
 pub(crate) const A: NodeId = NodeId(10);
@@ -456,7 +460,8 @@ impl Case {
     ) -> Opened {
         let offset = Offset(offset);
         let leader_epoch = Some(LeaderEpoch(epoch));
-        self.invoke(client, Call::Fetch { partition: P, offset, reader, leader_epoch })
+        let isolation = Isolation::ReadUncommitted;
+        self.invoke(client, Call::Fetch { partition: P, offset, reader, leader_epoch, isolation })
     }
 
     pub(crate) fn fetched(
@@ -467,7 +472,7 @@ impl Case {
     ) -> &mut Self {
         let records = records.iter().map(|(offset, value, epoch)| read(*offset, *value, *epoch));
         let (high_watermark, log_start) = (Offset(high_watermark), Offset(0));
-        self.ok(opened, Answer::Fetched { high_watermark, log_start, records: records.collect() })
+        self.ok(opened, fetched(high_watermark, log_start, records.collect()))
     }
 
     /// Client 2 reads `(offset, value, epoch)`s from `offset` under `epoch`.
@@ -536,6 +541,16 @@ pub(crate) fn read(offset: u64, value: u64, epoch: u32) -> ReadRecord {
         leader_epoch: LeaderEpoch(epoch),
         intact: true,
     }
+}
+
+/// The answer to a fetch of everything.
+pub(crate) fn fetched(
+    high_watermark: Offset,
+    log_start: Offset,
+    records: Vec<ReadRecord>,
+) -> Answer {
+    let (last_stable, skipped) = (high_watermark, vec![]);
+    Answer::Fetched { high_watermark, last_stable, log_start, records, skipped }
 }
 
 /// A value's timestamp: so many milliseconds.
@@ -613,7 +628,17 @@ fn span(batches: &[(u64, u64, u64)]) -> (u64, u64) {
 
 pub(crate) fn produce(first_value: u64, count: u32, idempotent: bool) -> Call {
     let (partition, acks, damaged, created) = (P, Acks::All, false, None);
-    Call::Produce { partition, acks, first_value, count, damaged, created, idempotent }
+    let transactional = false;
+    Call::Produce {
+        partition,
+        acks,
+        first_value,
+        count,
+        damaged,
+        created,
+        idempotent,
+        transactional,
+    }
 }
 
 /// A stamped batch with the values from `first` on.

@@ -220,6 +220,14 @@ pub enum What {
         #[serde(rename = "by", with = "micros")]
         by_us: u64,
     },
+    /// What clients send is held back, and what they send behind it on the same connection.
+    Stall {
+        /// Per mille of the requests.
+        per_mille: u32,
+        /// By at most, µs.
+        #[serde(rename = "by_max", with = "micros")]
+        by_us_max: u64,
+    },
     /// The store answers `SlowDown`.
     StoreSlowDown {
         /// Per mille of the operations.
@@ -301,6 +309,7 @@ impl What {
             Self::Cut { .. } => "cut",
             Self::Lossy { .. } => "lossy",
             Self::SlowLink { .. } => "slow-link",
+            Self::Stall { .. } => "stall",
             Self::StoreSlowDown { .. } => "store-slow-down",
             Self::StoreEmptyPage { .. } => "store-empty-page",
             Self::StoreDamage { .. } => "store-damage",

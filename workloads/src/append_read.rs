@@ -95,7 +95,7 @@ fn any_op(s: &mut Schedule<'_>, topics: &[Topic]) -> Op {
                 3 => ListSpec::MaxTimestamp,
                 _ => ListSpec::AgoMs(s.between(0, 20_000)),
             };
-            Op::ListOffsets { topic: topic.name, partition, spec }
+            Op::ListOffsets { topic: topic.name, partition, spec, committed: false }
         }
         _ => Op::EpochEnd { topic: topic.name, partition, back: s.size(0, 3) },
     }

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use broker_core::ids::{
     ConnId, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition, ZoneId,
 };
-use broker_core::protocol::{Acks, ErrorCode, OffsetSpec, Request, Response};
+use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec, Request, Response};
 use broker_core::step::{Cx, Outbox};
 use broker_core::time::{Dur, Wall};
 
@@ -27,8 +27,10 @@ mod queries;
 mod reader;
 mod session;
 mod shared;
+mod task;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod values;
 
 use connections::{Matched, Waiter};
@@ -184,6 +186,14 @@ pub enum Call {
         created: Wall,
         /// Under a producer id: the call is all attempts together.
         idempotent: bool,
+        /// A part of the transaction that the operation is.
+        transactional: bool,
+    },
+    /// End the transaction that the operation is, in all its partitions: the call is all attempts
+    /// together.
+    EndTxn {
+        /// Commit it; else abort it.
+        commit: bool,
     },
     /// Ask for a producer id.
     InitProducerId,
@@ -197,6 +207,8 @@ pub enum Call {
         reader: u32,
         /// The leader epoch the client knew.
         leader_epoch: Option<LeaderEpoch>,
+        /// What it wants to see of transactions.
+        isolation: Isolation,
     },
     /// List an offset.
     ListOffsets {
@@ -206,6 +218,8 @@ pub enum Call {
         spec: OffsetSpec,
         /// The leader epoch the client knew.
         leader_epoch: Option<LeaderEpoch>,
+        /// What it wants to see of transactions.
+        isolation: Isolation,
     },
     /// Ask for an epoch's end.
     EpochEnd {
@@ -239,10 +253,15 @@ pub enum Answer {
     Fetched {
         /// High watermark.
         high_watermark: Offset,
+        /// Last stable offset.
+        last_stable: Offset,
         /// Log start.
         log_start: Offset,
         /// The records, ascending.
         records: Vec<ReadRecord>,
+        /// What the client stepped over, ascending: markers, and with `ReadCommitted` what was
+        /// aborted.
+        skipped: Vec<(Offset, Offset)>,
     },
     /// An offset, if there is one.
     Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),
@@ -310,12 +329,12 @@ impl Client {
                 }
             }
         }
-        while self.shared.idempotence.take_changed() {
+        while self.shared.idempotence.take_changed() | self.shared.producers.take_changed() {
             self.let_go(cx, out);
         }
     }
 
-    /// Batches of the idempotent producer that wait for their turn may have it now.
+    /// Batches of the idempotent producer that wait for their turn may have it now, or a transaction.
     fn let_go(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
         let mut finished = Vec::new();
         for (op, session) in &mut self.sessions {
@@ -494,7 +513,7 @@ impl Client {
         match progress {
             Progress::Going => {}
             Progress::Finished => {
-                let session = self.sessions.remove(&op).expect("a session settles once");
+                let mut session = self.sessions.remove(&op).expect("a session settles once");
                 session.end(&mut self.shared, out);
                 self.finite -= usize::from(session.is_finite());
             }

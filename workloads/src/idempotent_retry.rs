@@ -48,7 +48,7 @@ fn plan(shape: &Shape, draw: &mut dyn Draw) -> Vec<PlannedOp> {
 fn burst(s: &mut Schedule<'_>, topic: &Topic, total: u64) {
     let (client, partition) = (s.client(), s.size(0, topic.partitions - 1));
     let (begin, idempotent) = (s.in_load(), !s.chance(100));
-    let pace_us = *s.pick(&[60_000, 600_000, 6_000_000]);
+    let pace_us = (*s.pick(&[60_000, 600_000, 6_000_000])).min(s.moment(400).0);
     for _ in 0..s.between(1, 8).min(total - s.len()) {
         let at = Dur(begin.0 + s.between(0, pace_us));
         let (records, bytes) = (s.size(1, 5), s.size(8, 200));

@@ -14,6 +14,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 pub mod topic_churn;
+pub mod transactions;
 pub mod zone_outage;
 
 use alloc::vec::Vec;
@@ -69,6 +70,7 @@ pub const ALL: &[Workload] = &[
     topic_churn::WORKLOAD,
     zone_outage::WORKLOAD,
     idempotent_retry::WORKLOAD,
+    transactions::WORKLOAD,
 ];
 
 /// The workload of this name.

@@ -2,6 +2,7 @@
 //! them one by one, and none may depend on another having run.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,20 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "is_false")]
         idempotent: bool,
     },
+    /// Run a transaction: its batches one after the other, then its end in all their partitions.
+    Transaction {
+        /// The topic's name.
+        topic: String,
+        /// The partition of each batch, 1 or more.
+        partitions: Vec<u32>,
+        /// Records in each batch, 1 or more.
+        records: u32,
+        /// Bytes of each record's value, 8 or more.
+        bytes: u32,
+        /// Abort it at the end; else commit it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        abort: bool,
+    },
     /// Read a partition from its end (`from_start`: from its start) and go on until the run ends.
     Tail {
         /// The topic's name.
@@ -71,13 +86,20 @@ pub enum Op {
         /// Start at the log start offset.
         #[serde(default, skip_serializing_if = "is_false")]
         from_start: bool,
+        /// Read only what is committed.
+        #[serde(default, skip_serializing_if = "is_false")]
+        committed: bool,
     },
-    /// Read a partition once from its start to the high watermark seen at the beginning.
+    /// Read a partition once from its start to the high watermark (or last stable offset) seen at
+    /// the beginning.
     CatchUp {
         /// The topic's name.
         topic: String,
         /// The partition.
         partition: u32,
+        /// Read only what is committed.
+        #[serde(default, skip_serializing_if = "is_false")]
+        committed: bool,
     },
     /// Ask for an offset.
     ListOffsets {
@@ -87,6 +109,9 @@ pub enum Op {
         partition: u32,
         /// `earliest`, `latest`, `max-timestamp`, or `at` with `ago_ms` before the client's clock.
         spec: ListSpec,
+        /// Count only what is committed.
+        #[serde(default, skip_serializing_if = "is_false")]
+        committed: bool,
     },
     /// Ask where a leader epoch ended; `back` epochs before the newest the client knows.
     EpochEnd {

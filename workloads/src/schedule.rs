@@ -146,10 +146,10 @@ pub(crate) fn usual_produce(schedule: &mut Schedule<'_>, topic: &Topic, partitio
 
 /// Tail from the start or the end.
 pub(crate) fn tail(topic: &Topic, partition: u32, from_start: bool) -> Op {
-    Op::Tail { topic: topic.name.clone(), partition, from_start }
+    Op::Tail { topic: topic.name.clone(), partition, from_start, committed: false }
 }
 
 /// Read to the end once.
 pub(crate) fn catch_up(topic: &Topic, partition: u32) -> Op {
-    Op::CatchUp { topic: topic.name.clone(), partition }
+    Op::CatchUp { topic: topic.name.clone(), partition, committed: false }
 }

@@ -42,6 +42,7 @@ fn topic_of(op: &Op) -> &str {
         | Op::AlterConfig { topic, .. }
         | Op::DescribeConfigs { topic }
         | Op::Produce { topic, .. }
+        | Op::Transaction { topic, .. }
         | Op::Tail { topic, .. }
         | Op::CatchUp { topic, .. }
         | Op::ListOffsets { topic, .. }
@@ -110,7 +111,9 @@ proptest! {
             let plan = (workload.plan)(&shape, &mut Dice(seed));
             // No tenth of the run between 10 % and 90 % goes without produces.
             let mut tenths = BTreeSet::new();
-            for (planned, _) in produces(&plan) {
+            let writes =
+                |it: &&PlannedOp| matches!(it.op, Op::Produce { .. } | Op::Transaction { .. });
+            for planned in plan.iter().filter(writes) {
                 tenths.insert(planned.at.0 * 10 / shape.length.0);
             }
             prop_assert!((1..9).all(|tenth| tenths.contains(&tenth)), "{}", workload.name);

@@ -100,7 +100,7 @@ fn any_op(s: &mut Schedule<'_>, topics: &[Topic]) -> Op {
         65..=72 => catch_up(&topic, partition),
         73..=79 => {
             let spec = *s.pick(&[ListSpec::Earliest, ListSpec::Latest, ListSpec::MaxTimestamp]);
-            Op::ListOffsets { topic: topic.name, partition, spec }
+            Op::ListOffsets { topic: topic.name, partition, spec, committed: false }
         }
         80..=83 => Op::EpochEnd { topic: topic.name, partition, back: s.size(0, 2) },
         84..=92 => {

@@ -78,10 +78,15 @@ fn read_from_every_zone(s: &mut Schedule<'_>, topic: &Topic) {
             let name = topic.name.clone();
             let op = match s.between(0, 2) {
                 0 => Op::EpochEnd { topic: name, partition, back: s.size(0, 2) },
-                1 => Op::ListOffsets { topic: name, partition, spec: ListSpec::Latest },
+                1 => Op::ListOffsets {
+                    topic: name,
+                    partition,
+                    spec: ListSpec::Latest,
+                    committed: false,
+                },
                 _ => {
                     let spec = ListSpec::AgoMs(s.between(0, 30_000));
-                    Op::ListOffsets { topic: name, partition, spec }
+                    Op::ListOffsets { topic: name, partition, spec, committed: false }
                 }
             };
             s.add(at, client, op);

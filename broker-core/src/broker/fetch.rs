@@ -1,8 +1,10 @@
 //! Fetch: what can be read now, what is waited for, and how much of it fits into the answer.
 //!
 //! Data comes from the log cache or, beyond it, from committed objects ([`crate::read`]); nothing
-//! above the high watermark leaves. Source: `ReplicaManager.fetchMessages`, `DelayedFetch.scala`,
-//! KIP-74 (the first batch always comes), KIP-320, KIP-595 (diverging epochs).
+//! above the high watermark leaves, or for readers of committed data above the last stable offset.
+//! The aborted transactions named with the data are those of the range that is returned. Source:
+//! `ReplicaManager.fetchMessages`, `DelayedFetch.scala`, `UnifiedLog.read`, KIP-74 (the first batch
+//! always comes), KIP-98, KIP-320, KIP-595 (diverging epochs).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -10,12 +12,15 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Broker;
+use crate::batch::Header;
 use crate::cache::Extent;
 use crate::ids::{ConnId, StreamId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::{Asker, Partition, Position};
 use crate::probe::Probe;
-use crate::protocol::{ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, Response};
+use crate::protocol::{
+    ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, Isolation, Response,
+};
 use crate::read::{ReadDone, ReadFor, ReadGone};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
@@ -41,10 +46,16 @@ enum Why {
 }
 
 impl Broker {
-    pub(super) fn fetch(&mut self, asker: Asker, request: FetchRequest, out: &mut Outbox<Effect>) {
+    pub(super) fn fetch(
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        request: FetchRequest,
+        out: &mut Outbox<Effect>,
+    ) {
         let (reads, found) = (BTreeMap::new(), BTreeMap::new());
         self.fetches.insert(asker, Fetch { request, parked: false, reads, found });
-        self.look(asker, Why::Arrived, out);
+        self.look(cx, asker, Why::Arrived, out);
     }
 
     /// The high watermark of a partition moved.
@@ -63,13 +74,13 @@ impl Broker {
     /// Something changed for a fetch that waits.
     pub(super) fn wake(&mut self, cx: &Cx, fetcher: Asker, out: &mut Outbox<Effect>) {
         if !cx.mutants.on(Mutant::FetchNeverWoken) {
-            self.look(fetcher, Why::Woken, out);
+            self.look(cx, fetcher, Why::Woken, out);
         }
     }
 
     pub(super) fn fetch_timed_out(&mut self, cx: &Cx, asker: Asker, out: &mut Outbox<Effect>) {
         if !cx.mutants.on(Mutant::FetchNeverWoken) {
-            self.look(asker, Why::TimedOut, out);
+            self.look(cx, asker, Why::TimedOut, out);
         }
     }
 
@@ -92,7 +103,7 @@ impl Broker {
                 let index = fetch.reads.remove(&read.id).expect("reads of a fetch are its own");
                 fetch.found.insert(index, read.result);
                 if fetch.reads.is_empty() {
-                    self.finish_fetch(asker, out);
+                    self.finish_fetch(cx, asker, out);
                 }
             }
             ReadFor::Search(asker) => self.searched(cx, asker, read.result, out),
@@ -101,7 +112,7 @@ impl Broker {
     }
 
     /// Decides whether a fetch is answered now, reads objects first, or waits.
-    fn look(&mut self, asker: Asker, why: Why, out: &mut Outbox<Effect>) {
+    fn look(&mut self, cx: &Cx, asker: Asker, why: Why, out: &mut Outbox<Effect>) {
         let Some(fetch) = self.fetches.get(&asker).filter(|fetch| fetch.reads.is_empty()) else {
             return;
         };
@@ -112,7 +123,7 @@ impl Broker {
         let mut room = u64::from(request.bytes_max);
         for (index, part) in request.partitions.iter().enumerate() {
             let part_max = u64::from(part.bytes_max);
-            match self.position(part) {
+            match self.position(cx, part, request.isolation) {
                 Ok((open, Position::At(from, upto))) if from < upto => {
                     let stream = open.stream();
                     let readable = |enough| self.cache.readable(stream, from, upto, enough);
@@ -146,7 +157,7 @@ impl Broker {
             out.probe(Probe::FetchWoken {});
         }
         if beyond.is_empty() {
-            self.finish_fetch(asker, out);
+            self.finish_fetch(cx, asker, out);
         } else {
             self.read_beyond(asker, beyond, out);
         }
@@ -192,14 +203,23 @@ impl Broker {
         }
     }
 
-    fn position(&self, part: &FetchPartition) -> Result<(&Partition, Position), ErrorCode> {
+    fn position(
+        &self,
+        cx: &Cx,
+        part: &FetchPartition,
+        isolation: Isolation,
+    ) -> Result<(&Partition, Position), ErrorCode> {
         let open = self.partitions.get(&part.partition);
         let open = open.ok_or_else(|| self.not_led(part.partition))?;
-        Ok((open, open.position(part)?))
+        let isolation = match cx.mutants.on(Mutant::TxnFetchToTheEnd) {
+            true => Isolation::ReadUncommitted,
+            false => isolation,
+        };
+        Ok((open, open.position(part, isolation)?))
     }
 
     /// Answers with what is there at this moment.
-    fn finish_fetch(&mut self, asker: Asker, out: &mut Outbox<Effect>) {
+    fn finish_fetch(&mut self, cx: &Cx, asker: Asker, out: &mut Outbox<Effect>) {
         let mut fetch = self.fetches.remove(&asker).expect("a fetch is finished once");
         self.unpark(asker, &fetch, out);
         let mut left = u64::from(fetch.request.bytes_max);
@@ -207,11 +227,19 @@ impl Broker {
         let mut results = Vec::with_capacity(fetch.request.partitions.len());
         for (index, part) in fetch.request.partitions.iter().enumerate() {
             let found = fetch.found.remove(&index);
-            let result = self.read_part(part, found, left, first, out);
-            if let Ok(Fetched { batches, .. }) = &result {
+            let untold = match found.is_some() {
+                true => cx.mutants.on(Mutant::TxnAbortedUntoldFromObjects),
+                false => fetch.parked && cx.mutants.on(Mutant::TxnAbortedUntoldAfterWait),
+            };
+            let isolation = fetch.request.isolation;
+            let mut result = self.read_part(cx, (part, isolation), found, (left, first), out);
+            if let Ok(Fetched { batches, aborted, .. }) = &mut result {
                 let bytes: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
                 left = left.saturating_sub(bytes);
                 first &= batches.is_empty();
+                if untold {
+                    aborted.clear();
+                }
             }
             results.push(FetchResult { partition: part.partition, result });
         }
@@ -220,16 +248,18 @@ impl Broker {
 
     fn read_part(
         &self,
-        part: &FetchPartition,
+        cx: &Cx,
+        (part, isolation): (&FetchPartition, Isolation),
         found: Option<Result<Vec<Bytes>, ReadGone>>,
-        left: u64,
-        first_whole: bool,
+        (left, first_whole): (u64, bool),
         out: &mut Outbox<Effect>,
     ) -> Result<Fetched, ErrorCode> {
-        let (open, position) = self.position(part)?;
+        let (open, position) = self.position(cx, part, isolation)?;
         let mut fetched = Fetched {
             high_watermark: open.high_watermark(),
+            last_stable_offset: open.last_stable(),
             log_start_offset: open.log_start(),
+            aborted: Vec::new(),
             diverging: None,
             batches: Vec::new(),
         };
@@ -255,6 +285,12 @@ impl Broker {
                 }
             }
             None => {}
+        }
+        if isolation == Isolation::ReadCommitted
+            && let Some(last) = fetched.batches.last()
+        {
+            let header = Header::parse(last).expect("what is in the log was checked");
+            fetched.aborted = open.aborted_in(from, header.end_offset()).collect();
         }
         Ok(fetched)
     }

@@ -1,5 +1,6 @@
-//! Between a stream's opening and its partition's: what the partition must remember of the log, the
-//! producers' state, is built from the newest snapshot and the committed batches behind it.
+//! Between a stream's opening and its partition's: what the partition must remember of the log, its
+//! producers and transactions, is built from the newest snapshot and the committed batches behind
+//! it.
 //!
 //! The stream is open for this broker alone, so that nothing is added meanwhile. Pieces of the log
 //! are read side by side and folded in order. A snapshot that can not be read is as good as none:
@@ -18,7 +19,7 @@ use crate::cache::Extent;
 use crate::ids::{LeaderEpoch, Offset, StreamId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::object::{parse_snapshot_key, snapshot_key, snapshot_prefix};
-use crate::partition::producers::Producers;
+use crate::partition::settled::Settled;
 use crate::partition::snapshot;
 use crate::probe::{KnownProducer, Probe};
 use crate::read::{ReadFor, ReadGone};
@@ -60,7 +61,7 @@ struct Found {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Fold {
     snapshot: Option<Offset>,
-    producers: Producers,
+    settled: Settled,
     /// All before it is folded.
     next: Offset,
     /// Pieces not asked for yet, ascending.
@@ -104,7 +105,7 @@ impl Fold {
         while let Some(batches) = self.got.remove(&self.next) {
             for batch in batches {
                 let header = Header::parse(&batch).expect("what is in the log was checked");
-                self.producers.appended(cx, &header);
+                self.settled.fold(cx, &batch, &header);
                 self.next = header.end_offset();
             }
         }
@@ -196,7 +197,7 @@ impl Broker {
             }
             (&mut Stage::Getting(_, end), ObjResult::Body { data, .. }) => {
                 let read = snapshot::decode(&data, stream, end).ok();
-                self.begin_fold(cx, stream, read.map(|producers| (end, producers)), out);
+                self.begin_fold(cx, stream, read.map(|settled| (end, settled)), out);
             }
             (Stage::Getting(..), ObjResult::NotFound) => self.begin_fold(cx, stream, None, out),
             // Unanswered, refused, or an empty page that is not the last.
@@ -212,7 +213,7 @@ impl Broker {
         &mut self,
         cx: &Cx,
         stream: StreamId,
-        from: Option<(Offset, Producers)>,
+        from: Option<(Offset, Settled)>,
         out: &mut Outbox<Effect>,
     ) {
         let loading = self.loading.get_mut(&stream).expect("the caller saw it");
@@ -220,7 +221,7 @@ impl Broker {
         // What the log lost between an old snapshot and its start would be missing.
         let from = from.filter(|(end, _)| *end >= start);
         let snapshot = from.as_ref().map(|(end, _)| *end);
-        let (next, producers) = from.unwrap_or_else(|| (start, Producers::new(start)));
+        let (next, settled) = from.unwrap_or_else(|| (start, Settled::new(start)));
         let pieces = self.image.covering(stream, next, loading.end);
         let mut todo: VecDeque<_> = pieces.map(|(from, upto, _)| (from.max(next), upto)).collect();
         let only = cx.mutants.on(Mutant::ProducerSnapshotOnly) && snapshot.is_some();
@@ -228,7 +229,7 @@ impl Broker {
             todo.clear();
         }
         let (reads, got) = (BTreeMap::new(), BTreeMap::new());
-        loading.stage = Stage::Folding(Fold { snapshot, producers, next, todo, reads, got });
+        loading.stage = Stage::Folding(Fold { snapshot, settled, next, todo, reads, got });
         self.read_on(cx, stream, out);
     }
 
@@ -275,16 +276,21 @@ impl Broker {
         let Loading { partition, epoch, end, stage: Stage::Folding(fold), .. } = loading else {
             panic!("{stream:?} is loaded without a fold");
         };
-        let Fold { snapshot, producers, next, .. } = fold;
+        let Fold { snapshot, mut settled, next, .. } = fold;
         let partly =
             cx.mutants.on(Mutant::ProducerSnapshotOnly) || cx.mutants.on(Mutant::ProducerStateLost);
         assert!(next == end || partly, "{stream:?} is loaded up to {next:?} of {end:?}");
-        let known = producers.iter().map(|(id, epoch, batches)| {
+        if cx.mutants.on(Mutant::TxnOpenForgotten) {
+            settled.forget_open();
+        }
+        let producers = settled.producers().iter().map(|(id, standing, batches)| {
             let batches = batches.map(|batch| (batch.first, batch.base)).collect();
-            KnownProducer { id, epoch, batches }
+            KnownProducer { id, standing, batches }
         });
-        let known = known.collect();
-        out.probe(Probe::ProducersLoaded { partition, end, snapshot, producers: known });
-        self.open_here(cx, partition, (stream, epoch), producers, out);
+        let producers = producers.collect();
+        let aborted = settled.aborted().iter();
+        let aborted = aborted.map(|it| (it.producer, it.first, it.last)).collect();
+        out.probe(Probe::ProducersLoaded { partition, end, snapshot, producers, aborted });
+        self.open_here(cx, partition, (stream, epoch), settled, out);
     }
 }

@@ -145,8 +145,10 @@ impl Broker {
         };
         match request {
             Request::Produce(request) => self.produce(cx, asker, request, out),
-            Request::Fetch(request) => self.fetch(asker, request, out),
-            Request::ListOffsets { partitions } => self.list_offsets(cx, asker, &partitions, out),
+            Request::Fetch(request) => self.fetch(cx, asker, request, out),
+            Request::ListOffsets { isolation, partitions } => {
+                self.list_offsets(cx, asker, (isolation, &partitions), out);
+            }
             Request::Metadata { topics } => self.metadata(asker, topics, out),
             Request::OffsetForLeaderEpoch { partitions } => {
                 self.epoch_ends(cx, asker, &partitions, out);
@@ -154,6 +156,7 @@ impl Broker {
             Request::DescribeConfigs { topic } => self.describe_configs(asker, &topic, out),
             Request::Admin(request) => self.admin(cx, asker, request, out),
             Request::InitProducerId => self.init_producer_id(asker, out),
+            Request::WriteTxnMarkers { markers } => self.write_txn_markers(cx, asker, markers, out),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::metadata::image::StreamState;
 use crate::metadata::record::{CommittedRange, Record};
 use crate::mutants::Mutant;
 use crate::partition::Partition;
-use crate::partition::producers::Producers;
+use crate::partition::settled::Settled;
 use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
@@ -317,12 +317,12 @@ impl Broker {
         cx: &Cx,
         partition: TopicPartition,
         (stream, epoch): (StreamId, LeaderEpoch),
-        producers: Producers,
+        settled: Settled,
         out: &mut Outbox<Effect>,
     ) {
         let state = &self.image.streams[&stream];
         self.cache.open(stream, state.end);
-        let open = Partition::open(cx, partition, (stream, epoch), state, producers, out);
+        let open = Partition::open(cx, partition, (stream, epoch), state, settled, out);
         self.partitions.insert(partition, open);
         self.led.insert(stream, partition);
         self.publish(partition, epoch, out);

@@ -10,24 +10,29 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Broker, Phase};
-use crate::batch;
-use crate::ids::{ConnId, Lsn, Offset, StreamId, TopicPartition};
+use crate::batch::{self, Marker, TimestampMs};
+use crate::ids::{ConnId, Lsn, Offset, ProducerId, StreamId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::admit::AppendRules;
 use crate::partition::producers::Remembered;
 use crate::partition::{Asker, Unconfirmed, Waiter};
 use crate::probe::Probe;
-use crate::protocol::{Acks, ErrorCode, ProduceRequest, ProduceResult, Produced, Response};
+use crate::protocol::{
+    Acks, ErrorCode, ProduceRequest, ProduceResult, Produced, Response, TransactionVersion,
+    TxnMarker,
+};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::wal::WalRecord;
 
-/// A produce that is not answered yet.
+/// A request that appends, and is not answered yet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Produce {
     acks: Acks,
     parts: Vec<(TopicPartition, Option<Result<Produced, ErrorCode>>)>,
     /// Parts without a result.
     open: usize,
+    /// For markers: whose transaction each part ends. Empty for a produce.
+    producers: Vec<ProducerId>,
 }
 
 /// What a producer is told, once it is sure that this broker leads the partition.
@@ -61,8 +66,8 @@ impl Broker {
     ) {
         let ProduceRequest { acks, timeout, batches } = request;
         let parts: Vec<_> = batches.iter().map(|&(partition, _)| (partition, None)).collect();
-        let open = parts.len();
-        self.produces.insert(asker, Produce { acks, parts, open });
+        let (open, producers) = (parts.len(), Vec::new());
+        self.produces.insert(asker, Produce { acks, parts, open, producers });
         if open == 0 {
             return self.finish_produce(asker, out);
         }
@@ -127,8 +132,7 @@ impl Broker {
             return self.confirmed_after_close(cx, record.stream, record.end, out);
         };
         let open = self.partitions.get_mut(&partition).expect("led partitions are open");
-        let waiters = open.confirm(cx, record.base, record.end, out);
-        open.settle_producer(cx, &record.batch);
+        let waiters = open.confirm(cx, &record.batch, out);
         let produced = open.produced(&record.batch);
         for waiter in waiters {
             self.settle(waiter, Ok((produced, record.end)), out);
@@ -245,18 +249,31 @@ impl Broker {
             Err(code @ ErrorCode::InvalidProducerEpoch) => return Err(code),
             Err(code) => return self.refuse_when_proven(cx, (partition, code), waiter, out),
         }
+        self.place(cx, partition, (admitted, offsets), waiter, out)
+    }
+
+    /// Gives a batch that was checked its offsets and passes it on.
+    pub(super) fn place(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        (checked, offsets): (bytes::Bytes, u64),
+        waiter: Option<Waiter>,
+        out: &mut Outbox<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let open = self.partitions.get_mut(&partition).expect("the caller saw it");
         let too_early = cx.mutants.on(Mutant::ProducerStateFirst);
         if too_early {
-            let batch = batch::stamp(admitted.clone(), open.log_end(), open.epoch());
+            let batch = batch::stamp(checked.clone(), open.log_end(), open.epoch());
             open.remember(cx, &batch);
         }
-        if !self.queue_has_room(admitted.len() as u64) {
+        if !self.queue_has_room(checked.len() as u64) {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         let open = self.partitions.get_mut(&partition).expect("just seen");
         let base = open.append(cx, offsets, waiter, out);
         let (stream, epoch, end) = (open.stream(), open.epoch(), base.plus(offsets));
-        let batch = batch::stamp(admitted, base, epoch);
+        let batch = batch::stamp(checked, base, epoch);
         if !too_early {
             open.remember(cx, &batch);
         }
@@ -424,11 +441,74 @@ impl Broker {
     fn finish_produce(&mut self, asker: Asker, out: &mut Outbox<Effect>) {
         let produce = self.produces.remove(&asker).expect("a produce is finished once");
         out.disarm(TimerKey::ProduceWait(asker.0, asker.1));
-        let results = produce.parts.into_iter().map(|(partition, result)| {
-            let result = result.expect("every part has its result");
-            ProduceResult { partition, result }
-        });
-        let answer = Response::Produce(results.collect());
+        let results = produce
+            .parts
+            .into_iter()
+            .map(|(partition, result)| (partition, result.expect("every part has its result")));
+        let answer = if produce.producers.is_empty() {
+            let result = |(partition, result)| ProduceResult { partition, result };
+            Response::Produce(results.map(result).collect())
+        } else {
+            let results = produce.producers.into_iter().zip(results);
+            let done = |(producer, (partition, result)): (_, (_, Result<Produced, _>))| {
+                (producer, partition, result.map(|_| ()))
+            };
+            Response::WriteTxnMarkers(results.map(done).collect())
+        };
         self.reply(asker, answer, out);
+    }
+
+    /// Ends transactions in partitions led here. Each part is answered when its marker is durable,
+    /// however long that takes: whoever asks has its own time-out, and asks again. Source:
+    /// `KafkaApis.handleWriteTxnMarkersRequest`.
+    pub(super) fn write_txn_markers(
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        markers: Vec<TxnMarker>,
+        out: &mut Outbox<Effect>,
+    ) {
+        let mut todo = Vec::new();
+        for TxnMarker { producer, epoch, result, coordinator_epoch, version, partitions } in markers
+        {
+            let marker = Marker { producer, epoch, result, coordinator_epoch };
+            todo.extend(partitions.into_iter().map(|partition| (partition, marker, version)));
+        }
+        let acks = match cx.mutants.on(Mutant::TxnMarkerAnsweredEarly) {
+            true => Acks::Leader,
+            false => Acks::All,
+        };
+        let parts = todo.iter().map(|&(partition, ..)| (partition, None)).collect();
+        let producers = todo.iter().map(|(_, marker, _)| marker.producer).collect();
+        let open = todo.len();
+        if open == 0 {
+            return self.reply(asker, Response::WriteTxnMarkers(Vec::new()), out);
+        }
+        self.produces.insert(asker, Produce { acks, parts, open, producers });
+        for (index, (partition, marker, version)) in todo.into_iter().enumerate() {
+            let waiter = Some((asker, index));
+            if let Err(code) = self.append_marker(cx, partition, (marker, version), waiter, out) {
+                self.settle((asker, index), Err(code), out);
+            }
+        }
+    }
+
+    fn append_marker(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        (marker, version): (Marker, TransactionVersion),
+        waiter: Option<Waiter>,
+        out: &mut Outbox<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let open = self.partitions.get(&partition).ok_or_else(|| self.not_led(partition))?;
+        if let Err(code) = open.check_marker(cx, &marker, version) {
+            out.probe(Probe::MarkerRefused { partition, code });
+            return Err(code);
+        }
+        let batch = marker.encode(TimestampMs::floor(cx.wall));
+        self.place(cx, partition, (batch, 1), waiter, out)?;
+        out.probe(Probe::MarkerAppended { partition });
+        Ok(())
     }
 }

@@ -3,7 +3,8 @@
 //! A search walks over the batches from the log's start to the high watermark as it was when the
 //! question came, in the log cache or in objects. An object's index knows no timestamps, so that a
 //! search costs what it has to skip; it goes chunk by chunk, and the searches of one request go one
-//! after the other. Because a partition opens with its high watermark at the end of all that any
+//! after the other. To readers of committed data nothing above the last stable offset is told
+//! (KAFKA-5522). Because a partition opens with its high watermark at the end of all that any
 //! earlier leader has shown, nobody has to wait for that with KIP-207's `OFFSET_NOT_AVAILABLE`.
 //! Source: `UnifiedLog.fetchOffsetByTimestamp`, `ReplicaManager.fetchOffset`, KIP-79, KIP-734.
 
@@ -20,7 +21,8 @@ use crate::mutants::Mutant;
 use crate::partition::{Asker, Partition};
 use crate::probe::Probe;
 use crate::protocol::{
-    ErrorCode, ListOffsetsPartition, ListOffsetsResult, ListedOffset, OffsetSpec, Response,
+    ErrorCode, Isolation, ListOffsetsPartition, ListOffsetsResult, ListedOffset, OffsetSpec,
+    Response,
 };
 use crate::read::{ReadFor, ReadGone};
 use crate::step::{Cx, Effect, Outbox, TimerKey};
@@ -50,6 +52,8 @@ struct Scan {
     goal: Goal,
     next: Offset,
     end: Offset,
+    /// What is found at or behind it is not told: the high watermark, or the last stable offset.
+    visible: Offset,
 }
 
 /// What a search looks for.
@@ -66,7 +70,7 @@ impl Broker {
         &mut self,
         cx: &Cx,
         asker: Asker,
-        questions: &[ListOffsetsPartition],
+        (isolation, questions): (Isolation, &[ListOffsetsPartition]),
         out: &mut Outbox<Effect>,
     ) {
         let mut times = BTreeMap::new();
@@ -75,7 +79,7 @@ impl Broker {
         }
         let mut search = Search { parts: Vec::new(), scans: BTreeMap::new(), read: None };
         for (index, question) in questions.iter().enumerate() {
-            let result = match self.listed(question) {
+            let result = match self.listed(cx, question, isolation) {
                 _ if times[&question.partition] > 1 => Some(Err(ErrorCode::InvalidRequest)),
                 Ok(Listed::Known(offset)) => Some(Ok(Some(offset))),
                 Ok(Listed::Search(scan)) => {
@@ -151,10 +155,13 @@ impl Broker {
             }
             Ok(batches) => scan.get_mut().look(&batches).map(|found| {
                 let epoch = |offset| open.and_then(|open| open.epochs().epoch_at(offset));
-                Ok(found.map(|(timestamp, offset)| ListedOffset {
-                    offset,
-                    timestamp: Some(timestamp.wall()),
-                    leader_epoch: epoch(offset).unwrap_or_default(),
+                let visible = scan.get().visible;
+                Ok(found.filter(|found| found.1 < visible).map(|(timestamp, offset)| {
+                    ListedOffset {
+                        offset,
+                        timestamp: Some(timestamp.wall()),
+                        leader_epoch: epoch(offset).unwrap_or_default(),
+                    }
                 }))
             }),
             // The log's start has passed the search: asked again, it begins there.
@@ -174,14 +181,22 @@ impl Broker {
         }
     }
 
-    fn listed(&self, question: &ListOffsetsPartition) -> Result<Listed, ErrorCode> {
+    fn listed(
+        &self,
+        cx: &Cx,
+        question: &ListOffsetsPartition,
+        isolation: Isolation,
+    ) -> Result<Listed, ErrorCode> {
         let open = self.partitions.get(&question.partition);
         let open = open.ok_or_else(|| self.not_led(question.partition))?;
         open.check_epoch(question.current_leader_epoch)?;
         let goal = match question.spec {
             OffsetSpec::Earliest => return Ok(Listed::Known(end(open, open.log_start()))),
             OffsetSpec::Latest => {
-                let offset = open.high_watermark();
+                let offset = match cx.mutants.on(Mutant::TxnListedEndIsHw) {
+                    true => open.high_watermark(),
+                    false => open.visible_end(isolation),
+                };
                 let leader_epoch = open.epoch();
                 return Ok(Listed::Known(ListedOffset { offset, timestamp: None, leader_epoch }));
             }
@@ -189,7 +204,11 @@ impl Broker {
             OffsetSpec::At(wall) => Goal::At(TimestampMs::ceil(wall)),
         };
         let (next, end) = (open.log_start(), open.high_watermark());
-        Ok(Listed::Search(Scan { epoch: open.epoch(), goal, next, end }))
+        let visible = match cx.mutants.on(Mutant::TxnSearchUnbounded) {
+            true => end,
+            false => open.visible_end(isolation),
+        };
+        Ok(Listed::Search(Scan { epoch: open.epoch(), goal, next, end, visible }))
     }
 
     fn finish_search(&mut self, asker: Asker, out: &mut Outbox<Effect>) {

@@ -70,10 +70,14 @@ impl Broker {
         let every = self.config.limits.upload_block_bytes_max;
         let open = self.partitions.get_mut(&partition).expect("the caller saw it");
         let stream = open.stream();
-        let Some((end, producers)) = open.take_snapshot(every) else { return };
-        let early = cx.mutants.on(Mutant::ProducerSnapshotAhead);
-        let producers = if early { open.producers() } else { producers };
-        let (key, body) = (snapshot_key(stream, end), snapshot::encode(stream, end, &producers));
+        let Some((end, mut settled)) = open.take_snapshot(every) else { return };
+        if cx.mutants.on(Mutant::ProducerSnapshotAhead) {
+            settled = settled.with_producers(open.producers());
+        }
+        if cx.mutants.on(Mutant::TxnSnapshotWithoutAborted) {
+            settled = settled.without_aborted();
+        }
+        let (key, body) = (snapshot_key(stream, end), snapshot::encode(stream, end, &settled));
         out.probe(Probe::ProducersSnapshot { partition, end });
         let seq = self.snapshots.send(ObjOp::Put { key, body, cond: Cond::IfAbsent }, out);
         self.snapshots.puts.insert(seq, (stream, end));

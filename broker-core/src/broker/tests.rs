@@ -10,4 +10,5 @@ mod host;
 mod lifecycle;
 mod producers;
 mod reads;
+mod transactions;
 mod writes;

@@ -8,23 +8,27 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use crate::batch::Header;
+use crate::batch::{Header, Marker};
 use crate::ids::{ConnId, LeaderEpoch, Offset, StreamId, TopicPartition};
 use crate::metadata::image::StreamState;
 use crate::mutants::Mutant;
 use crate::probe::Probe;
-use crate::protocol::{ErrorCode, FetchPartition, Produced};
+use crate::protocol::{
+    AbortedTransaction, ErrorCode, FetchPartition, Isolation, Produced, TransactionVersion,
+};
 use crate::step::{Cx, Effect, Outbox};
 
 pub mod admit;
 pub mod epochs;
 pub mod producers;
+pub mod settled;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use epochs::EpochCache;
 use producers::{Producers, Remembered};
+use settled::Settled;
 
 /// A request of a client that waits: its connection, and the number that the broker gave it. No
 /// number is used twice: a correlation id may be, and a batch can outlive the answer about it.
@@ -40,9 +44,12 @@ pub struct Partition {
     high_watermark: Offset,
     log_end: Offset,
     epochs: EpochCache,
+    /// As of the log's end: what the next batch is checked against.
     producers: Producers,
-    /// The producers as of the high watermark: what a snapshot may say.
-    settled: Producers,
+    /// As of the high watermark: what readers and snapshots may know.
+    settled: Settled,
+    /// The last stable offset.
+    last_stable: Offset,
     /// Bytes confirmed since the last snapshot.
     unsaved_bytes: u64,
     /// What has offsets and is not confirmed, in the order of the offsets.
@@ -79,14 +86,14 @@ pub enum Position {
 
 impl Partition {
     /// Opens the partition at the end of its stream, which the committed image shows to be open
-    /// here under `epoch`: everything below is confirmed and committed. `producers` is the fold of
+    /// here under `epoch`: everything below is confirmed and committed. `settled` is the fold of
     /// it.
     pub fn open(
         cx: &Cx,
         id: TopicPartition,
         (stream, epoch): (StreamId, LeaderEpoch),
         state: &StreamState,
-        producers: Producers,
+        settled: Settled,
         out: &mut Outbox<Effect>,
     ) -> Self {
         let (own, earlier) = state.ranges.split_last().expect("an open stream has a range");
@@ -104,7 +111,7 @@ impl Partition {
         };
         let (log_start, next) = (state.start, state.end);
         out.probe(Probe::PartitionOpened { partition: id, stream, epoch, next });
-        let partition = Self {
+        let mut partition = Self {
             id,
             stream,
             epoch,
@@ -112,14 +119,15 @@ impl Partition {
             high_watermark,
             log_end: next,
             epochs,
-            settled: producers.clone(),
-            producers,
+            producers: settled.producers().clone(),
+            settled,
+            last_stable: log_start,
             unsaved_bytes: 0,
             unconfirmed: VecDeque::new(),
             fetchers: BTreeSet::new(),
         };
         partition.probe_epochs(out);
-        partition.probe_offsets(out);
+        partition.moved(cx, out);
         partition
     }
 
@@ -144,7 +152,7 @@ impl Partition {
         if cx.mutants.on(Mutant::PartitionHwIsLeo) {
             self.high_watermark = end;
         }
-        self.probe_offsets(out);
+        self.moved(cx, out);
         base
     }
 
@@ -157,22 +165,28 @@ impl Partition {
         self.producers.check(cx, &header)
     }
 
+    /// Whether a marker may be appended.
+    ///
+    /// # Errors
+    /// If it is of a transaction, or a coordinator, before the newest.
+    pub fn check_marker(
+        &self,
+        cx: &Cx,
+        marker: &Marker,
+        version: TransactionVersion,
+    ) -> Result<(), ErrorCode> {
+        self.producers.check_marker(cx, marker, version)
+    }
+
     /// A batch was given its place: its producer's next one comes behind it.
     pub fn remember(&mut self, cx: &Cx, batch: &[u8]) {
         let header = Header::parse(batch).expect("what is appended was checked");
-        self.producers.appended(cx, &header);
+        self.producers.appended(cx, batch, &header);
     }
 
-    /// A batch was confirmed: what its producer appended is there to stay.
-    pub fn settle_producer(&mut self, cx: &Cx, batch: &[u8]) {
-        let header = Header::parse(batch).expect("what is appended was checked");
-        self.settled.appended(cx, &header);
-        self.unsaved_bytes += batch.len() as u64;
-    }
-
-    /// The producers as of the high watermark, if so many bytes were confirmed since they were
-    /// taken last: that is what a successor has to read. Also if there are none.
-    pub fn take_snapshot(&mut self, every_bytes: u64) -> Option<(Offset, Producers)> {
+    /// What is known as of the high watermark, if so many bytes were confirmed since it was taken
+    /// last: that is what a successor has to read. Also if there are no producers.
+    pub fn take_snapshot(&mut self, every_bytes: u64) -> Option<(Offset, Settled)> {
         if self.unsaved_bytes < every_bytes {
             return None;
         }
@@ -184,6 +198,15 @@ impl Partition {
     #[must_use]
     pub fn producers(&self) -> Producers {
         self.producers.clone()
+    }
+
+    /// The aborted transactions that may have batches in `[from, upto)`.
+    pub fn aborted_in(
+        &self,
+        from: Offset,
+        upto: Offset,
+    ) -> impl Iterator<Item = AbortedTransaction> + '_ {
+        self.settled.aborted_in(from, upto)
     }
 
     /// One more waits for the batch at `base`. Gives `waiter` back if nothing is left to wait for:
@@ -208,15 +231,11 @@ impl Partition {
         batch.waiters.clone()
     }
 
-    /// The batch `[base, end)` is durable and the WAL still ours: the high watermark moves behind
-    /// it. Returns its waiters.
-    pub fn confirm(
-        &mut self,
-        cx: &Cx,
-        base: Offset,
-        end: Offset,
-        out: &mut Outbox<Effect>,
-    ) -> Vec<Waiter> {
+    /// The batch is durable and the WAL still ours: the high watermark moves behind it. Returns its
+    /// waiters.
+    pub fn confirm(&mut self, cx: &Cx, batch: &[u8], out: &mut Outbox<Effect>) -> Vec<Waiter> {
+        let header = Header::parse(batch).expect("what is appended was checked");
+        let (base, end) = (header.base_offset, header.end_offset());
         let at = self.unconfirmed.partition_point(|batch| batch.base < base);
         assert!(
             at == 0 || cx.mutants.on(Mutant::PartitionQueueReordered),
@@ -224,12 +243,14 @@ impl Partition {
             self.id,
             self.unconfirmed.front()
         );
-        let batch = self.unconfirmed.remove(at).expect("only what was appended is confirmed");
-        assert_eq!((batch.base, batch.end), (base, end), "{:?}: other offsets", self.id);
+        let confirmed = self.unconfirmed.remove(at).expect("only what was appended is confirmed");
+        assert_eq!((confirmed.base, confirmed.end), (base, end), "{:?}: other offsets", self.id);
         self.high_watermark = self.high_watermark.max(end);
         assert!(self.high_watermark <= self.log_end, "{:?}: beyond the log's end", self.id);
-        self.probe_offsets(out);
-        batch.waiters
+        self.settled.fold(cx, batch, &header);
+        self.unsaved_bytes += batch.len() as u64;
+        self.moved(cx, out);
+        confirmed.waiters
     }
 
     /// The batch at `base` is given up, although it may still become durable: only a planted bug
@@ -247,7 +268,11 @@ impl Partition {
     ///
     /// # Errors
     /// If its epoch is not this leader's or its offset is outside of the log.
-    pub fn position(&self, fetch: &FetchPartition) -> Result<Position, ErrorCode> {
+    pub fn position(
+        &self,
+        fetch: &FetchPartition,
+        isolation: Isolation,
+    ) -> Result<Position, ErrorCode> {
         self.check_epoch(fetch.current_leader_epoch)?;
         let from = fetch.fetch_offset;
         if let Some(last) = fetch.last_fetched_epoch {
@@ -260,7 +285,16 @@ impl Partition {
         if from < self.log_start || from > self.log_end {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        Ok(Position::At(from, self.high_watermark.max(from)))
+        Ok(Position::At(from, self.visible_end(isolation).max(from)))
+    }
+
+    /// Nothing at or behind it is shown to such a reader.
+    #[must_use]
+    pub fn visible_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable,
+        }
     }
 
     /// Compares the epoch a client knows with this leader's (KIP-320).
@@ -354,6 +388,12 @@ impl Partition {
         self.high_watermark
     }
 
+    /// Every transaction that began below it is decided, and its marker confirmed.
+    #[must_use]
+    pub fn last_stable(&self) -> Offset {
+        self.last_stable
+    }
+
     /// Where the next batch goes.
     #[must_use]
     pub fn log_end(&self) -> Offset {
@@ -379,11 +419,24 @@ impl Partition {
         out.probe(Probe::PartitionEpochs { partition: self.id, entries });
     }
 
-    fn probe_offsets(&self, out: &mut Outbox<Effect>) {
+    /// The log's end, or the high watermark, is another one.
+    fn moved(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
+        // A transaction whose marker is not confirmed is open in what is settled.
+        let open = match cx.mutants.on(Mutant::TxnMarkerUnconfirmedCounts) {
+            true => self.producers.first_open(),
+            false => self.settled.producers().first_open(),
+        };
+        let open = open.map(|open| match cx.mutants.on(Mutant::TxnLastStableOffByOne) {
+            true => open.next(),
+            false => open,
+        });
+        let stable = open.map_or(self.high_watermark, |open| open.min(self.high_watermark));
+        self.last_stable = stable.max(self.log_start);
         out.probe(Probe::PartitionOffsets {
             partition: self.id,
             epoch: self.epoch,
             log_start: self.log_start,
+            last_stable: self.last_stable,
             high_watermark: self.high_watermark,
             log_end: self.log_end,
         });

@@ -1,33 +1,36 @@
 //! What a partition remembers of its idempotent producers, so that a retry is not appended twice
-//! and nothing is appended out of order.
+//! and nothing is appended out of order, and which of them have a transaction open.
 //!
 //! The memory is a fold of the log: whoever leads the partition next builds it anew from the
-//! batches' headers. Whether a batch is well-formed is decided before ([`super::admit`]). Source:
-//! KIP-98, KIP-360, KAFKA-15591, `ProducerStateManager.java`, `ProducerAppendInfo.java`,
+//! batches. Whether a batch is well-formed is decided before ([`super::admit`]). Source: KIP-98,
+//! KIP-360, KIP-890, KAFKA-15591, `ProducerStateManager.java`, `ProducerAppendInfo.java`,
 //! `ProducerStateEntry.java`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Header, TimestampMs};
-use crate::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
+use crate::batch::{Header, Marker, TimestampMs};
+use crate::ids::{CoordinatorEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 use crate::mutants::Mutant;
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, TransactionResult, TransactionVersion};
 use crate::step::Cx;
 
 /// Batches remembered of each producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`): as many as a
 /// producer may have in flight.
 pub const BATCHES_MAX: usize = 5;
 
-/// A producer not heard of for a day is forgotten (`producer.id.expiration.ms`). It is looked for
-/// whenever a new one comes, so that the memory is bounded by a day's producers.
+/// A producer not heard of for a day is forgotten (`producer.id.expiration.ms`), unless it has a
+/// transaction open. It is looked for whenever a new one comes, so that the memory is bounded by a
+/// day's producers.
 const EXPIRATION_MS: i64 = 24 * 3_600_000;
 
 /// The producers of one partition.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Producers {
     known: BTreeMap<ProducerId, Producer>,
+    /// First offsets of the transactions that are open.
+    open: BTreeSet<Offset>,
     /// Some may have been forgotten: expired, or older than the log.
     forgetful: bool,
 }
@@ -35,8 +38,41 @@ pub struct Producers {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 struct Producer {
     epoch: ProducerEpoch,
-    /// The newest batches of this epoch, oldest first; never empty, at most [`BATCHES_MAX`].
+    /// The newest batches of this epoch, oldest first; at most [`BATCHES_MAX`], and none if a
+    /// marker raised the epoch.
     batches: VecDeque<Remembered>,
+    /// First offset of its open transaction.
+    open: Option<Offset>,
+    /// Of the newest marker.
+    coordinator_epoch: Option<CoordinatorEpoch>,
+    /// Timestamp of the newest batch, markers included.
+    heard: TimestampMs,
+}
+
+/// A transaction that a marker ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ended {
+    /// Its producer.
+    pub producer: ProducerId,
+    /// How.
+    pub result: TransactionResult,
+    /// Its first offset.
+    pub first: Offset,
+    /// The marker's offset.
+    pub last: Offset,
+    /// Every transaction that began below it is decided now.
+    pub stable: Offset,
+}
+
+/// What a snapshot and a probe say of one producer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Standing {
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// First offset of its open transaction.
+    pub open: Option<Offset>,
+    /// Of its newest marker.
+    pub coordinator_epoch: Option<CoordinatorEpoch>,
 }
 
 /// A batch in the log.
@@ -76,7 +112,8 @@ impl Producers {
     /// Of a log that begins at `log_start`, before any of its batches.
     #[must_use]
     pub fn new(log_start: Offset) -> Self {
-        Self { known: BTreeMap::new(), forgetful: log_start > Offset(0) }
+        let forgetful = log_start > Offset(0);
+        Self { known: BTreeMap::new(), open: BTreeSet::new(), forgetful }
     }
 
     /// Whether a verified batch may be appended. `Some`: it is in the log already, there.
@@ -86,8 +123,9 @@ impl Producers {
     /// first one, when a leader changes between the two (ADR 0008).
     ///
     /// # Errors
-    /// `InvalidProducerEpoch` if its producer was replaced by a newer one, and
-    /// `OutOfOrderSequenceNumber` if it does not continue what the producer appended before.
+    /// `InvalidProducerEpoch` if its producer was replaced by a newer one,
+    /// `OutOfOrderSequenceNumber` if it does not continue what the producer appended before, and
+    /// `InvalidTxnState` if it is outside of the transaction that its producer has open.
     pub fn check(&self, cx: &Cx, header: &Header) -> Result<Option<Remembered>, ErrorCode> {
         let Some(sent) = Sent::of(header) else { return Ok(None) };
         let Some(known) = self.known.get(&sent.id) else {
@@ -106,26 +144,59 @@ impl Producers {
         if sent.epoch < known.epoch {
             return Err(ErrorCode::InvalidProducerEpoch);
         }
-        let next = if sent.epoch > known.epoch { Sequence(0) } else { known.last().plus(1) };
+        let next = match known.batches.back() {
+            Some(newest) if sent.epoch == known.epoch => newest.last.plus(1),
+            Some(_) | None => Sequence(0),
+        };
         if sent.first != next && !cx.mutants.on(Mutant::ProducerSequenceUnchecked) {
             return Err(ErrorCode::OutOfOrderSequenceNumber);
+        }
+        if known.open.is_some() && !header.attributes.transactional() {
+            return Err(ErrorCode::InvalidTxnState);
         }
         Ok(None)
     }
 
-    /// A batch that passed the check is in the log, at the offset in its header.
-    pub fn appended(&mut self, cx: &Cx, header: &Header) {
-        let Some(sent) = Sent::of(header) else { return };
-        if !self.known.contains_key(&sent.id) {
-            let (now, before) = (TimestampMs::floor(cx.wall), self.known.len());
-            self.known.retain(|_, producer| !producer.is_expired(now));
-            self.forgetful |= self.known.len() < before;
+    /// Whether a marker may be appended. One that came before may come again, and changes nothing
+    /// then (KAFKA-19999).
+    ///
+    /// # Errors
+    /// `InvalidProducerEpoch` if it is of a transaction before the open one, and
+    /// `TransactionCoordinatorFenced` if it is of a coordinator that was replaced.
+    pub fn check_marker(
+        &self,
+        cx: &Cx,
+        marker: &Marker,
+        version: TransactionVersion,
+    ) -> Result<(), ErrorCode> {
+        let Some(known) = self.known.get(&marker.producer) else { return Ok(()) };
+        // By V2 the end of a transaction raises the epoch: a marker with the epoch of the open one
+        // ended the one before it (KAFKA-19446).
+        let same = marker.epoch == known.epoch && version == TransactionVersion::V2;
+        let same = same
+            && (known.open.is_some() || cx.mutants.on(Mutant::TxnMarkerRetryRefused))
+            && !cx.mutants.on(Mutant::TxnMarkerOfTheSameEpoch);
+        let late = marker.epoch < known.epoch || same;
+        if late && !cx.mutants.on(Mutant::TxnMarkerEpochUnchecked) {
+            return Err(ErrorCode::InvalidProducerEpoch);
         }
-        let Sent { id, epoch, first, last } = sent;
-        let known = self.known.entry(id).or_insert(Producer { epoch, batches: VecDeque::new() });
-        if known.epoch != epoch {
-            *known = Producer { epoch, batches: VecDeque::new() };
+        let deposed = known.coordinator_epoch.is_some_and(|known| marker.coordinator_epoch < known);
+        if deposed && !cx.mutants.on(Mutant::TxnCoordinatorUnchecked) {
+            return Err(ErrorCode::TransactionCoordinatorFenced);
         }
+        Ok(())
+    }
+
+    /// A batch that passed its check is in the log, at the offset in its header. `Some`: it is a
+    /// marker, and ended this transaction.
+    pub fn appended(&mut self, cx: &Cx, batch: &[u8], header: &Header) -> Option<Ended> {
+        if let Some(marker) = Marker::read(batch, header) {
+            return self.marked(cx, &marker, header);
+        }
+        let Sent { id, epoch, first, last } = Sent::of(header)?;
+        self.make_room(cx, id);
+        let known = self.known.entry(id).or_insert_with(|| Producer::new(epoch));
+        known.enter(epoch);
         let kept = if cx.mutants.on(Mutant::ProducerWindowOne) { 1 } else { BATCHES_MAX };
         while known.batches.len() >= kept {
             known.batches.pop_front();
@@ -133,19 +204,71 @@ impl Producers {
         let stamped = header.attributes.log_append_time();
         let (base, timestamp) = (header.base_offset, header.max_timestamp);
         known.batches.push_back(Remembered { first, last, base, timestamp, stamped });
+        known.heard = timestamp;
+        if header.attributes.transactional() && known.open.is_none() {
+            known.open = Some(base);
+            self.open.insert(base);
+        }
+        None
     }
 
-    /// Every producer: its id, its epoch, and its newest batches, oldest first.
+    fn marked(&mut self, cx: &Cx, marker: &Marker, header: &Header) -> Option<Ended> {
+        let &Marker { producer, epoch, result, coordinator_epoch } = marker;
+        self.make_room(cx, producer);
+        let known = self.known.entry(producer).or_insert_with(|| Producer::new(epoch));
+        if cx.mutants.on(Mutant::TxnEpochNotRaised) {
+            known.epoch = epoch;
+        } else {
+            known.enter(epoch);
+        }
+        known.coordinator_epoch = Some(coordinator_epoch);
+        known.heard = header.max_timestamp;
+        let first = known.open.take()?;
+        self.open.remove(&first);
+        let last = header.base_offset;
+        let stable = self.first_open().unwrap_or(last.next());
+        Some(Ended { producer, result, first, last, stable })
+    }
+
+    /// A new producer comes: those that were not heard of for long go.
+    fn make_room(&mut self, cx: &Cx, new: ProducerId) {
+        if !self.known.contains_key(&new) {
+            let (now, before) = (TimestampMs::floor(cx.wall), self.known.len());
+            self.known.retain(|_, producer| !producer.is_expired(now));
+            self.forgetful |= self.known.len() < before;
+        }
+    }
+
+    /// First offset of the oldest open transaction.
+    #[must_use]
+    pub fn first_open(&self) -> Option<Offset> {
+        self.open.first().copied()
+    }
+
+    /// A planted bug: transactions that are open are taken for ended.
+    pub(super) fn forget_open(&mut self) {
+        self.open.clear();
+        for producer in self.known.values_mut() {
+            producer.open = None;
+        }
+    }
+
+    /// Every producer: its id, how it stands, and its newest batches, oldest first.
     pub fn iter(
         &self,
-    ) -> impl Iterator<Item = (ProducerId, ProducerEpoch, impl Iterator<Item = &Remembered>)> {
-        self.known.iter().map(|(&id, producer)| (id, producer.epoch, producer.batches.iter()))
+    ) -> impl Iterator<Item = (ProducerId, Standing, impl Iterator<Item = &Remembered>)> {
+        self.known.iter().map(|(&id, producer)| {
+            let Producer { epoch, open, coordinator_epoch, .. } = *producer;
+            (id, Standing { epoch, open, coordinator_epoch }, producer.batches.iter())
+        })
     }
 
     /// Whether it is a state that there can be; what comes from bytes may be anything.
     pub(super) fn is_sound(&self) -> bool {
-        let sizes = self.known.values().map(|producer| producer.batches.len());
-        sizes.into_iter().all(|batches| (1..=BATCHES_MAX).contains(&batches))
+        let open = self.known.values().filter_map(|producer| producer.open);
+        self.known.values().all(|producer| producer.batches.len() <= BATCHES_MAX)
+            && open.clone().count() == self.open.len()
+            && open.collect::<BTreeSet<_>>() == self.open
     }
 
     /// How many producers are remembered.
@@ -162,13 +285,21 @@ impl Producers {
 }
 
 impl Producer {
-    fn last(&self) -> Sequence {
-        self.batches.back().expect("a producer is remembered for its batches").last
+    fn new(epoch: ProducerEpoch) -> Self {
+        let (batches, heard) = (VecDeque::new(), TimestampMs::NONE);
+        Self { epoch, batches, open: None, coordinator_epoch: None, heard }
+    }
+
+    /// A raised epoch begins with no batch.
+    fn enter(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
     }
 
     fn is_expired(&self, now: TimestampMs) -> bool {
-        let newest = self.batches.back().expect("a producer is remembered for its batches");
-        now.0.saturating_sub(newest.timestamp.0) >= EXPIRATION_MS
+        self.open.is_none() && now.0.saturating_sub(self.heard.0) >= EXPIRATION_MS
     }
 }
 
@@ -188,7 +319,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::batch::{NewRecord, ProducerStamp, build, stamp};
+    use crate::batch::{NewRecord, ProducerStamp, build, build_transactional, stamp};
     use crate::ids::LeaderEpoch;
     use crate::mutants::Mutants;
     use crate::time::{Mono, Wall};
@@ -222,7 +353,7 @@ mod tests {
         match producers.check(&cx(0), header)? {
             Some(there) => Ok(there.base.0),
             None => {
-                producers.appended(&cx(0), header);
+                producers.appended(&cx(0), &[], header);
                 Ok(header.base_offset.0)
             }
         }
@@ -291,7 +422,7 @@ mod tests {
     #[test]
     fn producer_sequence_wraps_to_zero() {
         let mut producers = Producers::default();
-        producers.appended(&cx(0), &batch(1, 0, i32::MAX - 1, 4, 0));
+        producers.appended(&cx(0), &[], &batch(1, 0, i32::MAX - 1, 4, 0));
         assert_eq!(send(&mut producers, &batch(1, 0, i32::MAX - 1, 4, 9)), Ok(0));
         assert_eq!(send(&mut producers, &batch(1, 0, 2, 1, 4)), Ok(4));
     }
@@ -307,10 +438,110 @@ mod tests {
     #[test]
     fn producer_silent_for_a_day_is_forgotten_when_a_new_one_comes() {
         let mut producers = Producers::default();
-        producers.appended(&cx(0), &sent_at(0, (1, 0, 0), 1, 0));
-        producers.appended(&cx(0), &sent_at(5, (2, 0, 0), 1, 1));
-        producers.appended(&cx(DAY_MS + 4), &sent_at(DAY_MS + 4, (3, 0, 0), 1, 2));
+        producers.appended(&cx(0), &[], &sent_at(0, (1, 0, 0), 1, 0));
+        producers.appended(&cx(0), &[], &sent_at(5, (2, 0, 0), 1, 1));
+        producers.appended(&cx(DAY_MS + 4), &[], &sent_at(DAY_MS + 4, (3, 0, 0), 1, 2));
         assert_eq!(producers.len(), 2, "the second lacks a millisecond to a day");
         assert_eq!(producers.check(&cx(0), &batch(1, 0, 7, 1, 3)), Ok(None));
+    }
+
+    const FENCED: ErrorCode = ErrorCode::InvalidProducerEpoch;
+
+    /// As [`batch`], of one record in a transaction.
+    fn transactional(id: i64, epoch: i16, first: i32, base: u64) -> Header {
+        let record = NewRecord { timestamp: TimestampMs(0), key: None, value: None, headers: &[] };
+        let producer = ProducerStamp { id, epoch, base_sequence: first };
+        let bytes = build_transactional(&[record], producer);
+        Header::parse(&stamp(bytes, Offset(base), LeaderEpoch(0))).expect("well-formed")
+    }
+
+    /// Ends the transaction of producer 1, if that is let in.
+    fn end(
+        producers: &mut Producers,
+        (epoch, coordinator_epoch): (i16, u32),
+        version: TransactionVersion,
+        base: u64,
+    ) -> Result<Option<(u64, u64)>, ErrorCode> {
+        let marker = Marker {
+            producer: ProducerId(1),
+            epoch: ProducerEpoch(epoch),
+            result: TransactionResult::Abort,
+            coordinator_epoch: CoordinatorEpoch(coordinator_epoch),
+        };
+        producers.check_marker(&cx(0), &marker, version)?;
+        let bytes = stamp(marker.encode(TimestampMs(0)), Offset(base), LeaderEpoch(0));
+        let header = Header::parse(&bytes).expect("well-formed");
+        let ended = producers.appended(&cx(0), &bytes, &header);
+        Ok(ended.map(|ended| (ended.first.0, ended.last.0)))
+    }
+
+    use TransactionVersion::{V1, V2};
+
+    #[test]
+    fn transaction_goes_on_in_sequence_after_a_v1_marker_and_begins_anew_after_a_v2_one() {
+        let mut producers = Producers::default();
+        assert_eq!(send(&mut producers, &transactional(1, 0, 0, 0)), Ok(0));
+        assert_eq!(end(&mut producers, (0, 0), V1, 1), Ok(Some((0, 1))));
+        assert_eq!(send(&mut producers, &transactional(1, 0, 1, 2)), Ok(2));
+        assert_eq!(send(&mut producers, &transactional(1, 0, 0, 9)), Ok(0), "a retry of the first");
+        assert_eq!(end(&mut producers, (1, 0), V2, 3), Ok(Some((2, 3))));
+        assert_eq!(send(&mut producers, &transactional(1, 0, 2, 4)), Err(FENCED));
+        let ahead = send(&mut producers, &transactional(1, 1, 2, 4));
+        assert_eq!(ahead, Err(ErrorCode::OutOfOrderSequenceNumber));
+        assert_eq!(send(&mut producers, &transactional(1, 1, 0, 4)), Ok(4));
+    }
+
+    #[test]
+    fn transaction_open_refuses_what_is_outside_of_it() {
+        let mut producers = Producers::default();
+        assert_eq!(send(&mut producers, &transactional(1, 0, 0, 0)), Ok(0));
+        let outside = send(&mut producers, &batch(1, 0, 1, 1, 1));
+        assert_eq!(outside, Err(ErrorCode::InvalidTxnState));
+        assert_eq!(end(&mut producers, (0, 0), V1, 1), Ok(Some((0, 1))));
+        assert_eq!(send(&mut producers, &batch(1, 0, 1, 1, 2)), Ok(2));
+    }
+
+    #[test]
+    fn marker_that_comes_again_changes_nothing() {
+        for (version, epoch) in [(V1, 0), (V2, 1)] {
+            let mut producers = Producers::default();
+            assert_eq!(send(&mut producers, &transactional(1, 0, 0, 0)), Ok(0));
+            assert_eq!(end(&mut producers, (epoch, 0), version, 1), Ok(Some((0, 1))));
+            let before = producers.clone();
+            assert_eq!(end(&mut producers, (epoch, 0), version, 2), Ok(None));
+            assert_eq!(producers, before);
+        }
+    }
+
+    #[test]
+    fn marker_of_the_transaction_before_is_refused_by_v2() {
+        let mut producers = Producers::default();
+        assert_eq!(send(&mut producers, &transactional(1, 3, 0, 0)), Ok(0));
+        assert_eq!(end(&mut producers, (4, 0), V2, 1), Ok(Some((0, 1))));
+        assert_eq!(send(&mut producers, &transactional(1, 4, 0, 2)), Ok(2));
+        assert_eq!(end(&mut producers, (4, 0), V2, 3), Err(FENCED));
+        assert_eq!(end(&mut producers, (3, 0), V1, 3), Err(FENCED));
+        assert_eq!(end(&mut producers, (5, 0), V2, 3), Ok(Some((2, 3))));
+    }
+
+    #[test]
+    fn marker_of_a_coordinator_that_was_replaced_is_refused() {
+        let mut producers = Producers::default();
+        assert_eq!(end(&mut producers, (0, 5), V1, 0), Ok(None), "of a producer not known here");
+        assert_eq!(send(&mut producers, &transactional(1, 0, 0, 1)), Ok(1));
+        let fenced = Err(ErrorCode::TransactionCoordinatorFenced);
+        assert_eq!(end(&mut producers, (0, 4), V1, 2), fenced);
+        assert_eq!(end(&mut producers, (0, 5), V1, 2), Ok(Some((1, 2))));
+    }
+
+    #[test]
+    fn producer_with_a_transaction_open_is_not_forgotten() {
+        let mut producers = Producers::default();
+        producers.appended(&cx(0), &[], &transactional(1, 0, 0, 0));
+        producers.appended(&cx(2 * DAY_MS), &[], &sent_at(2 * DAY_MS, (2, 0, 0), 1, 1));
+        assert_eq!((producers.len(), producers.first_open()), (2, Some(Offset(0))));
+        assert_eq!(end(&mut producers, (0, 0), V1, 2), Ok(Some((0, 2))));
+        producers.appended(&cx(2 * DAY_MS), &[], &sent_at(2 * DAY_MS, (3, 0, 0), 1, 3));
+        assert_eq!(producers.len(), 2, "and then it is");
     }
 }

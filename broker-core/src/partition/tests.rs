@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 
 use super::*;
+use crate::batch::{NewRecord, ProducerStamp, TimestampMs, build, stamp};
 use crate::ids::{BrokerEpoch, NodeId, PartitionIndex, TopicId};
 use crate::metadata::image::StreamRange;
 use crate::mutants::Mutants;
@@ -32,7 +33,7 @@ fn opened() -> Partition {
         objects: BTreeMap::new(),
     };
     let opened = (StreamId(1), LeaderEpoch(4));
-    Partition::open(&cx(), id, opened, &state, Producers::default(), &mut Outbox::default())
+    Partition::open(&cx(), id, opened, &state, Settled::default(), &mut Outbox::default())
 }
 
 fn append(partition: &mut Partition, records: u64) -> Offset {
@@ -40,17 +41,22 @@ fn append(partition: &mut Partition, records: u64) -> Offset {
 }
 
 fn confirm(partition: &mut Partition, base: u64, end: u64) {
-    partition.confirm(&cx(), Offset(base), Offset(end), &mut Outbox::default());
+    let record = NewRecord { timestamp: TimestampMs(0), key: None, value: None, headers: &[] };
+    let count = usize::try_from(end - base).expect("small");
+    let batch = build(&vec![record; count], ProducerStamp::NONE);
+    let batch = stamp(batch, Offset(base), LeaderEpoch(4));
+    partition.confirm(&cx(), &batch, &mut Outbox::default());
 }
 
 fn fetch(partition: &Partition, from: u64, last: Option<u32>) -> Result<Position, ErrorCode> {
-    partition.position(&FetchPartition {
+    let question = FetchPartition {
         partition: partition.id,
         fetch_offset: Offset(from),
         current_leader_epoch: None,
         last_fetched_epoch: last.map(LeaderEpoch),
         bytes_max: 1,
-    })
+    };
+    partition.position(&question, Isolation::ReadUncommitted)
 }
 
 #[test]

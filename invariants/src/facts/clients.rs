@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
-use broker_core::protocol::{Acks, OffsetSpec};
+use broker_core::protocol::{Acks, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
 use crate::history::{Call, HistoryEvent, SimTime};
@@ -19,6 +19,7 @@ const NO_VALUE: u64 = u64::MAX;
 const NO_EPOCH: u32 = u32::MAX;
 const ACKED: u8 = 1;
 const READ: u8 = 2;
+const READ_COMMITTED: u8 = 4;
 
 /// What is known of one offset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -44,6 +45,11 @@ impl Slot {
 
     pub(crate) fn was_read(self) -> bool {
         self.flags & READ != 0
+    }
+
+    /// By a reader of committed data.
+    pub(crate) fn was_read_committed(self) -> bool {
+        self.flags & READ_COMMITTED != 0
     }
 }
 
@@ -118,6 +124,12 @@ pub(crate) struct Seen {
     pub(crate) shown_end: Offset,
     /// Timestamp lookups and epoch ends to be judged by the final log.
     pub(crate) lookups: Vec<Lookup>,
+    /// Last stable offsets that answers showed, by high watermark.
+    pub(crate) stable: BTreeMap<Offset, Offset>,
+    /// Those listed as the latest offset, and what had been seen when they were asked for.
+    pub(crate) stable_listed: Vec<(Offset, Offset)>,
+    /// What readers stepped over; whether they read what is committed.
+    pub(crate) skipped: BTreeSet<(Offset, Offset, bool)>,
 }
 
 /// An answer that only the final log can judge in full.
@@ -127,6 +139,8 @@ pub(crate) struct Lookup {
     /// End of what was visible when the call began.
     pub(crate) floor: Offset,
     pub(crate) answer: Option<Listed>,
+    /// Asked by a reader of committed data.
+    pub(crate) committed: bool,
 }
 
 /// A record that a lookup found.
@@ -148,10 +162,20 @@ pub(crate) enum Asked {
     EpochEnd { epoch: LeaderEpoch, past: bool },
 }
 
-/// Outcome of a produce.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// A transaction, by the operation that it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Transaction {
+    /// Whether its commit or its abort was asked for, if its end was.
+    pub(crate) commit: Option<bool>,
+    /// What became of that.
+    pub(crate) outcome: Outcome,
+}
+
+/// Outcome of a produce, or of the end of a transaction.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Outcome {
     /// Not yet known.
+    #[default]
     Open,
     Ok,
     Failed,
@@ -166,6 +190,8 @@ pub(crate) struct Send {
     pub(crate) acks: Acks,
     pub(crate) damaged: bool,
     pub(crate) idempotent: bool,
+    /// The transaction it is a part of.
+    pub(crate) txn: Option<u32>,
     /// The records' timestamp, if known; once it is acknowledged, as the broker said.
     pub(crate) created: Option<Wall>,
     pub(crate) outcome: Outcome,
@@ -195,10 +221,15 @@ pub(crate) enum OpenCall {
     Fetch {
         read: Query,
         offset: Offset,
+        isolation: Isolation,
     },
     List {
         read: Query,
         spec: OffsetSpec,
+        isolation: Isolation,
+    },
+    EndTxn {
+        txn: u32,
     },
     EpochEnd {
         read: Query,
@@ -246,6 +277,8 @@ pub(crate) struct Clients {
     pub(crate) seen: Vec<Seen>,
     /// By first value.
     pub(crate) sends: BTreeMap<u64, Send>,
+    /// By their operations.
+    pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) open: BTreeMap<(u16, u32), Open>,
     /// Clients that got an answer in the healthy core.
     pub(crate) answered: BTreeSet<u16>,
@@ -280,6 +313,9 @@ impl Clients {
             horizon: Horizon::default(),
             shown_end: Offset(0),
             lookups: Vec::new(),
+            stable: BTreeMap::new(),
+            stable_listed: Vec::new(),
+            skipped: BTreeSet::new(),
         });
         place
     }
@@ -287,7 +323,16 @@ impl Clients {
     pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call) {
         let HistoryEvent { at: since, client, call, op, .. } = *event;
         let what = match what {
-            Call::Produce { partition, acks, first_value, count, damaged, created, idempotent } => {
+            Call::Produce {
+                partition,
+                acks,
+                first_value,
+                count,
+                damaged,
+                created,
+                idempotent,
+                transactional,
+            } => {
                 let place = self.partition(*partition);
                 let after = self.seen[place as usize].acked_end;
                 let send = Send {
@@ -296,6 +341,7 @@ impl Clients {
                     acks: *acks,
                     damaged: *damaged,
                     idempotent: *idempotent,
+                    txn: transactional.then_some(op),
                     created: *created,
                     outcome: Outcome::Open,
                     base: None,
@@ -303,14 +349,24 @@ impl Clients {
                     after,
                 };
                 self.sends.insert(*first_value, send);
+                if *transactional {
+                    self.transactions.entry(op).or_default();
+                }
                 OpenCall::Produce { first_value: *first_value }
             }
-            Call::Fetch { partition, offset, leader_epoch, .. } => OpenCall::Fetch {
+            Call::Fetch { partition, offset, leader_epoch, isolation, .. } => OpenCall::Fetch {
                 read: self.query(client, *partition, *leader_epoch),
                 offset: *offset,
+                isolation: *isolation,
             },
-            Call::ListOffsets { partition, spec, leader_epoch } => {
-                OpenCall::List { read: self.query(client, *partition, *leader_epoch), spec: *spec }
+            Call::ListOffsets { partition, spec, leader_epoch, isolation } => OpenCall::List {
+                read: self.query(client, *partition, *leader_epoch),
+                spec: *spec,
+                isolation: *isolation,
+            },
+            Call::EndTxn { commit } => {
+                self.transactions.entry(op).or_default().commit = Some(*commit);
+                OpenCall::EndTxn { txn: op }
             }
             Call::EpochEnd { partition, epoch, leader_epoch } => OpenCall::EpochEnd {
                 read: self.query(client, *partition, *leader_epoch),
@@ -344,6 +400,11 @@ impl Clients {
         let (first, send) = self.sends.range_mut(..=value).next_back()?;
         let place = value - first;
         (place < u64::from(send.count)).then_some((send, place))
+    }
+
+    /// Whether some transaction was left without an end that its producer heard of.
+    pub(crate) fn has_left_transactions(&self) -> bool {
+        self.transactions.values().any(|it| it.outcome != Outcome::Ok)
     }
 
     /// `client` was shown this under `epoch`.
@@ -386,6 +447,13 @@ impl Seen {
     /// A read does.
     pub(crate) fn read(&mut self, offset: Offset, value: u64) -> Bound {
         self.bind(offset, value, READ)
+    }
+
+    /// As [`Self::read`] before, by a reader of committed data.
+    pub(crate) fn read_committed(&mut self, offset: Offset) {
+        if let Some(slot) = self.slot(offset) {
+            slot.flags |= READ_COMMITTED;
+        }
     }
 
     /// A record was read: its epoch and timestamp.

@@ -2,6 +2,7 @@
 //! for, in shapes that answer each question in constant or logarithmic time.
 
 pub(crate) mod clients;
+pub(crate) mod folded;
 pub(crate) mod ledger;
 pub(crate) mod nodes;
 pub(crate) mod raft;

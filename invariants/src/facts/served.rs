@@ -19,6 +19,8 @@ pub(crate) struct Term {
     pub(crate) next: Offset,
     /// First and largest high watermark.
     pub(crate) high_watermark: Option<(Offset, Offset)>,
+    /// The newest last stable offset.
+    pub(crate) last_stable: Offset,
     pub(crate) log_start: Offset,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct Served {
     pub(crate) acked: BTreeMap<TopicPartition, Vec<(LeaderEpoch, NodeId)>>,
     /// What leaders knew of the producers when they opened.
     pub(crate) loaded: BTreeMap<TopicPartition, Vec<Loaded>>,
+    /// Last stable offsets that leaders gave, by high watermark.
+    pub(crate) stable: BTreeMap<TopicPartition, BTreeMap<Offset, Offset>>,
     /// Batches that leaders mean to refuse as out of order, by the number of the proof they wait
     /// for: whether the leader had been replaced when it made up its mind.
     pub(crate) refusals: BTreeMap<(NodeId, u64), bool>,
@@ -67,8 +71,16 @@ impl Served {
         match terms.binary_search_by_key(&(epoch, node), |term| (term.epoch, term.node)) {
             Ok(at) => terms[at].next = opened,
             Err(at) => {
-                let (next, high_watermark, log_start) = (opened, None, Offset(0));
-                let term = Term { epoch, node, stream, opened, next, high_watermark, log_start };
+                let term = Term {
+                    epoch,
+                    node,
+                    stream,
+                    opened,
+                    next: opened,
+                    high_watermark: None,
+                    last_stable: Offset(0),
+                    log_start: Offset(0),
+                };
                 terms.insert(at, term);
             }
         }

@@ -12,8 +12,8 @@ use crate::properties::ack_after_verify::{self, Confirmation};
 use crate::properties::sealed_epoch::{self, Taken};
 use crate::properties::state_equiv::Loaded;
 use crate::properties::{
-    broker_fence, epoch_chain, monotone, offset_dense, one_leader, order_no_gap, recovery_complete,
-    single_writer, trim_after_commit, watermark_order,
+    broker_fence, epoch_chain, last_stable, monotone, offset_dense, one_leader, order_no_gap,
+    recovery_complete, single_writer, trim_after_commit, watermark_order,
 };
 
 impl Judge {
@@ -31,8 +31,20 @@ impl Judge {
                 term.next = *end;
                 Ok(())
             }
-            Probe::PartitionOffsets { partition, epoch, log_start, high_watermark, log_end } => {
-                self.offsets(node, (*partition, *epoch), (*log_start, *high_watermark, *log_end))
+            Probe::PartitionOffsets {
+                partition,
+                epoch,
+                log_start,
+                last_stable,
+                high_watermark,
+                log_end,
+            } => {
+                let stable = self.facts.served.stable.entry(*partition).or_default();
+                let before = stable.insert(*high_watermark, *last_stable);
+                let (at, stable) = (*high_watermark, *last_stable);
+                ask!(self, T3, last_stable::shown(*partition, at, stable, before));
+                let ends = (*last_stable, *high_watermark, *log_end);
+                self.offsets(node, (*partition, *epoch), *log_start, ends)
             }
             Probe::PartitionAcked { partition, epoch, base, end, acks } => {
                 if *acks == Acks::All
@@ -43,10 +55,12 @@ impl Judge {
                 }
                 self.acked(node, *partition, *epoch, *base)
             }
-            Probe::ProducersLoaded { partition, end, snapshot, producers } => {
+            Probe::ProducersLoaded { partition, end, snapshot, producers, aborted } => {
                 let (end, snapshot, producers) = (*end, *snapshot, producers.clone());
                 self.marks.hit_if(snapshot.is_some(), Mark::SnapshotLoaded);
-                let loaded = Loaded { end, snapshot, producers };
+                let open = producers.iter().any(|producer| producer.standing.open.is_some());
+                self.marks.hit_if(open, Mark::OpenAcrossFailover);
+                let loaded = Loaded { end, snapshot, producers, aborted: aborted.clone() };
                 self.facts.served.loaded.entry(*partition).or_default().push(loaded);
                 Ok(())
             }
@@ -78,7 +92,8 @@ impl Judge {
         &mut self,
         node: NodeId,
         (partition, epoch): (TopicPartition, LeaderEpoch),
-        (log_start, high_watermark, log_end): (Offset, Offset, Offset),
+        log_start: Offset,
+        (last_stable, high_watermark, log_end): (Offset, Offset, Offset),
     ) -> Check {
         let terms = self.facts.served.terms(partition);
         let Some(term) = terms.iter().rfind(|term| (term.epoch, term.node) == (epoch, node)) else {
@@ -86,8 +101,8 @@ impl Judge {
         };
         let confirmed = self.facts.wals.confirmed_in(term.stream).unwrap_or_default();
         let confirmed = confirmed.max(term.opened);
-        let offsets = (log_start, high_watermark, log_end);
-        ask!(self, L5, watermark_order::moved(partition, epoch, offsets, confirmed));
+        let ends = (last_stable, high_watermark, log_end);
+        ask!(self, L5, watermark_order::moved(partition, epoch, (log_start, ends), confirmed));
         ask!(self, L6, monotone::moved(partition, terms, term, log_start, high_watermark));
         if let Some(cache) = self.facts.served.caches.get(&(node, partition)) {
             ask!(self, L8, epoch_chain::serves(partition, epoch, cache));
@@ -96,6 +111,7 @@ impl Judge {
             let (first, last) = term.high_watermark.unwrap_or((high_watermark, high_watermark));
             term.high_watermark = Some((first, last.max(high_watermark)));
             term.log_start = term.log_start.max(log_start);
+            term.last_stable = last_stable;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What clients saw: binds values to offsets and asks the properties of histories.
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
-use broker_core::protocol::{Acks, ErrorCode, OffsetSpec};
+use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
 use super::{Judge, ask};
@@ -11,8 +11,8 @@ use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
 use crate::properties::{
-    acked_durable, epoch_chain, epoch_end, image_equiv, list_offsets, monotone, no_dup, no_phantom,
-    offset_dense, offset_unique, read_stable, watermark_order,
+    acked_durable, epoch_chain, epoch_end, image_equiv, last_stable, list_offsets, monotone,
+    no_dup, no_phantom, offset_dense, offset_unique, read_stable, watermark_order,
 };
 
 /// The answer to a fetch.
@@ -20,9 +20,12 @@ struct Fetched<'a> {
     client: u16,
     query: &'a Query,
     offset: Offset,
+    committed: bool,
     high_watermark: Offset,
+    last_stable: Offset,
     log_start: Offset,
     records: &'a [ReadRecord],
+    skipped: &'a [(Offset, Offset)],
 }
 
 impl Judge {
@@ -54,6 +57,9 @@ impl Judge {
                         && let Some(send) = self.facts.clients.sends.get_mut(&first_value)
                     {
                         send.outcome = Outcome::Unknown;
+                    }
+                    if let OpenCall::EndTxn { txn } = open.what {
+                        self.transaction_over(txn, Outcome::Unknown);
                     }
                 }
                 Ok(())
@@ -91,15 +97,26 @@ impl Judge {
                 self.produced(*first_value, *base, *log_append_time)
             }
             (
-                OpenCall::Fetch { read, offset, .. },
-                Answer::Fetched { high_watermark, log_start, records },
-            ) => {
-                let (high_watermark, log_start) = (*high_watermark, *log_start);
-                let (query, offset) = (read, *offset);
-                self.fetched(&Fetched { client, query, offset, high_watermark, log_start, records })
+                OpenCall::Fetch { read, offset, isolation },
+                Answer::Fetched { high_watermark, last_stable, log_start, records, skipped },
+            ) => self.fetched(&Fetched {
+                client,
+                query: read,
+                offset: *offset,
+                committed: *isolation == Isolation::ReadCommitted,
+                high_watermark: *high_watermark,
+                last_stable: *last_stable,
+                log_start: *log_start,
+                records,
+                skipped,
+            }),
+            (OpenCall::List { read, spec, isolation }, Answer::Listed(found)) => {
+                let committed = *isolation == Isolation::ReadCommitted;
+                self.listed((client, committed), read, *spec, *found)
             }
-            (OpenCall::List { read, spec }, Answer::Listed(found)) => {
-                self.listed(client, read, *spec, *found)
+            (OpenCall::EndTxn { txn }, Answer::Done) => {
+                self.transaction_over(*txn, Outcome::Ok);
+                Ok(())
             }
             (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
                 self.epoch_ended(read, *epoch, *found)
@@ -169,7 +186,7 @@ impl Judge {
     }
 
     fn fetched(&mut self, fetched: &Fetched<'_>) -> Check {
-        let Fetched { client, query, offset, high_watermark, log_start, records } = *fetched;
+        let Fetched { client, query, offset, high_watermark, log_start, records, .. } = *fetched;
         let place = query.partition as usize;
         let partition = self.facts.clients.seen[place].partition;
         ask!(self, L5, watermark_order::shown(partition, log_start, high_watermark));
@@ -184,7 +201,11 @@ impl Judge {
         }
         let seen = &mut self.facts.clients.seen[place];
         seen.shown_end = seen.shown_end.max(high_watermark);
-        let mut expected = offset;
+        let before = seen.stable.insert(high_watermark, fetched.last_stable);
+        ask!(self, T3, last_stable::shown(partition, high_watermark, fetched.last_stable, before));
+        seen.skipped.extend(fetched.skipped.iter().map(|it| (it.0, it.1, fetched.committed)));
+        let mut skipped = fetched.skipped;
+        let mut expected = step_over(offset, &mut skipped);
         let mut before = offset.0.checked_sub(1).and_then(|before| {
             let slot = seen.known(Offset(before));
             slot.epoch().filter(|_| slot.was_read())
@@ -200,7 +221,12 @@ impl Judge {
                 ask!(self, L8, epoch_chain::neighbours(partition, record.offset, before, epoch));
             }
             self.read(partition, query, record)?;
-            expected = record.offset.next();
+            if fetched.committed {
+                self.facts.clients.seen[place].read_committed(record.offset);
+                let read = (record.offset, record.value);
+                self.read_committed(partition, read, fetched.last_stable)?;
+            }
+            expected = step_over(record.offset.next(), &mut skipped);
             before = Some(record.leader_epoch);
         }
         let at_end = self.facts.healed.is_some() && expected >= high_watermark;
@@ -260,7 +286,7 @@ impl Judge {
 
     fn listed(
         &mut self,
-        client: u16,
+        (client, committed): (u16, bool),
         query: &Query,
         spec: OffsetSpec,
         found: Option<(Offset, Option<Wall>, LeaderEpoch)>,
@@ -275,6 +301,11 @@ impl Judge {
         let (all, own) = query.owed(epoch);
         let offset = found.map(|found| found.0);
         let asked = match spec {
+            OffsetSpec::Latest if committed => {
+                let seen = &mut self.facts.clients.seen[query.partition as usize];
+                seen.stable_listed.push((offset.unwrap_or_default(), all.end));
+                return Ok(());
+            }
             OffsetSpec::Latest => {
                 ask!(self, Q1, list_offsets::latest(partition, epoch, offset, all));
                 ask!(self, L6, monotone::answered(partition, epoch, offset, None, own));
@@ -303,8 +334,11 @@ impl Judge {
         };
         self.marks.hit_if(answered.is_some(), Mark::TimestampFound);
         self.marks.hit_if(answered.is_none() && all.end > Offset(0), Mark::TimestampNotFound);
-        seen.lookups.push(Lookup { asked, floor: all.end, answer: answered });
-        Ok(())
+        seen.lookups.push(Lookup { asked, floor: all.end, answer: answered, committed });
+        match offset.filter(|_| committed) {
+            Some(offset) => self.looked_up_committed(query.partition, offset),
+            None => Ok(()),
+        }
     }
 
     fn epoch_ended(
@@ -327,9 +361,21 @@ impl Judge {
             && asked <= leader
         {
             let asked = Asked::EpochEnd { epoch: asked, past };
-            seen.lookups.push(Lookup { asked, floor: end, answer: None });
+            let committed = false;
+            seen.lookups.push(Lookup { asked, floor: end, answer: None, committed });
         }
         Ok(())
+    }
+
+    /// The end of a transaction was asked for, and this is what became of it.
+    fn transaction_over(&mut self, txn: u32, outcome: Outcome) {
+        let known = self.facts.clients.transactions.entry(txn).or_default();
+        known.outcome = outcome;
+        let mark = match known.commit {
+            Some(true) => Mark::TransactionCommitted,
+            Some(false) | None => Mark::TransactionAborted,
+        };
+        self.marks.hit_if(outcome == Outcome::Ok, mark);
     }
 
     fn refused(&mut self, open: &Open, code: ErrorCode) -> Check {
@@ -354,8 +400,19 @@ impl Judge {
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
             | OpenCall::InitProducerId
+            | OpenCall::EndTxn { .. }
             | OpenCall::Admin { .. } => {}
         }
         Ok(())
     }
+}
+
+/// Where a reader is behind what it stepped over at `at`.
+fn step_over(mut at: Offset, skipped: &mut &[(Offset, Offset)]) -> Offset {
+    while let Some((&(from, upto), rest)) = skipped.split_first()
+        && from <= at
+    {
+        (at, *skipped) = (at.max(upto), rest);
+    }
+    at
 }

@@ -10,6 +10,7 @@ use crate::history::SimTime;
 use crate::marks::Mark;
 use crate::properties::{
     backlog_drains, clients_progress, failover_done, image_equiv, orphan_bound, range_contig,
+    stable_reaches_end,
 };
 use crate::table::Code;
 use crate::view::View;
@@ -52,6 +53,7 @@ impl Judge {
         let asked = !self.facts.clients.answered.is_empty();
         let owing = [
             (Code::LV2, true),
+            (Code::LV3, !self.facts.clients.transactions.is_empty()),
             (Code::LV5, asked || !self.facts.clients.given_up.is_empty()),
             (Code::LV7, !self.facts.ledger.partitions.is_empty()),
             (Code::LV8, wals.values().any(|wal| !wal.confirmed.is_empty())),
@@ -85,6 +87,7 @@ impl Judge {
         add(Code::LV2, &|| self.quorum_leads.owed(facts, view));
         add(Code::LV7, &|| failover_done::owed(facts, view));
         add(Code::LV8, &|| backlog_drains::owed(facts, view));
+        add(Code::LV3, &|| stable_reaches_end::owed(facts));
         add(Code::LV1, &|| self.readers.owed(facts, view));
         add(Code::LV5, &|| clients_progress::owed(facts, view));
         add(Code::O6, &|| orphans(facts, view));

@@ -10,8 +10,9 @@ use broker_core::ids::{
 };
 
 use super::{Judge, ask};
-use crate::bytes::{Batch, Contained, Numbered, Stored, batch, data_batches, wal_batches};
-use crate::facts::clients::{Asked, Listed, Outcome, Seen};
+use crate::bytes::{Batch, Contained, Entry, Numbered, Stored, batch, data_batches, wal_batches};
+use crate::facts::clients::{Asked, Listed, Lookup, Outcome, Seen};
+use crate::facts::folded::Folded;
 use crate::facts::wals::WalFacts;
 use crate::marks::Mark;
 use crate::properties::coverage::{self, Block};
@@ -28,15 +29,30 @@ use crate::{Check, Violation};
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct FinalLog {
     records: BTreeMap<Offset, Stored>,
-    /// The batches of idempotent producers, in order.
-    numbered: Vec<Numbered>,
+    /// The batches, in order.
+    entries: Vec<Entry>,
     end: Offset,
     /// Not only what was seen.
     whole: bool,
 }
 
 impl FinalLog {
-    fn value(&self, offset: Offset) -> Option<u64> {
+    /// The batches of idempotent producers, in order.
+    fn numbered(&self) -> impl Iterator<Item = &Numbered> {
+        self.entries.iter().filter_map(|entry| entry.numbered.as_ref())
+    }
+
+    /// Not only what was seen.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Its transactions.
+    pub(super) fn folded(&self) -> Folded {
+        Folded::of(self.entries.iter())
+    }
+
+    pub(super) fn value(&self, offset: Offset) -> Option<u64> {
         self.records.get(&offset)?.value
     }
 
@@ -51,7 +67,7 @@ impl FinalLog {
 
     fn add(&mut self, batch: Option<Batch>) {
         let Some(batch) = batch else { return };
-        self.numbered.extend(batch.numbered);
+        self.entries.push(batch.entry);
         self.records.extend(batch.records.into_iter().map(|record| (record.offset, record)));
     }
 
@@ -63,7 +79,8 @@ impl FinalLog {
             if slot.was_read() {
                 let timestamp_us = slot.timestamp_us;
                 let (value, intact) = (Some(value), true);
-                let stored = Stored { offset, epoch, value, timestamp_us, intact };
+                let control = false;
+                let stored = Stored { offset, epoch, value, timestamp_us, intact, control };
                 log.records.insert(offset, stored);
                 log.end = offset.next();
             }
@@ -177,7 +194,7 @@ impl Judge {
                 ask!(self, O2, coverage::block(block, at, stream));
                 let read = batch(&held.batch);
                 ask!(self, O2, {
-                    let said = read.as_ref().map(|read| (read.base, read.end));
+                    let said = read.as_ref().map(|read| (read.entry.base, read.entry.end));
                     let named = read.as_ref().and_then(|read| read.epoch);
                     coverage::stamped(block, said.unwrap_or_default(), named)
                 });
@@ -207,6 +224,7 @@ impl Judge {
             self.contents(*place, log)?;
         }
         self.sends(logs)?;
+        self.transactions(logs)?;
         for (place, log) in logs {
             let seen = &self.facts.clients.seen[*place as usize];
             let partition = seen.partition;
@@ -231,8 +249,10 @@ impl Judge {
         let given_up = self.facts.clients.sends.values().any(|send| {
             send.idempotent && matches!(send.outcome, Outcome::Failed | Outcome::Unknown)
         });
-        for batch in &log.numbered {
-            ask!(self, P2, order_no_gap::raised(partition, batch, given_up));
+        for batch in log.numbered() {
+            // The end of a transaction may raise the epoch.
+            let may = given_up || batch.transactional;
+            ask!(self, P2, order_no_gap::raised(partition, batch, may));
             let Numbered { id, epoch, first, base, .. } = *batch;
             let before = places.insert((id, epoch, first.0), base);
             ask!(self, P1, no_dup::stored(partition, batch, before));
@@ -241,7 +261,7 @@ impl Judge {
         }
         if log.whole {
             for loaded in self.facts.served.loaded.get(&partition).into_iter().flatten() {
-                ask!(self, P4, state_equiv::loaded(partition, loaded, &log.numbered));
+                ask!(self, P4, state_equiv::loaded(partition, loaded, &log.entries));
             }
         }
         Ok(())
@@ -256,6 +276,9 @@ impl Judge {
                 ask!(self, L8, epoch_chain::neighbours(partition, *offset, before, stored.epoch));
             }
             before = Some(stored.epoch);
+            if stored.control {
+                continue;
+            }
             let mut sent = stored.value.and_then(|value| self.facts.clients.sent(value));
             let known = sent.as_ref().map(|(send, _)| **send);
             let content = (stored.value, stored.intact);
@@ -315,8 +338,18 @@ impl Judge {
             let behind = largest.partition_point(|(at, _)| *at < offset);
             behind.checked_sub(1).map(|last| largest[last].1)
         };
+        let folded = log.folded();
         for lookup in &seen.lookups {
             match lookup.asked {
+                // What is not decided yet is not told: how much that was is known for the first
+                // record at a time, and not for the largest time.
+                Asked::Max if lookup.committed && lookup.answer.is_none() => {}
+                Asked::At(_) if lookup.committed && log.whole => {
+                    let floor = folded.stable_below(lookup.floor);
+                    let lookup = Lookup { floor, ..*lookup };
+                    ask!(self, Q1, list_offsets::lookup(partition, &lookup, at, largest_before));
+                }
+                Asked::At(_) if lookup.committed && lookup.answer.is_none() => {}
                 Asked::At(_) | Asked::Max => {
                     ask!(self, Q1, list_offsets::lookup(partition, lookup, at, largest_before));
                 }

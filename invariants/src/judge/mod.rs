@@ -11,6 +11,7 @@ mod quorum;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -218,6 +219,7 @@ impl Judge {
                 self.marks.hit(Mark::ProduceRepeated);
                 self.marks.hit_if(*earlier, Mark::RepeatedAfterFailover);
             }
+            Probe::MarkerRefused { .. } => self.marks.hit(Mark::MarkerRefused),
             Probe::RecoveryDamaged { .. } => self.marks.hit(Mark::RecoveryDamaged),
             Probe::WalBackPressure { on } => {
                 self.facts.nodes.of(node).back_pressure = *on;

@@ -7,12 +7,14 @@ use alloc::vec::Vec;
 use broker_core::ids::{LeaderEpoch, Lsn, Offset};
 use broker_core::metadata::record::Record;
 use broker_core::probe::Probe;
-use broker_core::protocol::Acks;
+use broker_core::protocol::{Acks, Isolation};
 use broker_core::step::Flow;
 
 use crate::history::{EventKind, HistoryEvent};
 use crate::judge_history;
-use crate::testing::{A, A_EPOCH, B, B_EPOCH, Case, P, S, open_stream, produce, read, wal_key};
+use crate::testing::{
+    A, A_EPOCH, B, B_EPOCH, Case, P, S, fetched, open_stream, produce, read, wal_key,
+};
 
 /// A quorum, a produce, a commit, a death, a recovery, a new leader, a reader over both.
 fn sound_run() -> Case {
@@ -25,7 +27,15 @@ fn sound_run() -> Case {
     let entries = vec![(epoch, next)];
     case.probe(A, &Probe::PartitionEpochs { partition, entries });
     let (high_watermark, log_end) = (next, next);
-    let offsets = Probe::PartitionOffsets { partition, epoch, log_start, high_watermark, log_end };
+    let last_stable = high_watermark;
+    let offsets = Probe::PartitionOffsets {
+        partition,
+        epoch,
+        log_start,
+        last_stable,
+        high_watermark,
+        log_end,
+    };
     case.probe(A, &offsets);
     let sent = case.produce(100, 2);
     let (base, end) = (Offset(0), Offset(2));
@@ -148,10 +158,12 @@ fn history_of_a_million_records_is_judged_in_linear_time() {
         let (base, log_append_time) = (Offset(first), None);
         add(1, call, EventKind::Ok(Answer::Produced { base, log_append_time }));
         let (offset, reader, leader_epoch) = (Offset(first), 1, Some(LeaderEpoch(0)));
-        add(2, call, EventKind::Invoke(Call::Fetch { partition: P, offset, reader, leader_epoch }));
+        let isolation = Isolation::ReadUncommitted;
+        let call_ = Call::Fetch { partition: P, offset, reader, leader_epoch, isolation };
+        add(2, call, EventKind::Invoke(call_));
         let records = (first..first + 100).map(|at| read(at, at, 0)).collect();
         let (high_watermark, log_start) = (Offset(first + 100), Offset(0));
-        add(2, call, EventKind::Ok(Answer::Fetched { high_watermark, log_start, records }));
+        add(2, call, EventKind::Ok(fetched(high_watermark, log_start, records)));
     }
     let summary = judge_history(&events).expect("a sound history");
     assert_eq!((summary.events, summary.ok, summary.partitions), (40_000, 20_000, 1));

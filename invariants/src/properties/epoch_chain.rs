@@ -178,7 +178,14 @@ mod tests {
         let (log_start, high_watermark, log_end) = (Offset(0), next, next);
         case.probe(
             B,
-            &Probe::PartitionOffsets { partition, epoch, log_start, high_watermark, log_end },
+            &Probe::PartitionOffsets {
+                partition,
+                epoch,
+                log_start,
+                last_stable: high_watermark,
+                high_watermark,
+                log_end,
+            },
         );
         assert!(case.breaks("L8"));
     }

@@ -123,15 +123,19 @@ pub(crate) fn lookup(
 mod tests {
     use broker_core::ids::{LeaderEpoch, Offset};
     use broker_core::probe::Probe;
-    use broker_core::protocol::Acks;
-    use broker_core::protocol::OffsetSpec;
+    use broker_core::protocol::{Acks, Isolation, OffsetSpec};
 
     use crate::history::{Answer, Call};
     use crate::testing::{A, A_EPOCH, Case, P, time_of};
 
     fn listed(case: &mut Case, spec: OffsetSpec, epoch: u32, found: Option<(u64, u64)>) {
         let leader_epoch = Some(LeaderEpoch(epoch));
-        let call = case.invoke(3, Call::ListOffsets { partition: P, spec, leader_epoch });
+        let call = case.invoke(3, Call::ListOffsets {
+            partition: P,
+            spec,
+            leader_epoch,
+            isolation: Isolation::ReadUncommitted,
+        });
         let found = found.map(|(offset, ms)| {
             (Offset(offset), Some(time_of(ms)), LeaderEpoch(epoch))
         });

@@ -90,6 +90,7 @@ mod tests {
                 partition: P,
                 epoch: LeaderEpoch(epoch),
                 log_start: Offset(0),
+                last_stable: Offset(0),
                 high_watermark: Offset(high_watermark),
                 log_end: Offset(100),
             },

@@ -73,8 +73,8 @@ mod tests {
     use broker_core::metadata::record::Record;
     use broker_core::protocol::{Acks, ErrorCode};
 
-    use crate::history::{Answer, Call, ReadRecord};
-    use crate::testing::{Case, Opened, P, read, time_of};
+    use crate::history::{Call, ReadRecord};
+    use crate::testing::{Case, Opened, P, fetched, read, time_of};
 
     #[test]
     fn value_never_sent_breaks() {
@@ -109,6 +109,7 @@ mod tests {
             damaged,
             created,
             idempotent,
+            transactional: false,
         })
     }
 
@@ -135,7 +136,7 @@ mod tests {
         let fetch = case.fetch(2, 0, 0);
         let records = alloc::vec![ReadRecord { intact: false, ..read(0, 100, 0) }];
         let (high_watermark, log_start) = (Offset(1), Offset(0));
-        case.ok(fetch, Answer::Fetched { high_watermark, log_start, records });
+        case.ok(fetch, fetched(high_watermark, log_start, records));
         assert!(case.breaks("L9"));
     }
 
@@ -159,6 +160,7 @@ mod tests {
                 damaged,
                 created,
                 idempotent,
+                transactional: false,
             };
             case.invoke(1, produce);
             case.reads(0, 0, 1, &[(0, 100, 0)]);

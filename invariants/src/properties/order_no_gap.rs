@@ -101,6 +101,7 @@ mod tests {
             first: Sequence(0),
             count: 1,
             base: Offset(0),
+            transactional: false,
         };
         assert!(raised(P, &batch(1), false).is_err());
         assert!(raised(P, &batch(0), false).is_ok());
@@ -115,6 +116,7 @@ mod tests {
             first: Sequence(first),
             count: 2,
             base: Offset(base),
+            transactional: false,
         };
         let last = numbered((1 << 31) - 2, 0);
         assert!(follows(P, Some(&last), &numbered(0, 2)).is_ok());

@@ -65,8 +65,8 @@ mod tests {
     use broker_core::ids::Offset;
     use broker_core::protocol::ErrorCode;
 
-    use crate::history::{Answer, ReadRecord};
-    use crate::testing::{A, A_EPOCH, Case, read, time_of};
+    use crate::history::ReadRecord;
+    use crate::testing::{A, A_EPOCH, Case, fetched, read, time_of};
 
     #[test]
     fn offset_read_with_two_values_breaks() {
@@ -114,7 +114,7 @@ mod tests {
         let (high_watermark, log_start) = (Offset(1), Offset(0));
         let records = alloc::vec![ReadRecord { timestamp: time_of(7), ..read(0, 100, 0) }];
         let opened = case.fetch(2, 0, 0);
-        case.ok(opened, Answer::Fetched { high_watermark, log_start, records });
+        case.ok(opened, fetched(high_watermark, log_start, records));
         assert!(case.breaks("L4"));
     }
 }

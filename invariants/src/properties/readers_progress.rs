@@ -76,6 +76,10 @@ impl ReadersProgress {
             .collect();
         for Tail { client, partition, next } in view.tails() {
             let end = facts.clients.shown_end(partition);
+            // What a producer left undecided holds readers of committed data back.
+            let held_back = facts.clients.has_left_transactions();
+            let stable = facts.served.terms(partition).last().map(|term| term.last_stable);
+            let end = stable.filter(|_| held_back).map_or(end, |stable| end.min(stable));
             let behind = next.is_none_or(|next| next < end);
             if behind && judged(client) && facts.ledger.partitions.contains_key(&partition) {
                 let index = partition.index;
@@ -86,7 +90,7 @@ impl ReadersProgress {
             }
         }
         for ((client, _), open) in &facts.clients.open {
-            let OpenCall::Fetch { read, offset } = &open.what else { continue };
+            let OpenCall::Fetch { read, offset, .. } = &open.what else { continue };
             let for_us = facts.at.0.saturating_sub(open.since.0.max(healed.0));
             if judged(*client) && !gone(read.partition) && for_us > FETCH_OPEN_US_MAX {
                 let (op, index) = (open.op, place(read.partition).index);

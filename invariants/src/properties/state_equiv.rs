@@ -1,22 +1,17 @@
 //! P4 StateEquiv: what a new leader knows of the producers when it opens a partition, from a
-//! snapshot and the log behind it, is the fold of the whole log: of each producer the newest epoch
-//! and the last five batches. (Nobody expires: no run lasts a day.) Source:
-//! `ProducerStateManager.java` (truncateAndReload), KIP-98.
+//! snapshot and the log behind it, is the fold of the whole log: of each producer the newest epoch,
+//! the last five batches, the transaction that is open, the newest coordinator; and the aborted
+//! transactions. (Nobody expires: no run lasts a day.) Source: `ProducerStateManager.java`
+//! (truncateAndReload), KIP-98.
 
-use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use broker_core::ids::{Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use broker_core::ids::{Offset, ProducerId, TopicPartition};
 use broker_core::probe::KnownProducer;
 
-use crate::bytes::Numbered;
+use crate::bytes::Entry;
+use crate::facts::folded::{Folded, Producer};
 use crate::{Check, require};
-
-/// Batches that a broker remembers of each producer.
-const REMEMBERED: usize = 5;
-
-/// A producer: its epoch, and its newest batches, oldest first.
-type Known = (ProducerEpoch, VecDeque<(Sequence, Offset)>);
 
 /// What a leader knew when it opened.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -25,57 +20,67 @@ pub(crate) struct Loaded {
     pub(crate) end: Offset,
     pub(crate) snapshot: Option<Offset>,
     pub(crate) producers: Vec<KnownProducer>,
+    pub(crate) aborted: Vec<(ProducerId, Offset, Offset)>,
 }
 
-/// `log` holds the partition's numbered batches, ascending.
-pub(crate) fn loaded(partition: TopicPartition, loaded: &Loaded, log: &[Numbered]) -> Check {
-    let mut folded: BTreeMap<ProducerId, Known> = BTreeMap::new();
-    for batch in log.iter().take_while(|batch| batch.base < loaded.end) {
-        let (epoch, batches) = folded.entry(batch.id).or_default();
-        if *epoch != batch.epoch {
-            (*epoch, *batches) = (batch.epoch, VecDeque::new());
-        }
-        batches.push_back((batch.first, batch.base));
-        if batches.len() > REMEMBERED {
-            batches.pop_front();
-        }
+/// `log` holds the partition's batches, ascending.
+pub(crate) fn loaded(partition: TopicPartition, loaded: &Loaded, log: &[Entry]) -> Check {
+    let folded = Folded::of(log.iter().take_while(|entry| entry.base < loaded.end));
+    let Loaded { end, snapshot, producers, aborted } = loaded;
+    let known = |id: ProducerId| {
+        let known = producers.iter().find(|known| known.id == id)?;
+        Some(as_folded(known))
+    };
+    let ids = producers.iter().map(|known| known.id).chain(folded.producers.keys().copied());
+    for id in ids {
+        let (known, folded) = (known(id), folded.producers.get(&id));
+        require!(
+            known.as_ref() == folded,
+            P4,
+            partition,
+            "opened at {end} with the snapshot {snapshot:?}, its leader knew of producer {id} \
+             {known:?}; the log says {folded:?}"
+        );
     }
-    let Loaded { end, snapshot, producers } = loaded;
-    let known = producers.iter().map(|KnownProducer { id, epoch, batches }| {
-        let batches = batches.iter().copied().collect();
-        (*id, (*epoch, batches))
-    });
-    let known: BTreeMap<ProducerId, Known> = known.collect();
-    let ids = known.keys().chain(folded.keys());
-    let differs = ids.into_iter().find(|id| known.get(id) != folded.get(id));
-    let Some(id) = differs else { return Ok(()) };
+    let expected = folded.aborted();
     require!(
-        false,
+        *aborted == expected,
         P4,
         partition,
-        "opened at {end} with the snapshot {snapshot:?}, its leader knew of producer {id} {:?}; \
-         the log says {:?}",
-        known.get(id),
-        folded.get(id)
+        "opened at {end} with the snapshot {snapshot:?}, its leader knew of the aborted \
+         transactions {aborted:?}; the log says {expected:?}"
     );
     Ok(())
 }
 
+fn as_folded(known: &KnownProducer) -> Producer {
+    Producer {
+        epoch: known.standing.epoch,
+        batches: known.batches.iter().copied().collect(),
+        open: known.standing.open,
+        coordinator_epoch: known.standing.coordinator_epoch,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use broker_core::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
+    use broker_core::ids::{CoordinatorEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+    use broker_core::partition::producers::Standing;
     use broker_core::probe::{KnownProducer, Probe};
 
-    use crate::testing::{B, Case, P};
+    use crate::testing::{B, Case, P, Txn};
+
+    const PLAIN: Standing =
+        Standing { epoch: ProducerEpoch(0), open: None, coordinator_epoch: None };
 
     /// The log has a batch at 0 and at 2; a leader that opens at `end` knows of these.
     fn opened(end: u64, known: &[(u32, u64)]) -> Case {
         let mut case = Case::cluster("P4");
         let batches = known.iter().map(|&(first, base)| (Sequence(first), Offset(base))).collect();
-        let (id, epoch) = (ProducerId(7), ProducerEpoch(0));
-        let producers = alloc::vec![KnownProducer { id, epoch, batches }];
+        let (id, standing, aborted) = (ProducerId(7), PLAIN, alloc::vec![]);
+        let producers = alloc::vec![KnownProducer { id, standing, batches }];
         let (partition, end, snapshot) = (P, Offset(end), None);
-        case.probe(B, &Probe::ProducersLoaded { partition, end, snapshot, producers });
+        case.probe(B, &Probe::ProducersLoaded { partition, end, snapshot, producers, aborted });
         case.commit_numbered(&[(0, 2, 100, 0), (2, 3, 102, 2)]).finish();
         case
     }
@@ -94,5 +99,37 @@ mod tests {
     fn all_batches_below_the_opening_known_hold() {
         assert!(opened(3, &[(0, 0), (2, 2)]).holds());
         assert!(opened(2, &[(0, 0)]).holds());
+    }
+
+    /// The log has a batch at 0 that was aborted at 1, and one at 2 that is open.
+    fn opened_in_a_transaction(open: Option<u64>, aborted: &[(u64, u64)]) -> Case {
+        let mut case = Case::cluster("P4");
+        case.begins();
+        let (epoch, coordinator_epoch) = (ProducerEpoch(0), Some(CoordinatorEpoch(0)));
+        let standing = Standing { epoch, open: open.map(Offset), coordinator_epoch };
+        let batches = alloc::vec![(Sequence(0), Offset(0)), (Sequence(1), Offset(2))];
+        let id = ProducerId(7);
+        let producers = alloc::vec![KnownProducer { id, standing, batches }];
+        let (partition, end, snapshot) = (P, Offset(3), None);
+        let aborted = aborted.iter().map(|&(first, last)| (id, Offset(first), Offset(last)));
+        let aborted = aborted.collect();
+        case.probe(B, &Probe::ProducersLoaded { partition, end, snapshot, producers, aborted });
+        case.log(P, &[Txn::Data(0, 100), Txn::End(false), Txn::Data(1, 101)]).finish();
+        case
+    }
+
+    #[test]
+    fn open_transaction_not_known_breaks() {
+        assert!(opened_in_a_transaction(None, &[(0, 1)]).breaks("P4"));
+    }
+
+    #[test]
+    fn aborted_transaction_not_known_breaks() {
+        assert!(opened_in_a_transaction(Some(2), &[]).breaks("P4"));
+    }
+
+    #[test]
+    fn open_and_aborted_transactions_known_hold() {
+        assert!(opened_in_a_transaction(Some(2), &[(0, 1)]).holds());
     }
 }

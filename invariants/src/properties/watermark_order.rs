@@ -1,7 +1,7 @@
-//! L5 WatermarkOrder: log start ≤ high watermark ≤ log end; the high watermark covers only what is
-//! confirmed, readers see only what is below it, and a broker commits only what it has confirmed.
-//! (A recoverer commits what it finds in a dead broker's WAL, confirmed or not.) Source: Kafka's
-//! LogOffsetMetadata, AutoMQ's confirmOffset, Redpanda #11840.
+//! L5 WatermarkOrder: log start ≤ last stable offset ≤ high watermark ≤ log end; the high watermark
+//! covers only what is confirmed, readers see only what is below it, and a broker commits only what
+//! it has confirmed. (A recoverer commits what it finds in a dead broker's WAL, confirmed or not.)
+//! Source: Kafka's LogOffsetMetadata, AutoMQ's confirmOffset, Redpanda #11840.
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
 use broker_core::metadata::record::CommittedRange;
@@ -12,14 +12,15 @@ use crate::{Check, require};
 pub(crate) fn moved(
     partition: TopicPartition,
     epoch: LeaderEpoch,
-    (log_start, high_watermark, log_end): (Offset, Offset, Offset),
+    (log_start, (last_stable, high_watermark, log_end)): (Offset, (Offset, Offset, Offset)),
     confirmed: Offset,
 ) -> Check {
     require!(
-        log_start <= high_watermark && high_watermark <= log_end,
+        log_start <= last_stable && last_stable <= high_watermark && high_watermark <= log_end,
         L5,
         partition,
-        "epoch {epoch}: log start {log_start}, high watermark {high_watermark}, end {log_end}"
+        "epoch {epoch}: log start {log_start}, last stable offset {last_stable}, high watermark \
+         {high_watermark}, end {log_end}"
     );
     require!(
         high_watermark <= confirmed,
@@ -73,6 +74,7 @@ mod tests {
                 partition: P,
                 epoch: LeaderEpoch(0),
                 log_start: Offset(0),
+                last_stable: Offset(0),
                 high_watermark: Offset(high_watermark),
                 log_end: Offset(log_end),
             },

@@ -59,6 +59,7 @@ impl Run {
             | What::StoreSlowDown { .. }
             | What::StoreEmptyPage { .. }
             | What::StoreDamage { .. }
+            | What::Stall { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { .. }
             | What::StoreDuplicate { .. } => self.impose(id, on, cause, options),
@@ -195,6 +196,7 @@ impl Run {
             | What::StoreSlowDown { .. }
             | What::StoreEmptyPage { .. }
             | What::StoreDamage { .. }
+            | What::Stall { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { .. }
             | What::StoreDuplicate { .. } => {
@@ -397,6 +399,7 @@ fn kept_out(layout: &Layout, what: &What, on: Option<Endpoint>) -> Set {
         | What::StoreSlowDown { .. }
         | What::StoreEmptyPage { .. }
         | What::StoreDamage { .. }
+        | What::Stall { .. }
         | What::StoreBrownOut { .. }
         | What::StoreLoseAnswer { .. }
         | What::StoreDuplicate { .. }

@@ -246,13 +246,14 @@ impl Run {
             self.book.strike(fault);
             return self.take(Step::Break(conn), StreamKey::PLAN, cause, options);
         }
+        let stalled_us = if up && !end { self.stalled(conn) } else { 0 };
         let (delay, stream) = if end && (broken || cut.is_some()) {
             let stream = StreamKey::new(Purpose::Notice, to.0.into());
             (1 + self.ledger.draws.below(stream, NOTICE_US_MAX), stream)
         } else {
             self.link(from, to)
         };
-        let earliest = SimTime(self.now.0 + delay);
+        let earliest = SimTime(self.now.0 + delay + stalled_us);
         let lane = self.lane(client, conn);
         let busy = if up { &mut lane.1 } else { &mut lane.2 };
         *busy = earliest.max(*busy);
@@ -260,6 +261,23 @@ impl Run {
         let step = if up { Step::Up(conn) } else { Step::Down(conn) };
         self.queue.push(at, Due::Step(step), stream, cause);
         Ok(())
+    }
+
+    /// How long a request is held back on its connection, µs.
+    fn stalled(&mut self, conn: ConnId) -> u64 {
+        let mut stalled_us = 0;
+        for at in 0..self.world.scene().weather().stall().len() {
+            let (fault, per_mille, by_us_max) = self.world.scene().weather().stall()[at];
+            let stream = self.book.stream(fault, conn.0);
+            // Always two draws, so that a change of the rate leaves the others' luck alone.
+            let hit = self.ledger.draws.chance(stream, per_mille);
+            let by_us = 1 + self.ledger.draws.below(stream, by_us_max.max(1));
+            if hit {
+                self.book.strike(fault);
+                stalled_us += by_us;
+            }
+        }
+        stalled_us
     }
 
     fn lane(&mut self, client: Endpoint, conn: ConnId) -> &mut (ConnId, SimTime, SimTime) {

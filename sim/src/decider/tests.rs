@@ -17,8 +17,8 @@ pub(crate) fn plan(faults: Vec<Fault>) -> Plan {
     for number in 0..120_u64 {
         let (topic, partition) = ("t".to_owned(), (number % 2) as u32);
         let op = match number {
-            5 => Op::Tail { topic, partition, from_start: true },
-            17 => Op::CatchUp { topic, partition },
+            5 => Op::Tail { topic, partition, from_start: true, committed: false },
+            17 => Op::CatchUp { topic, partition, committed: false },
             _ => Op::Produce {
                 topic,
                 partition,
@@ -78,6 +78,7 @@ pub(crate) fn storm() -> Vec<Fault> {
         at(10, 3, What::StoreSlowDown { per_mille: 300 }),
         at(11, 5, What::StoreEmptyPage { per_mille: 500 }),
         at(11, 5, What::StoreDamage { per_mille: 500 }),
+        at(11, 6, What::Stall { per_mille: 500, by_us_max: 9_000 }),
         at(12, 3, What::StoreBrownOut { factor: 10 }),
         at(12, 9, What::StoreDuplicate { node: None, per_mille: 500, later_us_max: 3_000_000 }),
         at(

@@ -195,6 +195,14 @@ recipes! {
             if stream.chance(500) { (vec![node], others) } else { (others, vec![node]) };
         draft.at(at, lasting, What::SlowLink { from, to, by_us });
     };
+    /// Requests of clients are held back, some for longer than their clients wait.
+    STALL = "stall", |draft, stream| {
+        let lasting = stream.steps(2 * S, 20 * S, 100 * MS);
+        let at = draft.time(stream, lasting);
+        let per_mille = *stream.pick(&[20, 100, 300]);
+        let by_us_max = stream.steps(S, 12 * S, 100 * MS);
+        draft.at(at, lasting, What::Stall { per_mille, by_us_max });
+    };
     /// The store throttles.
     SLOW_DOWN = "slow-down", |draft, stream| {
         let lasting = stream.steps(500 * MS, 12 * S, 100 * MS);
@@ -394,6 +402,14 @@ recipes! {
         // Before its first upload: then what it wrote since is still needed.
         let after_us = stream.steps(300 * MS, 2_500 * MS, 100 * MS);
         draft.on(Anchor { after_us, ..back }, stream.steps(S, 15 * S, 100 * MS), crash());
+    };
+    /// While transactions end, requests are held back for longer than their clients wait: a marker
+    /// comes when its producer's next transaction is under way.
+    ON_MARKER_STALL = "on-marker-stall", |draft, stream| {
+        let on = anchor("txn.marker_appended", stream.between(1, 120), None);
+        let lasting = stream.steps(50 * MS, 1_500 * MS, 50 * MS);
+        let by_us_max = stream.steps(5 * S, 12 * S, 100 * MS);
+        draft.on(on, lasting, What::Stall { per_mille: 400, by_us_max });
     };
     /// A leader that has just served a fetch loses the other controllers.
     ON_FETCH_CUT = "on-fetch-cut", |draft, stream| {

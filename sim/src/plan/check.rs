@@ -61,7 +61,7 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
         return Err(Problem { place: Place::Plan, key: "fault", message });
     }
     for (at, op) in plan.ops.iter().enumerate() {
-        if let Op::Produce { records, bytes, .. } = op.op
+        if let Op::Produce { records, bytes, .. } | Op::Transaction { records, bytes, .. } = op.op
             && u64::from(records) * u64::from(bytes) > BATCH_BYTES_MAX
         {
             let allowed = format!("{BATCH_BYTES_MAX} bytes in all");
@@ -228,6 +228,7 @@ fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
         | What::StoreSlowDown { .. }
         | What::StoreEmptyPage { .. }
         | What::StoreDamage { .. }
+        | What::Stall { .. }
         | What::StoreBrownOut { .. } => Vec::new(),
     }
 }

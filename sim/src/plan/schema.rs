@@ -27,6 +27,8 @@ pub enum Type {
     MicrosSigned(u64),
     /// `true` or `false`.
     Bool,
+    /// Whole numbers from … to, at least one.
+    Ints(i64, i64),
     /// Any text.
     Text,
     /// The name of a node, a client, a zone or the store.
@@ -195,6 +197,11 @@ pub const FAULTS: &[Kind] = &[
         keys: &[FROM, TO, needed("by", MICROS)],
     },
     Kind {
+        name: "stall",
+        what: "what clients send is held back, with all behind it on the same connection",
+        keys: &[needed("per_mille", PER_MILLE), needed("by_max", MICROS)],
+    },
+    Kind {
         name: "store-slow-down",
         what: "the store answers SlowDown",
         keys: &[needed("per_mille", PER_MILLE)],
@@ -250,6 +257,7 @@ pub const FAULTS: &[Kind] = &[
 const TOPIC: Key = needed("topic", Type::Text);
 const PARTITION: Key = needed("partition", U32);
 const PARTITIONS: Type = Type::Int(1, 1_000);
+const COMMITTED: Key = optional("committed", Type::Bool);
 
 /// The kinds of operations.
 pub const OPS: &[Kind] = &[
@@ -284,14 +292,25 @@ pub const OPS: &[Kind] = &[
         ],
     },
     Kind {
+        name: "transaction",
+        what: "run a transaction: its batches one after the other, then its end",
+        keys: &[
+            TOPIC,
+            needed("partitions", Type::Ints(0, u32::MAX as i64)),
+            needed("records", Type::Int(1, 100_000)),
+            needed("bytes", Type::Int(8, 1 << 24)),
+            optional("abort", Type::Bool),
+        ],
+    },
+    Kind {
         name: "tail",
         what: "read a partition from its end (or start) until the run ends",
-        keys: &[TOPIC, PARTITION, optional("from_start", Type::Bool)],
+        keys: &[TOPIC, PARTITION, optional("from_start", Type::Bool), COMMITTED],
     },
     Kind {
         name: "catch-up",
-        what: "read a partition once from its start to the high watermark",
-        keys: &[TOPIC, PARTITION],
+        what: "read a partition once from its start to its end",
+        keys: &[TOPIC, PARTITION, COMMITTED],
     },
     Kind {
         name: "list-offsets",
@@ -306,6 +325,7 @@ pub const OPS: &[Kind] = &[
                     &[needed("ago-ms", Type::Int(0, i64::MAX))],
                 ),
             ),
+            COMMITTED,
         ],
     },
     Kind {

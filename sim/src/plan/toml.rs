@@ -2,7 +2,7 @@
 //! checked, so that a slip of the pen is an error with a line and never a fault that is not there.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
@@ -336,6 +336,7 @@ fn convert_value(
             let us = text.and_then(micros::parse_signed).filter(|us| us.unsigned_abs() <= max);
             us.and(keep(text))
         }
+        Type::Ints(min, max) => ints(value.get_ref(), min..=max),
         Type::Bool => value.get_ref().as_bool().map(Value::Boolean),
         Type::Text | Type::Name => keep(text),
         Type::Names | Type::Texts => list(value.get_ref()),
@@ -373,6 +374,12 @@ fn list(value: &DeValue<'_>) -> Option<Value> {
     items.map(|item| keep(item.get_ref().as_str())).collect::<Option<_>>().map(Value::Array)
 }
 
+fn ints(value: &DeValue<'_>, range: RangeInclusive<i64>) -> Option<Value> {
+    let items = value.as_array().filter(|items| !items.is_empty())?.iter();
+    let number = |item: &Spanned<DeValue<'_>>| whole(item.get_ref()).filter(|n| range.contains(n));
+    items.map(|item| number(item).map(Value::Integer)).collect::<Option<_>>().map(Value::Array)
+}
+
 fn whole(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
@@ -401,6 +408,7 @@ fn allowed(of: Type) -> String {
         Type::MicrosSigned(max) => {
             format!("{}, with - for back, at most {}", micros::ALLOWED, micros::format(max))
         }
+        Type::Ints(min, max) => format!("a list of whole numbers from {min} to {max}, not empty"),
         Type::Bool => "true or false".to_owned(),
         Type::Text => "a text".to_owned(),
         Type::Name => "a name, such as \"broker-0\"".to_owned(),

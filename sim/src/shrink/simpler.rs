@@ -57,6 +57,7 @@ pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
         | What::StoreSlowDown { .. }
         | What::StoreEmptyPage { .. }
         | What::StoreDamage { .. }
+        | What::Stall { .. }
         | What::StoreBrownOut { .. } => Vec::new(),
     };
     for name in names {
@@ -69,7 +70,8 @@ pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
 
 /// The smallest operation of its kind.
 pub(super) fn smallest(op: &mut OpAt) {
-    if let Op::Produce { records, bytes, .. } = &mut op.op {
+    if let Op::Produce { records, bytes, .. } | Op::Transaction { records, bytes, .. } = &mut op.op
+    {
         (*records, *bytes) = (1, 8);
     }
 }
@@ -78,10 +80,23 @@ pub(super) fn smallest(op: &mut OpAt) {
 pub(super) fn ops(op: &OpAt) -> Vec<OpAt> {
     let mut out: Vec<_> = rounder(op.at_us).map(|at_us| OpAt { at_us, ..op.clone() }).collect();
     let mut add = |op_: Op| out.push(OpAt { op: op_, ..op.clone() });
-    if let Op::Produce { records, bytes, .. } = &op.op {
+    if let Op::Transaction { partitions, .. } = &op.op
+        && partitions.len() > 1
+    {
+        for without in 0..partitions.len() {
+            let mut smaller = op.op.clone();
+            if let Op::Transaction { partitions, .. } = &mut smaller {
+                partitions.remove(without);
+            }
+            add(smaller);
+        }
+    }
+    if let Op::Produce { records, bytes, .. } | Op::Transaction { records, bytes, .. } = &op.op {
         let with = |records: u32, bytes: u32| {
             let mut smaller = op.op.clone();
-            if let Op::Produce { records: r, bytes: b, .. } = &mut smaller {
+            if let Op::Produce { records: r, bytes: b, .. }
+            | Op::Transaction { records: r, bytes: b, .. } = &mut smaller
+            {
                 (*r, *b) = (records, bytes);
             }
             smaller
@@ -157,6 +172,7 @@ fn whats(what: &What, plan: &Plan) -> Vec<What> {
         | What::StoreSlowDown { .. }
         | What::StoreEmptyPage { .. }
         | What::StoreDamage { .. }
+        | What::Stall { .. }
         | What::StoreBrownOut { .. }
         | What::StoreDuplicate { .. }
         | What::DeviceSyncFail { .. }

@@ -389,6 +389,7 @@ impl Layout {
             | What::StoreSlowDown { .. }
             | What::StoreEmptyPage { .. }
             | What::StoreDamage { .. }
+            | What::Stall { .. }
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { node: None, .. }
             | What::StoreDuplicate { node: None, .. } => Ok(()),

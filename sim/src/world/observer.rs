@@ -201,6 +201,7 @@ fn history_call(call: client::Call) -> history::Call {
             damaged,
             created,
             idempotent,
+            transactional,
         } => {
             let created = Some(created);
             history::Call::Produce {
@@ -211,14 +212,16 @@ fn history_call(call: client::Call) -> history::Call {
                 damaged,
                 created,
                 idempotent,
+                transactional,
             }
         }
+        client::Call::EndTxn { commit } => history::Call::EndTxn { commit },
         client::Call::InitProducerId => history::Call::InitProducerId,
-        client::Call::Fetch { partition, offset, reader, leader_epoch } => {
-            history::Call::Fetch { partition, offset, reader, leader_epoch }
+        client::Call::Fetch { partition, offset, reader, leader_epoch, isolation } => {
+            history::Call::Fetch { partition, offset, reader, leader_epoch, isolation }
         }
-        client::Call::ListOffsets { partition, spec, leader_epoch } => {
-            history::Call::ListOffsets { partition, spec, leader_epoch }
+        client::Call::ListOffsets { partition, spec, leader_epoch, isolation } => {
+            history::Call::ListOffsets { partition, spec, leader_epoch, isolation }
         }
         client::Call::EpochEnd { partition, epoch, leader_epoch } => {
             history::Call::EpochEnd { partition, epoch, leader_epoch }
@@ -232,9 +235,9 @@ fn history_answer(answer: client::Answer) -> history::Answer {
         client::Answer::Produced { base, log_append_time } => {
             history::Answer::Produced { base, log_append_time }
         }
-        client::Answer::Fetched { high_watermark, log_start, records } => {
+        client::Answer::Fetched { high_watermark, last_stable, log_start, records, skipped } => {
             let records = records.into_iter().map(history_record).collect();
-            history::Answer::Fetched { high_watermark, log_start, records }
+            history::Answer::Fetched { high_watermark, last_stable, log_start, records, skipped }
         }
         client::Answer::Listed(found) => history::Answer::Listed(found),
         client::Answer::EpochEnd(found) => history::Answer::EpochEnd(found),

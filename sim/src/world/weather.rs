@@ -21,6 +21,8 @@ pub struct Weather {
     /// Messages from the first to the second take this much longer, µs.
     slow: Vec<(FaultId, Set, Set, u64)>,
     lossy: Vec<(FaultId, Lossy)>,
+    /// Requests, so many per mille, are held back by at most so many µs.
+    stall: Vec<(FaultId, u32, u64)>,
     slow_down: Vec<(FaultId, u32)>,
     empty_page: Vec<(FaultId, u32)>,
     damage: Vec<(FaultId, u32)>,
@@ -105,6 +107,7 @@ impl Weather {
                 let (hold_pm, hold_us_max) = (*hold_pm, *hold_us_max);
                 self.lossy.push((id, Lossy { drop_pm, duplicate_pm, hold_pm, hold_us_max }));
             }
+            What::Stall { per_mille, by_us_max } => self.stall.push((id, *per_mille, *by_us_max)),
             What::StoreSlowDown { per_mille } => self.slow_down.push((id, *per_mille)),
             What::StoreEmptyPage { per_mille } => self.empty_page.push((id, *per_mille)),
             What::StoreDamage { per_mille } => self.damage.push((id, *per_mille)),
@@ -135,6 +138,7 @@ impl Weather {
         self.cuts.retain(|rule| rule.0 != id);
         self.slow.retain(|rule| rule.0 != id);
         self.lossy.retain(|rule| rule.0 != id);
+        self.stall.retain(|rule| rule.0 != id);
         self.slow_down.retain(|rule| rule.0 != id);
         self.empty_page.retain(|rule| rule.0 != id);
         self.damage.retain(|rule| rule.0 != id);
@@ -183,6 +187,12 @@ impl Weather {
     #[must_use]
     pub fn lossy(&self) -> &[(FaultId, Lossy)] {
         &self.lossy
+    }
+
+    /// The faults that hold requests back: how many per mille, and by how many µs at most.
+    #[must_use]
+    pub fn stall(&self) -> &[(FaultId, u32, u64)] {
+        &self.stall
     }
 
     /// The faults that refuse operations, and how many per mille.

@@ -55,6 +55,8 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         E::ThrottlingQuotaExceeded => failed(Next::Retry),
         // ProducerAppendInfo checks these before the append.
         E::OutOfOrderSequenceNumber | E::InvalidProducerEpoch => failed(Next::Retry),
+        // Outside of a transaction that is open: asking again does not help.
+        E::InvalidTxnState => failed(Next::Done),
         // ReplicaManager.getPartitionOrError gives these before the append; but DelayedProduce
         // gives them for batches that wait for acks=all, too, and those may have been read.
         E::UnknownTopicOrPartition | E::UnknownTopicId => match acks {
@@ -73,6 +75,7 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         E::KafkaStorageError | E::RequestTimedOut => unknown(Next::Refresh),
         // Not in Kafka's vocabulary for a produce, so they prove nothing.
         E::CoordinatorLoadInProgress
+        | E::TransactionCoordinatorFenced
         | E::OffsetOutOfRange
         | E::OffsetNotAvailable
         | E::TopicAlreadyExists
@@ -108,8 +111,10 @@ pub(super) const fn of_admin(code: ErrorCode) -> Refusal {
         | E::StaleBrokerEpoch => unknown(Next::Retry),
         // Not in Kafka's vocabulary for these requests, so they prove nothing.
         E::CoordinatorLoadInProgress
+        | E::TransactionCoordinatorFenced
         | E::OutOfOrderSequenceNumber
         | E::InvalidProducerEpoch
+        | E::InvalidTxnState
         | E::OffsetOutOfRange
         | E::CorruptMessage
         | E::MessageTooLarge
@@ -154,6 +159,8 @@ pub(super) const fn of_read(code: ErrorCode) -> Next {
         E::MessageTooLarge
         | E::OutOfOrderSequenceNumber
         | E::InvalidProducerEpoch
+        | E::InvalidTxnState
+        | E::TransactionCoordinatorFenced
         | E::InvalidTopicException
         | E::InvalidRequiredAcks
         | E::InvalidTimestamp
@@ -165,5 +172,15 @@ pub(super) const fn of_read(code: ErrorCode) -> Next {
         | E::DuplicateBrokerRegistration
         | E::BrokerIdNotRegistered
         | E::InconsistentClusterId => Next::Done,
+    }
+}
+
+/// A marker was refused. It is sent until it is taken, for one that comes again changes nothing, or
+/// until the metadata does not know the topic any more: a broker that lags may not know it yet
+/// (`TransactionMarkerRequestCompletionHandler`).
+pub(super) const fn of_marker(code: ErrorCode) -> Next {
+    match of_read(code) {
+        Next::Done | Next::Again | Next::Retry => Next::Retry,
+        Next::Refresh => Next::Refresh,
     }
 }

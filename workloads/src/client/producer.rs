@@ -20,10 +20,10 @@ use super::session::{Asked, Verdict};
 use super::{Answer, Call, CallEvent, Numbers, PRODUCE_TIMEOUT, values};
 
 /// Most records of one batch: a plan written by hand must not fill the memory.
-const RECORDS_MAX: u32 = 10_000;
+pub(super) const RECORDS_MAX: u32 = 10_000;
 
 /// Most bytes of one value, for the same reason; beyond every broker's limit on batches.
-const VALUE_BYTES_MAX: u32 = 4 << 20;
+pub(super) const VALUE_BYTES_MAX: u32 = 4 << 20;
 
 /// A produce.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -97,6 +97,7 @@ impl Produce {
             damaged: self.damaged,
             created: values::created(at),
             idempotent: self.idempotent,
+            transactional: false,
         };
         Asked {
             call: (!again).then_some(call),

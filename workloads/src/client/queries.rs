@@ -8,8 +8,8 @@ use alloc::vec;
 
 use broker_core::ids::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
 use broker_core::protocol::{
-    AdminRequest, AdminResponse, EpochPartition, EpochResult, ErrorCode, ListOffsetsPartition,
-    ListOffsetsResult, OffsetSpec, Request, Response,
+    AdminRequest, AdminResponse, EpochPartition, EpochResult, ErrorCode, Isolation,
+    ListOffsetsPartition, ListOffsetsResult, OffsetSpec, Request, Response,
 };
 use broker_core::step::Cx;
 use broker_core::time::Wall;
@@ -32,7 +32,7 @@ pub(super) struct Query {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Question {
     /// An offset.
-    Offset(ListSpec),
+    Offset(ListSpec, Isolation),
     /// The end of the epoch so many before the leader's.
     EpochEnd { back: u32 },
 }
@@ -45,8 +45,9 @@ impl Query {
     pub(super) fn ask(&self, target: &Target, cx: &Cx) -> Asked {
         let partition = self.partition(target.topic);
         match self.question {
-            Question::Offset(spec) => {
-                ask_offset(partition, offset_spec(spec, cx.wall), target.leader_epoch)
+            Question::Offset(spec, isolation) => {
+                let asked = (offset_spec(spec, cx.wall), isolation);
+                ask_offset(partition, asked, target.leader_epoch)
             }
             Question::EpochEnd { back } => {
                 let epoch = LeaderEpoch(target.leader_epoch.0.saturating_sub(back));
@@ -58,7 +59,7 @@ impl Query {
     pub(super) fn answered(&self, topic: Option<TopicId>, response: Response) -> Option<Verdict> {
         let partition = self.partition(topic);
         let answer = match (self.question, response) {
-            (Question::Offset(_), Response::ListOffsets(results)) => {
+            (Question::Offset(..), Response::ListOffsets(results)) => {
                 read_offset(partition, &results)?
             }
             (Question::EpochEnd { .. }, Response::OffsetForLeaderEpoch(results)) => {
@@ -187,14 +188,14 @@ fn offset_spec(spec: ListSpec, now: Wall) -> OffsetSpec {
 /// Asks for an offset of a partition.
 pub(super) fn ask_offset(
     partition: TopicPartition,
-    spec: OffsetSpec,
+    (spec, isolation): (OffsetSpec, Isolation),
     leader_epoch: LeaderEpoch,
 ) -> Asked {
     let leader_epoch = Some(leader_epoch);
     let question = ListOffsetsPartition { partition, current_leader_epoch: leader_epoch, spec };
     Asked {
-        call: Some(Call::ListOffsets { partition, spec, leader_epoch }),
-        request: Request::ListOffsets { partitions: vec![question] },
+        call: Some(Call::ListOffsets { partition, spec, leader_epoch, isolation }),
+        request: Request::ListOffsets { isolation, partitions: vec![question] },
         answered: true,
     }
 }

@@ -10,7 +10,8 @@ use alloc::vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use broker_core::protocol::{
-    ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, OffsetSpec, Request, Response,
+    ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, Isolation, OffsetSpec, Request,
+    Response,
 };
 
 use super::metadata::{Route, Target};
@@ -26,6 +27,13 @@ pub(super) enum Mode {
     Tail { from_start: bool },
     /// From the start to the high watermark seen first.
     CatchUp { until: Option<Offset> },
+}
+
+/// What a reader is and wants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Kind {
+    pub(super) mode: Mode,
+    pub(super) isolation: Isolation,
 }
 
 /// How a reader asks, drawn once: real consumers differ in this, too.
@@ -72,6 +80,7 @@ pub(super) struct Reader {
     pub(super) topic: String,
     pub(super) partition: PartitionIndex,
     pub(super) mode: Mode,
+    isolation: Isolation,
     manners: Manners,
     /// The session's number; drawn when it first asks.
     session: Option<u32>,
@@ -81,12 +90,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(topic: String, partition: PartitionIndex, mode: Mode, lot: u64) -> Self {
+    pub(super) fn new(topic: String, partition: PartitionIndex, kind: Kind, lot: u64) -> Self {
         let manners = Manners::drawn(lot);
+        let Kind { mode, isolation } = kind;
         Self {
             topic,
             partition,
             mode,
+            isolation,
             manners,
             session: None,
             reading: None,
@@ -119,13 +130,23 @@ impl Reader {
         let partition = TopicPartition { topic, index: self.partition };
         let leader_epoch = self.manners.names_leader_epoch.then_some(target.leader_epoch);
         match self.position {
-            Position::Unset => ask_offset(partition, self.reset_spec(), target.leader_epoch),
+            Position::Unset => {
+                let asked = (self.reset_spec(), self.isolation);
+                ask_offset(partition, asked, target.leader_epoch)
+            }
             Position::At { epoch: Some(epoch), .. } if self.must_validate(target) => {
                 ask_epoch_end(partition, epoch, target.leader_epoch)
             }
             Position::At { offset, epoch, .. } => Asked {
-                call: Some(Call::Fetch { partition, offset, reader, leader_epoch }),
+                call: Some(Call::Fetch {
+                    partition,
+                    offset,
+                    reader,
+                    leader_epoch,
+                    isolation: self.isolation,
+                }),
                 request: Request::Fetch(FetchRequest {
+                    isolation: self.isolation,
                     wait_max: FETCH_WAIT,
                     bytes_min: self.manners.bytes_min,
                     bytes_max: self.manners.bytes_max,
@@ -230,7 +251,7 @@ impl Reader {
         epoch: Option<LeaderEpoch>,
         fetched: &Fetched,
     ) -> Verdict {
-        let read = values::decode(&fetched.batches, from);
+        let read = values::decode(&fetched.batches, from, &fetched.aborted);
         let mut next = Next::Again;
         if let Some((epoch, end)) = fetched.diverging {
             self.truncated(target, epoch, end.min(from));
@@ -243,7 +264,11 @@ impl Reader {
                 validated: target.leader_epoch,
             };
             if let Mode::CatchUp { until } = &mut self.mode {
-                let until = *until.get_or_insert(fetched.high_watermark);
+                let end = match self.isolation {
+                    Isolation::ReadUncommitted => fetched.high_watermark,
+                    Isolation::ReadCommitted => fetched.last_stable_offset,
+                };
+                let until = *until.get_or_insert(end);
                 if read.next >= until {
                     next = Next::Done;
                 }
@@ -251,8 +276,10 @@ impl Reader {
         }
         let answer = Answer::Fetched {
             high_watermark: fetched.high_watermark,
+            last_stable: fetched.last_stable_offset,
             log_start: fetched.log_start_offset,
             records: read.records,
+            skipped: read.skipped,
         };
         Verdict { event: CallEvent::Ok(answer), next }
     }

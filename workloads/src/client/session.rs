@@ -1,23 +1,23 @@
 //! The life of one operation: wait for metadata, ask, wait for the answer, back off, ask again.
 //!
-//! What is asked and what an answer means is the tasks' part ([`super::producer`],
-//! [`super::reader`], [`super::queries`]); timers and connections are shared through [`Shared`].
+//! What is asked and what an answer means is the task's part ([`Task`]); timers and connections are
+//! shared through [`Shared`].
 
 use alloc::format;
 use alloc::string::String;
 
 use broker_core::batch::ProducerStamp;
-use broker_core::ids::{ConnId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
+use broker_core::ids::{ConnId, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use broker_core::protocol::{ErrorCode, Request, Response};
 use broker_core::step::{Cx, Outbox};
 
 use super::connections::{Lane, Waiter};
 use super::idempotence::{Place, Turn};
-use super::metadata::{Refresh, Resolved, Route, Target};
+use super::metadata::{Refresh, Resolved, Target};
 use super::outcome::Next;
-use super::producer::Produce;
-use super::queries::{Admin, Order, Query, Question};
-use super::reader::{Mode, Reader};
+use super::reader::Mode;
+use super::task::Task;
+use super::transaction::{Producer, Step};
 use super::{
     Answer, Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared,
 };
@@ -53,14 +53,6 @@ pub(super) enum Progress {
     Finished,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Task {
-    Produce(Produce),
-    Query(Query),
-    Admin(Admin),
-    Reader(Reader),
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     /// The leader, or the topic, is not known.
@@ -85,7 +77,8 @@ pub(super) struct Session {
     attempts: u32,
     /// Metadata answers in a row without the topic.
     missing: u32,
-    /// The call to which all attempts of an idempotent produce belong.
+    /// The call to which all attempts of an idempotent produce belong, or of a part of a
+    /// transaction.
     standing: Option<u32>,
     /// One of them may have taken effect.
     doubtful: bool,
@@ -112,14 +105,14 @@ impl Session {
                 Mode::Tail { .. } => false,
                 Mode::CatchUp { .. } => true,
             },
-            Task::Produce(_) | Task::Query(_) | Task::Admin(_) => true,
+            Task::Produce(_) | Task::Transaction(_) | Task::Query(_) | Task::Admin(_) => true,
         }
     }
 
     pub(super) fn tail(&self) -> Option<(TopicPartition, Option<Offset>)> {
         match &self.task {
             Task::Reader(reader) => reader.tail(),
-            Task::Produce(_) | Task::Query(_) | Task::Admin(_) => None,
+            Task::Produce(_) | Task::Transaction(_) | Task::Query(_) | Task::Admin(_) => None,
         }
     }
 
@@ -153,8 +146,11 @@ impl Session {
     }
 
     /// Gives back what the session holds. It must be dropped then.
-    pub(super) fn end(&self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
+    pub(super) fn end(&mut self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
         shared.metadata.release(self.task.topic());
+        if let Task::Transaction(transaction) = &mut self.task {
+            transaction.give_back(&mut shared.producers, self.op);
+        }
         if let Some(place) = self.task.place() {
             // Its call has ended with an answer, or is still standing.
             shared.idempotence.leave(&place, self.op, self.standing.is_none());
@@ -182,16 +178,18 @@ impl Session {
             return Progress::Going;
         };
         self.missing = 0;
-        if let Task::Produce(produce) = &self.task
-            && let Some(call) = self.standing
-            && produce.was_for_another(target.topic)
-        {
-            self.observe(call, CallEvent::Unknown, out);
+        if self.task.was_for_another(target.topic) {
+            if let Some(call) = self.standing {
+                self.observe(call, CallEvent::Unknown, out);
+            }
             return Progress::Finished;
         }
-        let turn = match self.task.place().zip(target.topic) {
-            Some((place, topic)) => shared.idempotence.turn(&place, topic, self.op),
-            None => Turn::Send(ProducerStamp::NONE),
+        let turn = match (&mut self.task, target.topic) {
+            (Task::Transaction(transaction), _) => transaction.turn(&mut shared.producers, self.op),
+            (task, Some(topic)) if let Some(place) = task.place() => {
+                shared.idempotence.turn(&place, topic, self.op)
+            }
+            _ => Turn::Send(ProducerStamp::NONE),
         };
         let stamp = match turn {
             Turn::Send(stamp) => stamp,
@@ -204,6 +202,7 @@ impl Session {
         };
         let asked = match &mut self.task {
             Task::Produce(produce) => produce.ask(&target, stamp, cx, &mut shared.numbers),
+            Task::Transaction(transaction) => transaction.ask(&target, cx, &mut shared.numbers),
             Task::Query(query) => query.ask(&target, cx),
             Task::Admin(admin) => admin.ask(&target),
             Task::Reader(reader) => reader.ask(&target, &mut shared.numbers),
@@ -212,7 +211,7 @@ impl Session {
         if let Some(begins) = asked.call {
             self.observe(call, CallEvent::Invoke(begins), out);
         }
-        if self.task.place().is_some() {
+        if self.task.is_standing() {
             self.standing = Some(call);
         }
         let waiter = asked.answered.then_some(Waiter::Session(self.op));
@@ -287,6 +286,10 @@ impl Session {
             }
         };
         let Verdict { event, next } = match &mut self.task {
+            Task::Transaction(transaction) => {
+                let step = transaction.answered(target.topic, response)?;
+                return Some(self.step_over(step, shared, cx, out));
+            }
             Task::Produce(produce) => produce.answered(target.topic, response),
             Task::Query(query) => query.answered(target.topic, response),
             Task::Admin(admin) => admin.answered(response),
@@ -308,6 +311,52 @@ impl Session {
                 self.back_off(cx, out)
             }
         })
+    }
+
+    /// An attempt at a part of a transaction was answered.
+    fn step_over(
+        &mut self,
+        step: Step,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
+        let call = self.standing.expect("an attempt belongs to a call");
+        let Task::Transaction(transaction) = &mut self.task else {
+            unreachable!("a step of {:?}", self.task)
+        };
+        match step {
+            Step::Done(answer) => self.call_over(call, CallEvent::Ok(answer), out),
+            Step::Ended(answer) => {
+                self.call_over(call, CallEvent::Ok(answer), out);
+                return Progress::Finished;
+            }
+            Step::Partly => {}
+            Step::Refused { code, definite, next } => {
+                self.doubtful |= !definite;
+                let event = if self.doubtful { CallEvent::Unknown } else { CallEvent::Fail(code) };
+                if transaction.must_abort(code, next) {
+                    transaction.abort();
+                    self.call_over(call, event, out);
+                } else if next == Next::Done {
+                    self.call_over(call, CallEvent::Unknown, out);
+                    return Progress::Finished;
+                } else {
+                    if next == Next::Refresh {
+                        shared.want_metadata(cx, out);
+                    }
+                    return self.back_off(cx, out);
+                }
+            }
+        }
+        self.attempts = 0;
+        self.go(shared, cx, out)
+    }
+
+    /// A call of a transaction has ended.
+    fn call_over(&mut self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {
+        (self.standing, self.doubtful) = (None, false);
+        self.observe(call, event, out);
     }
 
     /// One attempt of an idempotent produce is over. The call ends with an answer that is final.
@@ -343,7 +392,13 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
-        shared.idempotence.answered(result.ok());
+        match (&mut self.task, result) {
+            (Task::Transaction(transaction), Ok((id, epoch))) => {
+                transaction.adopt(Producer::new(id, epoch, mixed(cx.entropy, id.0)));
+            }
+            (Task::Transaction(_), Err(_)) => {}
+            _ => shared.idempotence.answered(result.ok()),
+        }
         match result {
             Ok((id, epoch)) => {
                 self.observe(call, CallEvent::Ok(Answer::ProducerId(id, epoch)), out);
@@ -361,18 +416,22 @@ impl Session {
     pub(super) fn on_lost(&mut self, shared: &mut Shared, cx: &Cx, out: &mut Outbox<ClientOut>) {
         let lost = match self.phase {
             Phase::InFlight { call, .. } => {
-                match self.task.place() {
-                    Some(place) => {
-                        let unknown = (CallEvent::Unknown, Next::Refresh);
-                        self.attempt_over(&place, unknown, shared, out);
-                    }
-                    None => self.observe(call, CallEvent::Unknown, out),
+                if let Task::Transaction(transaction) = &mut self.task {
+                    transaction.unanswered();
+                    self.doubtful = true;
+                } else if let Some(place) = self.task.place() {
+                    let unknown = (CallEvent::Unknown, Next::Refresh);
+                    self.attempt_over(&place, unknown, shared, out);
+                } else {
+                    self.observe(call, CallEvent::Unknown, out);
                 }
                 true
             }
             Phase::AskingId { call, .. } => {
                 self.observe(call, CallEvent::Unknown, out);
-                shared.idempotence.answered(None);
+                if self.task.place().is_some() {
+                    shared.idempotence.answered(None);
+                }
                 true
             }
             Phase::Metadata | Phase::Held | Phase::Backoff => false,
@@ -453,87 +512,5 @@ impl Session {
 
     fn observe(&self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {
         out.push(ClientOut::Observe(Observation { call, op: self.op, event }));
-    }
-}
-
-impl Task {
-    fn new(op: u32, what: Op, cx: &Cx) -> Self {
-        let admin = |topic, order| Self::Admin(Admin { topic, order, id: None });
-        let lot = mixed(cx.entropy, !u64::from(op));
-        match what {
-            Op::CreateTopic { topic, partitions } => admin(topic, Order::Create { partitions }),
-            Op::DeleteTopic { topic } => admin(topic, Order::Delete),
-            Op::AddPartitions { topic, count } => admin(topic, Order::AddPartitions { count }),
-            Op::AlterConfig { topic, key, value } => admin(topic, Order::Alter { key, value }),
-            Op::DescribeConfigs { topic } => admin(topic, Order::Describe),
-            Op::Produce { topic, partition, records, bytes, acks, damaged, idempotent } => {
-                let (size, how) = ((records, bytes), (damaged, idempotent));
-                Self::Produce(Produce::new(topic, PartitionIndex(partition), size, acks, how))
-            }
-            Op::Tail { topic, partition, from_start } => Self::Reader(Reader::new(
-                topic,
-                PartitionIndex(partition),
-                Mode::Tail { from_start },
-                lot,
-            )),
-            Op::CatchUp { topic, partition } => Self::Reader(Reader::new(
-                topic,
-                PartitionIndex(partition),
-                Mode::CatchUp { until: None },
-                lot,
-            )),
-            Op::ListOffsets { topic, partition, spec } => Self::Query(Query {
-                topic,
-                partition: PartitionIndex(partition),
-                question: Question::Offset(spec),
-            }),
-            Op::EpochEnd { topic, partition, back } => Self::Query(Query {
-                topic,
-                partition: PartitionIndex(partition),
-                question: Question::EpochEnd { back },
-            }),
-        }
-    }
-
-    /// Where an idempotent batch waits for its turn.
-    fn place(&self) -> Option<Place> {
-        match self {
-            Self::Produce(produce) => produce.place(),
-            Self::Query(_) | Self::Admin(_) | Self::Reader(_) => None,
-        }
-    }
-
-    fn topic(&self) -> &str {
-        match self {
-            Self::Produce(produce) => &produce.topic,
-            Self::Query(query) => &query.topic,
-            Self::Admin(admin) => &admin.topic,
-            Self::Reader(reader) => &reader.topic,
-        }
-    }
-
-    fn route(&self) -> Route {
-        match self {
-            Self::Produce(produce) => produce.route(),
-            Self::Query(query) => query.route(),
-            Self::Admin(admin) => admin.route(),
-            Self::Reader(reader) => reader.route(),
-        }
-    }
-
-    fn lane(&self, op: u32) -> Lane {
-        match self {
-            Self::Produce(_) | Self::Query(_) | Self::Admin(_) => Lane::Calls,
-            Self::Reader(_) => Lane::Reader(op),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Produce(_) => "produce to",
-            Self::Query(_) => "query of",
-            Self::Admin(_) => "admin of",
-            Self::Reader(_) => "read of",
-        }
     }
 }

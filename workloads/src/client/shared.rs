@@ -13,6 +13,7 @@ use broker_core::time::Dur;
 use super::connections::{Connections, Lane, Waiter};
 use super::idempotence::Idempotence;
 use super::metadata::{Metadata, Refresh};
+use super::transaction::Producers;
 use super::{BACKOFF_MAX, BACKOFF_MIN, ClientOut, ClientTimer, REQUEST_TIMEOUT};
 
 /// What the sessions of a client have in common.
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) metadata: Metadata,
     pub(super) numbers: Numbers,
     pub(super) idempotence: Idempotence,
+    pub(super) producers: Producers,
 }
 
 /// Numbers that a client gives out and never gives out again.
@@ -42,6 +44,7 @@ impl Shared {
             metadata: Metadata::new(bootstrap),
             numbers: Numbers { client, calls: 0, values: 0, readers: 0 },
             idempotence: Idempotence::default(),
+            producers: Producers::default(),
         }
     }
 

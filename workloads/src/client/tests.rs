@@ -17,6 +17,7 @@ use super::*;
 mod fuzz;
 mod outcomes;
 mod readers;
+mod transactions;
 mod transport;
 
 const T: TopicId = TopicId(7);
@@ -52,6 +53,11 @@ const CODES: &[ErrorCode] = &[
     ErrorCode::BrokerIdNotRegistered,
     ErrorCode::InconsistentClusterId,
     ErrorCode::ThrottlingQuotaExceeded,
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::OutOfOrderSequenceNumber,
+    ErrorCode::InvalidProducerEpoch,
+    ErrorCode::InvalidTxnState,
+    ErrorCode::TransactionCoordinatorFenced,
 ];
 
 /// A request on its way.
@@ -218,6 +224,19 @@ fn partitions(leaders: &[(Option<NodeId>, u32)]) -> Vec<PartitionMetadata> {
 
 fn tp(index: u32) -> TopicPartition {
     TopicPartition { topic: T, index: PartitionIndex(index) }
+}
+
+fn tail(from_start: bool) -> Op {
+    Op::Tail { topic: "t".to_string(), partition: 0, from_start, committed: false }
+}
+
+fn catch_up() -> Op {
+    Op::CatchUp { topic: "t".to_string(), partition: 0, committed: false }
+}
+
+fn transaction(partitions: &[u32], abort: bool) -> Op {
+    let (topic, partitions) = ("t".to_string(), Vec::from(partitions));
+    Op::Transaction { topic, partitions, records: 2, bytes: 16, abort }
 }
 
 fn produce(acks: i8, damaged: bool) -> Op {

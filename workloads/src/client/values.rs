@@ -7,8 +7,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use broker_core::batch::{self, HEADER_BYTES, Header, NewRecord, ProducerStamp, TimestampMs};
+use broker_core::batch::{
+    self, HEADER_BYTES, Header, Marker, NewRecord, ProducerStamp, TimestampMs,
+};
 use broker_core::ids::{LeaderEpoch, Offset};
+use broker_core::protocol::{AbortedTransaction, TransactionResult};
 use broker_core::time::Wall;
 use bytes::Bytes;
 
@@ -35,6 +38,25 @@ pub(super) fn encode(
     now: Wall,
     producer: ProducerStamp,
 ) -> Bytes {
+    build(first, (count, bytes), now, |records| batch::build(records, producer))
+}
+
+/// As [`encode`], as a part of its producer's transaction.
+pub(super) fn encode_transactional(
+    first: u64,
+    size: (u32, u32),
+    now: Wall,
+    producer: ProducerStamp,
+) -> Bytes {
+    build(first, size, now, |records| batch::build_transactional(records, producer))
+}
+
+fn build(
+    first: u64,
+    (count, bytes): (u32, u32),
+    now: Wall,
+    encode: impl Fn(&[NewRecord<'_>]) -> Bytes,
+) -> Bytes {
     let timestamp = TimestampMs::floor(now);
     let numbers: Vec<[u8; 8]> = (first..first + u64::from(count)).map(u64::to_be_bytes).collect();
     let values: Vec<Vec<u8>> =
@@ -51,7 +73,7 @@ pub(super) fn encode(
             headers,
         })
         .collect();
-    batch::build(&records, producer)
+    encode(&records)
 }
 
 /// The same batch with one bit wrong, somewhere under the checksum.
@@ -64,28 +86,67 @@ pub(super) fn damage(batch: &Bytes, lot: u64) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// What a fetch from `from` gave: the records, the offset to go on from, and the leader epoch of
-/// the last batch.
+/// What a fetch from `from` gave.
 pub(super) struct Read {
     pub(super) records: Vec<ReadRecord>,
+    /// What was stepped over: control batches, and batches of aborted transactions.
+    pub(super) skipped: Vec<(Offset, Offset)>,
+    /// The offset to go on from.
     pub(super) next: Offset,
+    /// Leader epoch of the last batch.
     pub(super) epoch: Option<LeaderEpoch>,
 }
 
-/// Reads batches. Nothing is dropped but records before `from` in the batch that holds `from`: what
-/// should not be there is passed on as evidence.
-pub(super) fn decode(batches: &[Bytes], from: Offset) -> Read {
-    let mut read = Read { records: Vec::new(), next: from, epoch: None };
+/// Reads batches. Nothing is dropped but records before `from` in the batch that holds `from`, and
+/// what a consumer steps over: what should not be there is passed on as evidence. `aborted`: the
+/// transactions that the broker named; none for a reader of everything.
+pub(super) fn decode(batches: &[Bytes], from: Offset, aborted: &[AbortedTransaction]) -> Read {
+    let mut read = Read { records: Vec::new(), skipped: Vec::new(), next: from, epoch: None };
+    let mut aborted = Aborted::new(aborted);
     for bytes in batches {
         for whole in batch::split(bytes) {
             let header = whole.as_ref().ok().and_then(|whole| Header::parse(whole).ok());
             match (whole, header) {
+                (Ok(whole), Some(header)) if aborted.steps_over(&whole, &header) => {
+                    read.skip(&header, from);
+                }
                 (Ok(whole), Some(header)) => read.batch(&whole, &header, from),
                 _ => read.rubbish(read.next, LeaderEpoch(0)),
             }
         }
     }
     read
+}
+
+/// Which batches of one answer a consumer steps over (`CompletedFetch.nextFetchedRecord`).
+struct Aborted {
+    /// Not begun yet, the last one first.
+    ahead: Vec<AbortedTransaction>,
+    /// Producers whose batches do not count at the moment.
+    producers: Vec<i64>,
+}
+
+impl Aborted {
+    fn new(aborted: &[AbortedTransaction]) -> Self {
+        let mut ahead = Vec::from(aborted);
+        ahead.sort_by_key(|aborted| core::cmp::Reverse(aborted.first));
+        Self { ahead, producers: Vec::new() }
+    }
+
+    fn steps_over(&mut self, batch: &[u8], header: &Header) -> bool {
+        while self.ahead.last().is_some_and(|next| {
+            next.first.0 <= header.base_offset.0.saturating_add(u64::from(header.last_offset_delta))
+        }) {
+            let begun = self.ahead.pop().expect("just seen");
+            self.producers.push(i64::try_from(begun.producer.0).unwrap_or(-1));
+        }
+        let id = header.producer.id;
+        if Marker::read(batch, header).is_some_and(|it| it.result == TransactionResult::Abort) {
+            self.producers.retain(|aborted| *aborted != id);
+        }
+        header.attributes.control()
+            || (header.attributes.transactional() && self.producers.contains(&id))
+    }
 }
 
 impl Read {
@@ -113,6 +174,15 @@ impl Read {
         // A damaged header must not send the reader anywhere; it only has to get past this batch.
         let next = if sound { Offset(end) } else { self.next.next() };
         self.next = self.next.max(next);
+        self.epoch = header.leader_epoch.or(self.epoch);
+    }
+
+    fn skip(&mut self, header: &Header, from: Offset) {
+        let end = Offset(header.base_offset.0.saturating_add(header.offsets()));
+        if end > from {
+            self.skipped.push((header.base_offset.max(from), end));
+        }
+        self.next = self.next.max(end);
         self.epoch = header.leader_epoch.or(self.epoch);
     }
 
@@ -174,7 +244,7 @@ mod tests {
 
     #[test]
     fn values_encoded_read_back_intact() {
-        let read = decode(&[stamped(70, 3, 20, 10), stamped(90, 1, 8, 13)], Offset(11));
+        let read = decode(&[stamped(70, 3, 20, 10), stamped(90, 1, 8, 13)], Offset(11), &[]);
         let found: Vec<_> = read.records.iter().map(|r| (r.offset.0, r.value, r.intact)).collect();
         assert_eq!(found, [(11, Some(71), true), (12, Some(72), true), (13, Some(90), true)]);
         assert_eq!(read.records[0].timestamp, Wall(5_000_000));
@@ -183,13 +253,13 @@ mod tests {
 
     #[test]
     fn values_of_an_unstamped_batch_are_not_intact() {
-        let read = decode(&[encode(1, 1, 8, Wall(0), ProducerStamp::NONE)], Offset(0));
+        let read = decode(&[encode(1, 1, 8, Wall(0), ProducerStamp::NONE)], Offset(0), &[]);
         assert!(!read.records[0].intact);
     }
 
     #[test]
     fn values_of_a_batch_before_the_position_are_passed_on() {
-        let read = decode(&[stamped(1, 2, 8, 3)], Offset(9));
+        let read = decode(&[stamped(1, 2, 8, 3)], Offset(9), &[]);
         assert_eq!(read.records.len(), 2);
         assert_eq!(read.next, Offset(9));
     }
@@ -197,7 +267,7 @@ mod tests {
     #[test]
     fn values_of_torn_bytes_are_passed_on_as_rubbish() {
         let whole = stamped(1, 2, 8, 3);
-        let read = decode(&[whole.slice(..whole.len() - 1)], Offset(3));
+        let read = decode(&[whole.slice(..whole.len() - 1)], Offset(3), &[]);
         assert_eq!(read.records.len(), 1);
         assert!(!read.records[0].intact);
         assert_eq!(read.next, Offset(4));
@@ -228,7 +298,7 @@ mod tests {
                 };
                 let bytes = batch::build(&[record], ProducerStamp::NONE);
                 let bytes = batch::stamp(bytes, Offset(0), LeaderEpoch(0));
-                prop_assert_eq!(decode(&[bytes], Offset(0)).records[0].intact, expected);
+                prop_assert_eq!(decode(&[bytes], Offset(0), &[]).records[0].intact, expected);
             }
         }
 
@@ -237,7 +307,7 @@ mod tests {
             let whole = stamped(u64::from(first), count, 12, 0);
             let bad = damage(&whole, lot);
             prop_assert!(batch::verify(&bad).is_err());
-            let read = decode(&[bad], Offset(0));
+            let read = decode(&[bad], Offset(0), &[]);
             prop_assert!(!read.records.is_empty());
             prop_assert!(read.records.iter().all(|record| !record.intact));
             prop_assert!(read.next > Offset(0));

@@ -455,6 +455,7 @@ pub(super) fn produce(partition: TopicPartition, batch: Bytes, acks: Acks) -> Re
 
 pub(super) fn fetch(partition: TopicPartition, from: u64, bytes_min: u32) -> Request {
     Request::Fetch(FetchRequest {
+        isolation: Isolation::ReadUncommitted,
         wait_max: Dur::ms(500),
         bytes_min,
         bytes_max: 1 << 20,

@@ -14,6 +14,8 @@ use crate::step::{Input, TimerKey};
 use crate::time::{Dur, Wall};
 
 /// Nothing stays in the cache once it is committed, and everything is committed at once.
+const ISOLATION: Isolation = Isolation::ReadUncommitted;
+
 fn no_cache() -> BrokerLimits {
     let upload_block_interval = Dur::ms(100);
     BrokerLimits { cache_bytes_max: 0, upload_block_interval, ..BrokerLimits::default() }
@@ -52,7 +54,7 @@ fn listed(
 ) -> Option<(u64, Option<i64>, u32)> {
     let to = host.leader(partition);
     let question = ListOffsetsPartition { partition, current_leader_epoch: None, spec };
-    match host.call(to, Request::ListOffsets { partitions: vec![question] }) {
+    match host.call(to, Request::ListOffsets { isolation: ISOLATION, partitions: vec![question] }) {
         Response::ListOffsets(mut results) => results.remove(0).result.unwrap().map(|listed| {
             let time = listed.timestamp.map(|time| time.0 / 1_000);
             (listed.offset.0, time, listed.leader_epoch.0)
@@ -202,7 +204,8 @@ fn fetch_of_two_partitions_shares_one_limit_and_an_error_does_not_wait() {
     let mut both = |bytes_max: u32, second: FetchPartition| {
         let partitions = vec![part(partition, 0), second];
         let (wait_max, bytes_min) = (Dur::ms(500), 10_000);
-        let request = FetchRequest { wait_max, bytes_min, bytes_max, partitions };
+        let request =
+            FetchRequest { isolation: ISOLATION, wait_max, bytes_min, bytes_max, partitions };
         let (conn, before) = (host.conn(), host.now);
         host.send(leader, conn, 0, Request::Fetch(request));
         while !host.replies.contains_key(&(conn, 0)) {
@@ -232,7 +235,8 @@ fn fetch_of_nothing_or_of_a_first_batch_that_is_enough_is_answered_at_once() {
     let size = host.batch(&["a"]).len() as u32;
     let mut at_once = |bytes_min: u32, partitions: Vec<FetchPartition>| {
         let (wait_max, bytes_max) = (Dur::ms(500), 1_000);
-        let request = FetchRequest { wait_max, bytes_min, bytes_max, partitions };
+        let request =
+            FetchRequest { isolation: ISOLATION, wait_max, bytes_min, bytes_max, partitions };
         let conn = host.conn();
         host.send(leader, conn, 0, Request::Fetch(request));
         host.replies.contains_key(&(conn, 0))
@@ -250,7 +254,13 @@ fn fetch_beyond_the_cache_reads_no_more_than_fits_into_the_answer() {
     host.run(LONG);
     let mut gets = |bytes_max: u32| {
         let partitions = vec![part(partition, 0); 5];
-        let request = FetchRequest { wait_max: Dur(0), bytes_min: 1, bytes_max, partitions };
+        let request = FetchRequest {
+            isolation: ISOLATION,
+            wait_max: Dur(0),
+            bytes_min: 1,
+            bytes_max,
+            partitions,
+        };
         host.gets.clear();
         let Response::Fetch(results) = host.call(leader, Request::Fetch(request)) else { panic!() };
         let read = results.iter().filter(|r| !r.result.as_ref().unwrap().batches.is_empty());
@@ -353,7 +363,7 @@ fn list_offsets_of_a_partition_named_twice_is_invalid() {
     host.produce(partition, &["a"]);
     let ask = |spec| ListOffsetsPartition { partition, current_leader_epoch: None, spec };
     let partitions = vec![ask(OffsetSpec::Latest), ask(OffsetSpec::At(Wall(0)))];
-    let answer = host.call(leader, Request::ListOffsets { partitions });
+    let answer = host.call(leader, Request::ListOffsets { isolation: ISOLATION, partitions });
     let refused = ListOffsetsResult { partition, result: Err(ErrorCode::InvalidRequest) };
     assert_eq!(answer, Response::ListOffsets(vec![refused.clone(), refused]));
 }
@@ -367,7 +377,7 @@ fn list_offsets_of_a_topic_deleted_meanwhile_says_so() {
     let ask = |spec| ListOffsetsPartition { partition, current_leader_epoch: None, spec };
     let conn = host.conn();
     let partitions = vec![ask(OffsetSpec::At(Wall(11_000)))];
-    host.send(leader, conn, 0, Request::ListOffsets { partitions });
+    host.send(leader, conn, 0, Request::ListOffsets { isolation: ISOLATION, partitions });
     let delete = AdminRequest::DeleteTopic { topic: partition.topic };
     assert_eq!(host.call(leader, Request::Admin(delete)), Response::Admin(AdminResponse::Done));
     host.run(LONG);

@@ -28,16 +28,18 @@ fn event() -> impl Strategy<Value = Event> {
 fn op_of(kind: u8) -> Op {
     let topic = "t".to_string();
     let spec = crate::op::ListSpec::Latest;
-    match kind % 10 {
+    let committed = kind > 64;
+    match kind % 11 {
         0 => produce(0, false),
         1 => produce(1, kind > 128),
         2 => produce(-1, kind > 128),
-        3 => Op::Tail { topic, partition: 0, from_start: kind > 128 },
-        4 => Op::CatchUp { topic, partition: 0 },
-        5 => Op::ListOffsets { topic, partition: 1, spec },
+        3 => Op::Tail { topic, partition: 0, from_start: kind > 128, committed },
+        4 => Op::CatchUp { topic, partition: 0, committed },
+        5 => Op::ListOffsets { topic, partition: 1, spec, committed },
         6 => Op::EpochEnd { topic, partition: 0, back: 1 },
         7 => Op::CreateTopic { topic, partitions: 1 },
         8 => idempotent(),
+        9 => transaction(&[0, 1, 0], kind > 128),
         _ => Op::DeleteTopic { topic },
     }
 }
@@ -81,7 +83,9 @@ fn answer_to(req: &Request, how: u8) -> Response {
             let partition = request.partitions[0].partition;
             let fetched = Fetched {
                 high_watermark: Offset(n),
+                last_stable_offset: Offset(n / 2),
                 log_start_offset: Offset(0),
+                aborted: vec![],
                 diverging: how.is_multiple_of(10).then_some((epoch, Offset(n / 2))),
                 batches: if sound {
                     vec![some_records(request.partitions[0].fetch_offset)]
@@ -92,7 +96,7 @@ fn answer_to(req: &Request, how: u8) -> Response {
             let result = if sound { Ok(fetched) } else { Err(code) };
             Response::Fetch(vec![FetchResult { partition, result }])
         }
-        Request::ListOffsets { partitions } => {
+        Request::ListOffsets { partitions, .. } => {
             let found = ListedOffset { offset: Offset(n), timestamp: None, leader_epoch: epoch };
             let result =
                 if sound { Ok((!how.is_multiple_of(10)).then_some(found)) } else { Err(code) };
@@ -115,6 +119,11 @@ fn answer_to(req: &Request, how: u8) -> Response {
             true => Ok((ProducerId(n), ProducerEpoch(0))),
             false => Err(code),
         }),
+        Request::WriteTxnMarkers { markers } => {
+            let marker = &markers[0];
+            let result = if sound { Ok(()) } else { Err(code) };
+            Response::WriteTxnMarkers(vec![(marker.producer, marker.partitions[0], result)])
+        }
     }
 }
 
@@ -219,8 +228,9 @@ proptest! {
             prop_assert!(woken || rig.client.is_idle(), "{:?}", rig.client.blocked());
             prop_assert_eq!(rig.client.blocked().len(), rig.client.unfinished());
         }
-        let last: Vec<ClientTimer> = rig.armed.keys().copied().collect();
-        for key in last.into_iter().filter(|key| matches!(key, ClientTimer::Delivery(_))) {
+        // One that ends may end others that waited for it.
+        let is_last = |key: &&ClientTimer| matches!(key, ClientTimer::Delivery(_));
+        while let Some(&key) = rig.armed.keys().find(is_last) {
             rig.fire(key);
         }
         prop_assert!(rig.client.is_idle());

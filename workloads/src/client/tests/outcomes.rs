@@ -23,7 +23,17 @@ fn produce_answered_ok_is_ok() {
     let (first_value, acks) = (4 << 40, Acks::All);
     let created = header.max_timestamp.wall();
     let (partition, count, damaged, idempotent) = (tp(0), 2, false, false);
-    let call = Call::Produce { partition, acks, first_value, count, damaged, created, idempotent };
+    let transactional = false;
+    let call = Call::Produce {
+        partition,
+        acks,
+        first_value,
+        count,
+        damaged,
+        created,
+        idempotent,
+        transactional,
+    };
     assert_eq!(rig.invokes(), [&call]);
     assert!(!rig.client.is_idle());
     rig.answer(&sent, produced(5));
@@ -45,10 +55,13 @@ fn produce_refused_is_failed_only_where_the_code_proves_it() {
                 | E::InvalidRecord
                 | E::InvalidTopicException
                 | E::InvalidRequiredAcks
-                | E::InvalidRequest => (true, true),
-                E::CorruptMessage | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => {
-                    (true, false)
-                }
+                | E::InvalidRequest
+                | E::InvalidTxnState => (true, true),
+                E::CorruptMessage
+                | E::NotEnoughReplicas
+                | E::ThrottlingQuotaExceeded
+                | E::OutOfOrderSequenceNumber
+                | E::InvalidProducerEpoch => (true, false),
                 E::UnknownTopicOrPartition | E::UnknownTopicId => (acks == 1, false),
                 _ => (false, false),
             };
@@ -165,13 +178,15 @@ fn query_refused_is_failed_and_asked_again_unless_pointless() {
     for code in CODES {
         let mut rig = Rig::new();
         let spec = crate::op::ListSpec::AgoMs(1_000);
-        rig.op(1, Op::ListOffsets { topic: "t".to_string(), partition: 0, spec });
+        let (topic, committed) = ("t".to_string(), false);
+        rig.op(1, Op::ListOffsets { topic, partition: 0, spec, committed });
         rig.metadata(&[(Some(B1), 4)]);
         let sent = rig.take();
         let asked = Call::ListOffsets {
             partition: tp(0),
             spec: OffsetSpec::At(Wall(8_000_000)),
             leader_epoch: Some(LeaderEpoch(4)),
+            isolation: Isolation::ReadUncommitted,
         };
         assert_eq!(rig.invokes(), [&asked]);
         let results =
@@ -193,6 +208,7 @@ fn query_refused_is_failed_and_asked_again_unless_pointless() {
                 | ErrorCode::NotController
                 | ErrorCode::ThrottlingQuotaExceeded
                 | ErrorCode::NotEnoughReplicas
+                | ErrorCode::CoordinatorLoadInProgress
                 | ErrorCode::OffsetOutOfRange
                 | ErrorCode::CorruptMessage
         );

@@ -23,7 +23,9 @@ fn records(first: u64, count: u32, at: u64, epoch: u32) -> Bytes {
 fn data(high_watermark: u64, batches: Vec<Bytes>) -> Fetched {
     Fetched {
         high_watermark: Offset(high_watermark),
+        last_stable_offset: Offset(high_watermark),
         log_start_offset: Offset(0),
+        aborted: vec![],
         diverging: None,
         batches,
     }
@@ -58,7 +60,7 @@ fn reader_of(rig: &Rig) -> u32 {
 /// A tail reader that has read offsets 0 to 2 in epoch 4, with its next fetch in flight.
 fn tailing() -> (Rig, Sent) {
     let mut rig = Rig::new();
-    rig.op(1, Op::Tail { topic: "t".to_string(), partition: 0, from_start: true });
+    rig.op(1, tail(true));
     rig.metadata(&[(Some(B1), 4)]);
     let list = rig.take();
     rig.answer(&list, listed(0, 4));
@@ -98,7 +100,7 @@ fn tail_reads_on_and_tells_its_position() {
 #[test]
 fn tail_from_the_end_asks_for_the_latest_offset() {
     let mut rig = Rig::new();
-    rig.op(1, Op::Tail { topic: "t".to_string(), partition: 0, from_start: false });
+    rig.op(1, tail(false));
     rig.metadata(&[(Some(B1), 4)]);
     rig.take();
     assert!(matches!(rig.invokes()[..], [Call::ListOffsets { spec: OffsetSpec::Latest, .. }]));
@@ -223,7 +225,7 @@ fn reader_silent_for_too_long_is_unknown_and_asks_again() {
 #[test]
 fn catch_up_ends_at_the_high_watermark_seen_first() {
     let mut rig = Rig::new();
-    rig.op(1, Op::CatchUp { topic: "t".to_string(), partition: 0 });
+    rig.op(1, catch_up());
     rig.metadata(&[(Some(B1), 4)]);
     let list = rig.take();
     rig.answer(&list, listed(2, 4));
@@ -242,7 +244,7 @@ fn catch_up_ends_at_the_high_watermark_seen_first() {
 #[test]
 fn catch_up_of_an_empty_partition_ends_with_one_fetch() {
     let mut rig = Rig::new();
-    rig.op(1, Op::CatchUp { topic: "t".to_string(), partition: 0 });
+    rig.op(1, catch_up());
     rig.metadata(&[(Some(B1), 4)]);
     let list = rig.take();
     rig.answer(&list, listed(0, 4));
@@ -254,7 +256,7 @@ fn catch_up_of_an_empty_partition_ends_with_one_fetch() {
 #[test]
 fn catch_up_that_starts_anew_takes_the_high_watermark_anew() {
     let mut rig = Rig::new();
-    rig.op(1, Op::CatchUp { topic: "t".to_string(), partition: 0 });
+    rig.op(1, catch_up());
     rig.metadata(&[(Some(B1), 4)]);
     let list = rig.take();
     rig.answer(&list, listed(0, 4));

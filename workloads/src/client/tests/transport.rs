@@ -150,7 +150,7 @@ fn leader_unknown_is_waited_for() {
 #[test]
 fn topic_that_never_comes_is_given_up_without_a_call() {
     let mut rig = Rig::new();
-    let tail = Op::Tail { topic: "t".to_string(), partition: 0, from_start: true };
+    let tail = tail(true);
     rig.op(0, produce(-1, false));
     rig.op(1, tail);
     rig.op(2, Op::DeleteTopic { topic: "t".to_string() });
@@ -199,7 +199,7 @@ fn metadata_unanswered_is_asked_again_and_at_last_at_the_bootstrap() {
 #[test]
 fn metadata_is_refreshed_by_and_by_while_somebody_reads() {
     let mut rig = Rig::new();
-    rig.op(1, Op::Tail { topic: "t".to_string(), partition: 0, from_start: true });
+    rig.op(1, tail(true));
     rig.metadata(&[(Some(B0), 0)]);
     rig.rested();
     assert_eq!(rig.armed[&ClientTimer::Metadata], METADATA_AGE_MAX);

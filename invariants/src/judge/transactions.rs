@@ -1,0 +1,142 @@
+//! Transactions: what readers of committed data saw, online, and how each ended, by the final logs.
+
+use alloc::collections::BTreeMap;
+
+use broker_core::ids::{Offset, TopicPartition};
+
+use super::final_log::FinalLog;
+use super::{Judge, ask};
+use crate::Check;
+use crate::facts::clients::Outcome;
+use crate::facts::folded::{Class, Folded};
+use crate::marks::Mark;
+use crate::properties::outcome_truth::Asked;
+use crate::properties::{
+    atomic_visibility, coordinator_epoch, last_stable, marker_once, no_aborted_read, outcome_truth,
+    txn_scope,
+};
+use crate::table::Code;
+
+impl Judge {
+    /// A reader of committed data was given the record with this value.
+    pub(super) fn read_committed(
+        &mut self,
+        partition: TopicPartition,
+        (offset, value): (Offset, Option<u64>),
+        last_stable: Offset,
+    ) -> Check {
+        ask!(self, T3, last_stable::read(partition, offset, last_stable));
+        let clients = &mut self.facts.clients;
+        let txn = value.and_then(|value| clients.sent(value)).and_then(|(send, _)| send.txn);
+        let Some(txn) = txn else { return Ok(()) };
+        let asked = clients.transactions.get(&txn).is_some_and(|it| it.commit == Some(true));
+        ask!(self, T2, no_aborted_read::read(partition, offset, txn, asked));
+        self.marks.hit(Mark::CommittedRead);
+        Ok(())
+    }
+
+    /// A lookup by time told a reader of committed data of the record at this offset.
+    pub(super) fn looked_up_committed(&mut self, place: u32, offset: Offset) -> Check {
+        let seen = &self.facts.clients.seen[place as usize];
+        let (partition, value) = (seen.partition, seen.known(offset).value());
+        let clients = &mut self.facts.clients;
+        let txn = value.and_then(|value| clients.sent(value)).and_then(|(send, _)| send.txn);
+        let Some(txn) = txn else { return Ok(()) };
+        self.marks.evaluated(Code::T3);
+        match clients.transactions.get(&txn).and_then(|it| it.commit) {
+            None if self.set.has(Code::T3) => last_stable::undecided(partition, offset, txn),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Judges every partition's transactions, and those that span several.
+    pub(super) fn transactions(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
+        let mut decided = BTreeMap::new();
+        for (place, log) in logs.iter().filter(|(_, log)| log.is_whole()) {
+            let folded = log.folded();
+            let partition = self.facts.clients.seen[*place as usize].partition;
+            ask!(self, T9, coordinator_epoch::markers(partition, folded.deposed.first()));
+            self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerRepeated);
+            self.groups(partition, log, &folded, &mut decided)?;
+            self.stable_offsets(*place, &folded)?;
+            self.committed_reads(*place, &folded)?;
+        }
+        Ok(())
+    }
+
+    fn groups(
+        &mut self,
+        partition: TopicPartition,
+        log: &FinalLog,
+        folded: &Folded,
+        decided: &mut BTreeMap<u32, bool>,
+    ) -> Check {
+        let mut begun: BTreeMap<u32, Offset> = BTreeMap::new();
+        for group in &folded.groups {
+            let mut first: Option<u32> = None;
+            for (base, _) in &group.batches {
+                let sent = log.value(*base).and_then(|value| self.facts.clients.sent(value));
+                let Some(txn) = sent.and_then(|(send, _)| send.txn) else { continue };
+                let txns = (*first.get_or_insert(txn), txn);
+                ask!(self, T8, txn_scope::one(partition, group.first, txns));
+            }
+            let Some(txn) = first else { continue };
+            let before = begun.insert(txn, group.first);
+            ask!(self, T7, marker_once::begins(partition, txn, group.first, before));
+            let known = self.facts.clients.transactions.get(&txn).copied().unwrap_or_default();
+            let (commit, ok) = (known.commit, known.outcome == Outcome::Ok);
+            let end = group.end.map(|(commit, _)| commit);
+            let asked = Asked { txn, commit, ok };
+            ask!(self, T5, outcome_truth::ended(partition, group.first, asked, end));
+            if let Some(end) = end {
+                let before = *decided.entry(txn).or_insert(end);
+                ask!(self, T1, atomic_visibility::decided(partition, txn, end, before));
+            }
+        }
+        Ok(())
+    }
+
+    /// What leaders and answers showed as the last stable offset.
+    fn stable_offsets(&mut self, place: u32, folded: &Folded) -> Check {
+        let seen = &self.facts.clients.seen[place as usize];
+        let partition = seen.partition;
+        let told = self.facts.served.stable.get(&partition).into_iter().flatten();
+        for (&high_watermark, &stable) in told.chain(&seen.stable) {
+            let expected = folded.stable_at(high_watermark);
+            self.marks.hit_if(expected < Some(high_watermark), Mark::StableHeldBack);
+            ask!(self, T3, last_stable::shown(partition, high_watermark, stable, expected));
+        }
+        for &(end, floor) in &seen.stable_listed {
+            let stable = folded.is_stable_from(folded.visible_from(floor), end);
+            ask!(self, T3, last_stable::listed(partition, end, floor, stable));
+        }
+        Ok(())
+    }
+
+    fn committed_reads(&mut self, place: u32, folded: &Folded) -> Check {
+        let seen = &self.facts.clients.seen[place as usize];
+        let partition = seen.partition;
+        for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
+            if slot.was_read_committed()
+                && let Some(group) = folded.group_at(offset)
+            {
+                let committed = matches!(group.end, Some((true, _)));
+                ask!(self, T2, no_aborted_read::kept(partition, offset, committed));
+            }
+        }
+        for &(from, upto, committed) in &seen.skipped {
+            for (base, class) in folded.classes(from, upto) {
+                let rightly = match class {
+                    Class::Control => true,
+                    Class::Plain => false,
+                    Class::InGroup(group) => {
+                        self.marks.hit(Mark::AbortedSkipped);
+                        committed && matches!(folded.groups[group].end, Some((false, _)))
+                    }
+                };
+                ask!(self, T1, atomic_visibility::stepped_over(partition, base, rightly));
+            }
+        }
+        Ok(())
+    }
+}

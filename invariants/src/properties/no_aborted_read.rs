@@ -1,0 +1,71 @@
+//! T2 NoAbortedRead: a reader of committed data is given no record of a transaction that was
+//! aborted, or that nobody has asked to commit. Source: KIP-98 (isolation.level); Jepsen's G1a;
+//! Redpanda #3036, #7043; KAFKA-5376.
+
+use broker_core::ids::{Offset, TopicPartition};
+
+use crate::{Check, require};
+
+/// A reader of committed data was given a record of `txn`; `asked`: its commit was asked for.
+pub(crate) fn read(partition: TopicPartition, offset: Offset, txn: u32, asked: bool) -> Check {
+    require!(
+        asked,
+        T2,
+        partition,
+        "offset {offset} was read as committed, but nobody asked to commit transaction {txn}"
+    );
+    Ok(())
+}
+
+/// A reader of committed data was given a record that the final log holds as aborted or undecided.
+pub(crate) fn kept(partition: TopicPartition, offset: Offset, committed: bool) -> Check {
+    require!(
+        committed,
+        T2,
+        partition,
+        "offset {offset} was read as committed, and its transaction is not"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, P, Txn};
+
+    #[test]
+    fn record_of_a_transaction_nobody_ended_breaks() {
+        let mut case = Case::cluster("T2");
+        let txn = case.begins();
+        case.writes(txn, P, 100, 1, 0);
+        case.reads_committed(1, 1, &[(0, 100, 0)], &[]);
+        assert!(case.breaks("T2"));
+    }
+
+    #[test]
+    fn record_of_an_aborted_transaction_breaks() {
+        let mut case = Case::cluster("T2");
+        let txn = case.begins();
+        case.writes(txn, P, 100, 1, 0).ends(txn, false);
+        case.reads_committed(2, 2, &[(0, 100, 0)], &[]);
+        assert!(case.breaks("T2"));
+    }
+
+    fn committed(in_log: bool) -> Case {
+        let mut case = Case::cluster("T2");
+        let txn = case.begins();
+        case.writes(txn, P, 100, 1, 0).ends(txn, true);
+        case.reads_committed(2, 2, &[(0, 100, 0)], &[(1, 2)]);
+        case.log(P, &[Txn::Data(0, 100), Txn::End(in_log)]).finish();
+        case
+    }
+
+    #[test]
+    fn record_that_the_log_holds_as_aborted_breaks() {
+        assert!(committed(false).breaks("T2"));
+    }
+
+    #[test]
+    fn record_of_a_committed_transaction_holds() {
+        assert!(committed(true).holds());
+    }
+}

@@ -1,0 +1,173 @@
+//! Transactions in the language for evidence: of one producer, in one or two partitions.
+
+use alloc::vec;
+
+use broker_core::batch::{
+    Marker, NewRecord, ProducerStamp, TimestampMs, build_transactional, stamp,
+};
+use broker_core::ids::{
+    CoordinatorEpoch, LeaderEpoch, ObjectId, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch,
+    ProducerId, StreamId, TopicPartition,
+};
+use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
+use broker_core::object::{BlockRecord, Builder, ObjectHeader};
+use broker_core::protocol::{Acks, Isolation, TransactionResult};
+use broker_core::step::Flow;
+
+use super::{A, A_EPOCH, Case, P, S, none, prepare, read, time_of};
+use crate::history::{Answer, Call};
+
+/// A second partition, and its stream.
+pub(crate) const Q: TopicPartition = TopicPartition { topic: P.topic, index: PartitionIndex(1) };
+const Q_STREAM: StreamId = StreamId(1);
+
+/// One batch of the final log, of producer 7; each takes one offset.
+#[derive(Clone, Copy)]
+pub(crate) enum Txn {
+    /// A record with this sequence number and value.
+    Data(i32, u64),
+    /// A marker that commits or aborts.
+    End(bool),
+    /// An abort marker of the coordinator of this epoch.
+    EndBy(u32),
+}
+
+impl Case {
+    /// A transaction begins; its number.
+    pub(crate) fn begins(&mut self) -> u32 {
+        self.op += 1;
+        // A client knows both partitions, or nobody judges them.
+        for partition in [P, Q] {
+            let (offset, leader_epoch) = (Offset(0), Some(LeaderEpoch(0)));
+            let isolation = Isolation::ReadUncommitted;
+            let call = Call::Fetch { partition, offset, reader: 9, leader_epoch, isolation };
+            let opened = self.invoke(9, call);
+            self.unknown(opened);
+        }
+        self.op
+    }
+
+    /// A batch of the transaction is acknowledged at `base`.
+    pub(crate) fn writes(
+        &mut self,
+        txn: u32,
+        partition: TopicPartition,
+        first_value: u64,
+        count: u32,
+        base: u64,
+    ) -> &mut Self {
+        self.op = txn;
+        let (acks, damaged, created) = (Acks::All, false, None);
+        let (idempotent, transactional) = (true, true);
+        let opened = self.invoke(
+            1,
+            Call::Produce {
+                partition,
+                acks,
+                first_value,
+                count,
+                damaged,
+                created,
+                idempotent,
+                transactional,
+            },
+        );
+        self.placed(opened, base)
+    }
+
+    /// Its end is asked for, and done.
+    pub(crate) fn ends(&mut self, txn: u32, commit: bool) -> &mut Self {
+        self.op = txn;
+        let opened = self.invoke(1, Call::EndTxn { commit });
+        self.ok(opened, Answer::Done)
+    }
+
+    /// Client 2 reads what is committed from the start: `(offset, value, epoch)`s, and what it
+    /// steps over.
+    pub(crate) fn reads_committed(
+        &mut self,
+        last_stable: u64,
+        high_watermark: u64,
+        records: &[(u64, u64, u32)],
+        skipped: &[(u64, u64)],
+    ) -> &mut Self {
+        let (offset, leader_epoch) = (Offset(0), Some(LeaderEpoch(0)));
+        let isolation = Isolation::ReadCommitted;
+        let call = Call::Fetch { partition: P, offset, reader: 1, leader_epoch, isolation };
+        let opened = self.invoke(2, call);
+        let records = records.iter().map(|&(offset, value, epoch)| read(offset, value, epoch));
+        let skipped = skipped.iter().map(|&(from, upto)| (Offset(from), Offset(upto)));
+        self.ok(
+            opened,
+            Answer::Fetched {
+                high_watermark: Offset(high_watermark),
+                last_stable: Offset(last_stable),
+                log_start: Offset(0),
+                records: records.collect(),
+                skipped: skipped.collect(),
+            },
+        )
+    }
+
+    /// A commits an object with these batches: all of the partition's log.
+    pub(crate) fn log(&mut self, partition: TopicPartition, batches: &[Txn]) -> &mut Self {
+        let (object, stream, epoch) = match partition == P {
+            true => (0, S, LeaderEpoch(0)),
+            false => (1, Q_STREAM, LeaderEpoch(0)),
+        };
+        if partition != P {
+            let (replica, leader_epoch) = (Some(A), epoch);
+            self.meta(vec![
+                Record::Partition { partition, stream, replica },
+                Record::OpenStream { stream, epoch, node: A, broker_epoch: A_EPOCH },
+                Record::PartitionChange {
+                    partition,
+                    replica,
+                    leader: replica,
+                    leader_epoch,
+                    partition_epoch: PartitionEpoch(1),
+                },
+            ]);
+        }
+        self.meta(vec![prepare(object, A, A_EPOCH)]);
+        let mut builder = Builder::default();
+        for (base, batch) in (0..).zip(batches) {
+            let batch = stamp(batch.encode(), Offset(base), epoch);
+            let (base, end) = (Offset(base), Offset(base + 1));
+            builder.push(stream, epoch, BlockRecord { base, end, batch });
+        }
+        let body = builder.encode(ObjectHeader { node: A, epoch: A_EPOCH, nonce: 1 }, none());
+        self.put(A, Flow::Upload, &alloc::format!("obj/{object:020}"), body);
+        let (start, end) = (Offset(0), Offset(batches.len() as u64));
+        self.meta(vec![Record::CommitObject {
+            object: ObjectId(object),
+            kind: ObjectKind::Stream,
+            size: 1,
+            ranges: vec![CommittedRange { stream, epoch, start, end }],
+            wal_node: A,
+            wal_epoch: A_EPOCH,
+        }])
+    }
+}
+
+impl Txn {
+    fn encode(self) -> bytes::Bytes {
+        let ends = |result, coordinator_epoch| {
+            let (producer, epoch) = (ProducerId(7), ProducerEpoch(0));
+            let coordinator_epoch = CoordinatorEpoch(coordinator_epoch);
+            let marker = Marker { producer, epoch, result, coordinator_epoch };
+            marker.encode(TimestampMs(0))
+        };
+        match self {
+            Self::Data(base_sequence, value) => {
+                let (timestamp, bytes) = (TimestampMs::floor(time_of(value)), value.to_be_bytes());
+                let record = NewRecord { timestamp, key: None, value: Some(&bytes), headers: &[] };
+                let producer = ProducerStamp { id: 7, epoch: 0, base_sequence };
+                build_transactional(&[record], producer)
+            }
+            Self::End(true) => ends(TransactionResult::Commit, 0),
+            Self::End(false) => ends(TransactionResult::Abort, 0),
+            Self::EndBy(epoch) => ends(TransactionResult::Abort, epoch),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What an operation is: one task of four kinds, and what its session must know of each.
+//!
+//! What is asked and what an answer means is in the tasks' own files ([`super::producer`],
+//! [`super::transaction`], [`super::reader`], [`super::queries`]).
+
+use broker_core::ids::{PartitionIndex, TopicId};
+use broker_core::protocol::Isolation;
+use broker_core::step::Cx;
+
+use super::connections::Lane;
+use super::idempotence::Place;
+use super::metadata::Route;
+use super::mixed;
+use super::producer::Produce;
+use super::queries::{Admin, Order, Query, Question};
+use super::reader::{Kind, Mode, Reader};
+use super::transaction::Transaction;
+use crate::op::Op;
+
+/// An operation.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Task {
+    Produce(Produce),
+    Transaction(Transaction),
+    Query(Query),
+    Admin(Admin),
+    Reader(Reader),
+}
+
+impl Task {
+    pub(super) fn new(op: u32, what: Op, cx: &Cx) -> Self {
+        let admin = |topic, order| Self::Admin(Admin { topic, order, id: None });
+        let lot = mixed(cx.entropy, !u64::from(op));
+        let isolation = |committed| match committed {
+            true => Isolation::ReadCommitted,
+            false => Isolation::ReadUncommitted,
+        };
+        let reader = |topic, partition, mode, committed| {
+            let kind = Kind { mode, isolation: isolation(committed) };
+            Self::Reader(Reader::new(topic, PartitionIndex(partition), kind, lot))
+        };
+        match what {
+            Op::CreateTopic { topic, partitions } => admin(topic, Order::Create { partitions }),
+            Op::DeleteTopic { topic } => admin(topic, Order::Delete),
+            Op::AddPartitions { topic, count } => admin(topic, Order::AddPartitions { count }),
+            Op::AlterConfig { topic, key, value } => admin(topic, Order::Alter { key, value }),
+            Op::DescribeConfigs { topic } => admin(topic, Order::Describe),
+            Op::Produce { topic, partition, records, bytes, acks, damaged, idempotent } => {
+                let (size, how) = ((records, bytes), (damaged, idempotent));
+                Self::Produce(Produce::new(topic, PartitionIndex(partition), size, acks, how))
+            }
+            Op::Transaction { topic, partitions, records, bytes, abort } => {
+                let size = (records, bytes);
+                Self::Transaction(Transaction::new(topic, &partitions, size, abort))
+            }
+            Op::Tail { topic, partition, from_start, committed } => {
+                reader(topic, partition, Mode::Tail { from_start }, committed)
+            }
+            Op::CatchUp { topic, partition, committed } => {
+                reader(topic, partition, Mode::CatchUp { until: None }, committed)
+            }
+            Op::ListOffsets { topic, partition, spec, committed } => Self::Query(Query {
+                topic,
+                partition: PartitionIndex(partition),
+                question: Question::Offset(spec, isolation(committed)),
+            }),
+            Op::EpochEnd { topic, partition, back } => Self::Query(Query {
+                topic,
+                partition: PartitionIndex(partition),
+                question: Question::EpochEnd { back },
+            }),
+        }
+    }
+
+    /// Where an idempotent batch waits for its turn.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Produce(produce) => produce.place(),
+            Self::Transaction(_) | Self::Query(_) | Self::Admin(_) | Self::Reader(_) => None,
+        }
+    }
+
+    /// Whether all attempts are one call.
+    pub(super) fn is_standing(&self) -> bool {
+        matches!(self, Self::Transaction(_)) || self.place().is_some()
+    }
+
+    /// Whether it began in another topic of the same name, which is gone.
+    pub(super) fn was_for_another(&self, topic: Option<TopicId>) -> bool {
+        match self {
+            Self::Produce(produce) => produce.was_for_another(topic),
+            Self::Transaction(transaction) => transaction.was_for_another(topic),
+            Self::Query(_) | Self::Admin(_) | Self::Reader(_) => false,
+        }
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        match self {
+            Self::Produce(produce) => &produce.topic,
+            Self::Transaction(transaction) => &transaction.topic,
+            Self::Query(query) => &query.topic,
+            Self::Admin(admin) => &admin.topic,
+            Self::Reader(reader) => &reader.topic,
+        }
+    }
+
+    pub(super) fn route(&self) -> Route {
+        match self {
+            Self::Produce(produce) => produce.route(),
+            Self::Transaction(transaction) => transaction.route(),
+            Self::Query(query) => query.route(),
+            Self::Admin(admin) => admin.route(),
+            Self::Reader(reader) => reader.route(),
+        }
+    }
+
+    pub(super) fn lane(&self, op: u32) -> Lane {
+        match self {
+            Self::Produce(_) | Self::Transaction(_) | Self::Query(_) | Self::Admin(_) => {
+                Lane::Calls
+            }
+            Self::Reader(_) => Lane::Reader(op),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Produce(_) => "produce to",
+            Self::Transaction(_) => "transaction in",
+            Self::Query(_) => "query of",
+            Self::Admin(_) => "admin of",
+            Self::Reader(_) => "read of",
+        }
+    }
+}
