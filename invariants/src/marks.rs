@@ -111,7 +111,7 @@ sometimes! {
         "a reader of committed data stepped over an aborted transaction";
     StableHeldBack = "stable-held-back",
         "the last stable offset was below the high watermark";
-    MarkerRepeated = "marker-repeated",
+    MarkerIdle = "idle-marker",
         "a marker came when no transaction of its producer was open";
     MarkerRefused = "marker-refused",
         "a marker of an older transaction or coordinator was refused";

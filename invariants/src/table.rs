@@ -271,7 +271,7 @@ properties! {
     T7 marker_once "MarkerOnce":
         "in each partition one marker ends a transaction, and none comes between its batches";
         from "KIP-98, KIP-890; KAFKA-19446"; jepsen None;
-        sometimes ["marker-refused", "marker-repeated"];
+        sometimes ["marker-refused", "idle-marker"];
         mutants ["txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked"];
     T8 txn_scope "TxnScope":
         "what one marker ends is one transaction";

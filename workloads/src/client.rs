@@ -334,7 +334,7 @@ impl Client {
         }
     }
 
-    /// Batches of the idempotent producer that wait for their turn may have it now, or a transaction.
+    /// Batches of the idempotent producer, and transactions, that wait for their turn may have it.
     fn let_go(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
         let mut finished = Vec::new();
         for (op, session) in &mut self.sessions {

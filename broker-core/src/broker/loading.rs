@@ -62,6 +62,8 @@ struct Found {
 struct Fold {
     snapshot: Option<Offset>,
     settled: Settled,
+    /// Bytes folded behind the snapshot: a successor would have to read them, too.
+    bytes: u64,
     /// All before it is folded.
     next: Offset,
     /// Pieces not asked for yet, ascending.
@@ -106,6 +108,7 @@ impl Fold {
             for batch in batches {
                 let header = Header::parse(&batch).expect("what is in the log was checked");
                 self.settled.fold(cx, &batch, &header);
+                self.bytes += batch.len() as u64;
                 self.next = header.end_offset();
             }
         }
@@ -229,7 +232,8 @@ impl Broker {
             todo.clear();
         }
         let (reads, got) = (BTreeMap::new(), BTreeMap::new());
-        loading.stage = Stage::Folding(Fold { snapshot, settled, next, todo, reads, got });
+        loading.stage =
+            Stage::Folding(Fold { snapshot, settled, bytes: 0, next, todo, reads, got });
         self.read_on(cx, stream, out);
     }
 
@@ -276,7 +280,7 @@ impl Broker {
         let Loading { partition, epoch, end, stage: Stage::Folding(fold), .. } = loading else {
             panic!("{stream:?} is loaded without a fold");
         };
-        let Fold { snapshot, mut settled, next, .. } = fold;
+        let Fold { snapshot, mut settled, bytes, next, .. } = fold;
         let partly =
             cx.mutants.on(Mutant::ProducerSnapshotOnly) || cx.mutants.on(Mutant::ProducerStateLost);
         assert!(next == end || partly, "{stream:?} is loaded up to {next:?} of {end:?}");
@@ -291,6 +295,6 @@ impl Broker {
         let aborted = settled.aborted().iter();
         let aborted = aborted.map(|it| (it.producer, it.first, it.last)).collect();
         out.probe(Probe::ProducersLoaded { partition, end, snapshot, producers, aborted });
-        self.open_here(cx, partition, (stream, epoch), settled, out);
+        self.open_here(cx, partition, (stream, epoch), (settled, bytes), out);
     }
 }

@@ -317,7 +317,7 @@ impl Broker {
         cx: &Cx,
         partition: TopicPartition,
         (stream, epoch): (StreamId, LeaderEpoch),
-        settled: Settled,
+        settled: (Settled, u64),
         out: &mut Outbox<Effect>,
     ) {
         let state = &self.image.streams[&stream];

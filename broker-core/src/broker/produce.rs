@@ -3,7 +3,9 @@
 //! A batch gets its offsets when it arrives; if the WAL or the upload has no room it waits in one
 //! queue for the whole broker, so that each partition keeps its order. With acks 1 the answer comes
 //! when the WAL has taken the batch, which promises nothing after a crash; with acks all when it is
-//! confirmed. Source: `ReplicaManager.appendRecords`, `DelayedProduce.scala`, AutoMQ's `S3Storage`.
+//! confirmed. Batches of transactions are taken without asking a coordinator whether the partition
+//! is part of the transaction (as with `transaction.partition.verification.enable=false`): there is
+//! none yet. Source: `ReplicaManager.appendRecords`, `DelayedProduce.scala`, AutoMQ's `S3Storage`.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -22,7 +24,12 @@ use crate::protocol::{
     TxnMarker,
 };
 use crate::step::{Cx, Effect, Outbox, TimerKey};
+use crate::time::Dur;
 use crate::wal::WalRecord;
+
+/// The longest wait for markers to become durable (`request.timeout.ms` of the broker); then
+/// `RequestTimedOut`, and the marker comes again.
+const MARKERS_WAIT: Dur = Dur::secs(30);
 
 /// A request that appends, and is not answered yet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -458,9 +465,8 @@ impl Broker {
         self.reply(asker, answer, out);
     }
 
-    /// Ends transactions in partitions led here. Each part is answered when its marker is durable,
-    /// however long that takes: whoever asks has its own time-out, and asks again. Source:
-    /// `KafkaApis.handleWriteTxnMarkersRequest`.
+    /// Ends transactions in partitions led here. Each part has its result when its marker is
+    /// durable. Source: `KafkaApis.handleWriteTxnMarkersRequest`.
     pub(super) fn write_txn_markers(
         &mut self,
         cx: &Cx,
@@ -485,6 +491,7 @@ impl Broker {
             return self.reply(asker, Response::WriteTxnMarkers(Vec::new()), out);
         }
         self.produces.insert(asker, Produce { acks, parts, open, producers });
+        out.arm(TimerKey::ProduceWait(asker.0, asker.1), MARKERS_WAIT);
         for (index, (partition, marker, version)) in todo.into_iter().enumerate() {
             let waiter = Some((asker, index));
             if let Err(code) = self.append_marker(cx, partition, (marker, version), waiter, out) {

@@ -8,7 +8,7 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use crate::batch::{Header, Marker};
+use crate::batch::{Header, Marker, TimestampMs};
 use crate::ids::{ConnId, LeaderEpoch, Offset, StreamId, TopicPartition};
 use crate::metadata::image::StreamState;
 use crate::mutants::Mutant;
@@ -50,7 +50,7 @@ pub struct Partition {
     settled: Settled,
     /// The last stable offset.
     last_stable: Offset,
-    /// Bytes confirmed since the last snapshot.
+    /// Bytes of the log behind the last snapshot.
     unsaved_bytes: u64,
     /// What has offsets and is not confirmed, in the order of the offsets.
     unconfirmed: VecDeque<Unconfirmed>,
@@ -87,13 +87,13 @@ pub enum Position {
 impl Partition {
     /// Opens the partition at the end of its stream, which the committed image shows to be open
     /// here under `epoch`: everything below is confirmed and committed. `settled` is the fold of
-    /// it.
+    /// it, of which the bytes are not in a snapshot.
     pub fn open(
         cx: &Cx,
         id: TopicPartition,
         (stream, epoch): (StreamId, LeaderEpoch),
         state: &StreamState,
-        settled: Settled,
+        (settled, unsaved_bytes): (Settled, u64),
         out: &mut Outbox<Effect>,
     ) -> Self {
         let (own, earlier) = state.ranges.split_last().expect("an open stream has a range");
@@ -122,7 +122,7 @@ impl Partition {
             producers: settled.producers().clone(),
             settled,
             last_stable: log_start,
-            unsaved_bytes: 0,
+            unsaved_bytes,
             unconfirmed: VecDeque::new(),
             fetchers: BTreeSet::new(),
         };
@@ -181,6 +181,11 @@ impl Partition {
     /// A batch was given its place: its producer's next one comes behind it.
     pub fn remember(&mut self, cx: &Cx, batch: &[u8]) {
         let header = Header::parse(batch).expect("what is appended was checked");
+        if self.producers.is_new(&header) {
+            let now = TimestampMs::floor(cx.wall);
+            self.producers.forget_silent(now);
+            self.settled.forget_silent(now);
+        }
         self.producers.appended(cx, batch, &header);
     }
 

@@ -21,8 +21,8 @@ use crate::step::Cx;
 pub const BATCHES_MAX: usize = 5;
 
 /// A producer not heard of for a day is forgotten (`producer.id.expiration.ms`), unless it has a
-/// transaction open. It is looked for whenever a new one comes, so that the memory is bounded by a
-/// day's producers.
+/// transaction open. A leader looks for such whenever a new one comes, so that the memory is
+/// bounded by a day's producers.
 const EXPIRATION_MS: i64 = 24 * 3_600_000;
 
 /// The producers of one partition.
@@ -158,7 +158,8 @@ impl Producers {
     }
 
     /// Whether a marker may be appended. One that came before may come again, and changes nothing
-    /// then (KAFKA-19999).
+    /// as long as its producer has begun no other transaction (KAFKA-19999); by V2 it is refused
+    /// then.
     ///
     /// # Errors
     /// `InvalidProducerEpoch` if it is of a transaction before the open one, and
@@ -194,7 +195,6 @@ impl Producers {
             return self.marked(cx, &marker, header);
         }
         let Sent { id, epoch, first, last } = Sent::of(header)?;
-        self.make_room(cx, id);
         let known = self.known.entry(id).or_insert_with(|| Producer::new(epoch));
         known.enter(epoch);
         let kept = if cx.mutants.on(Mutant::ProducerWindowOne) { 1 } else { BATCHES_MAX };
@@ -214,7 +214,6 @@ impl Producers {
 
     fn marked(&mut self, cx: &Cx, marker: &Marker, header: &Header) -> Option<Ended> {
         let &Marker { producer, epoch, result, coordinator_epoch } = marker;
-        self.make_room(cx, producer);
         let known = self.known.entry(producer).or_insert_with(|| Producer::new(epoch));
         if cx.mutants.on(Mutant::TxnEpochNotRaised) {
             known.epoch = epoch;
@@ -230,13 +229,19 @@ impl Producers {
         Some(Ended { producer, result, first, last, stable })
     }
 
-    /// A new producer comes: those that were not heard of for long go.
-    fn make_room(&mut self, cx: &Cx, new: ProducerId) {
-        if !self.known.contains_key(&new) {
-            let (now, before) = (TimestampMs::floor(cx.wall), self.known.len());
-            self.known.retain(|_, producer| !producer.is_expired(now));
-            self.forgetful |= self.known.len() < before;
-        }
+    /// Whether nothing is known of the producer of this batch.
+    #[must_use]
+    pub fn is_new(&self, header: &Header) -> bool {
+        let id = u64::try_from(header.producer.id).map(ProducerId);
+        id.is_ok_and(|id| !self.known.contains_key(&id))
+    }
+
+    /// Producers not heard of for a day go. Only of a log that is being written: in one that is
+    /// read back, what looks silent now may be heard of further on.
+    pub fn forget_silent(&mut self, now: TimestampMs) {
+        let before = self.known.len();
+        self.known.retain(|_, producer| !producer.is_expired(now));
+        self.forgetful |= self.known.len() < before;
     }
 
     /// First offset of the oldest open transaction.
@@ -436,11 +441,12 @@ mod tests {
     }
 
     #[test]
-    fn producer_silent_for_a_day_is_forgotten_when_a_new_one_comes() {
+    fn producer_silent_for_a_day_is_forgotten() {
         let mut producers = Producers::default();
         producers.appended(&cx(0), &[], &sent_at(0, (1, 0, 0), 1, 0));
         producers.appended(&cx(0), &[], &sent_at(5, (2, 0, 0), 1, 1));
-        producers.appended(&cx(DAY_MS + 4), &[], &sent_at(DAY_MS + 4, (3, 0, 0), 1, 2));
+        producers.forget_silent(TimestampMs(DAY_MS + 4));
+        producers.appended(&cx(0), &[], &sent_at(DAY_MS + 4, (3, 0, 0), 1, 2));
         assert_eq!(producers.len(), 2, "the second lacks a millisecond to a day");
         assert_eq!(producers.check(&cx(0), &batch(1, 0, 7, 1, 3)), Ok(None));
     }
@@ -538,10 +544,11 @@ mod tests {
     fn producer_with_a_transaction_open_is_not_forgotten() {
         let mut producers = Producers::default();
         producers.appended(&cx(0), &[], &transactional(1, 0, 0, 0));
-        producers.appended(&cx(2 * DAY_MS), &[], &sent_at(2 * DAY_MS, (2, 0, 0), 1, 1));
+        producers.forget_silent(TimestampMs(2 * DAY_MS));
+        producers.appended(&cx(0), &[], &sent_at(2 * DAY_MS, (2, 0, 0), 1, 1));
         assert_eq!((producers.len(), producers.first_open()), (2, Some(Offset(0))));
         assert_eq!(end(&mut producers, (0, 0), V1, 2), Ok(Some((0, 2))));
-        producers.appended(&cx(2 * DAY_MS), &[], &sent_at(2 * DAY_MS, (3, 0, 0), 1, 3));
-        assert_eq!(producers.len(), 2, "and then it is");
+        producers.forget_silent(TimestampMs(2 * DAY_MS));
+        assert_eq!(producers.len(), 1, "and then it is");
     }
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::producers::{Ended, Producers};
-use crate::batch::Header;
+use crate::batch::{Header, TimestampMs};
 use crate::ids::{Offset, ProducerId};
 use crate::mutants::Mutant;
 use crate::protocol::{AbortedTransaction, TransactionResult};
@@ -50,6 +50,11 @@ impl Settled {
         if result == TransactionResult::Abort || cx.mutants.on(Mutant::TxnCommitTakenForAbort) {
             self.aborted.push(Aborted { producer, first, last, stable });
         }
+    }
+
+    /// Producers not heard of for a day go.
+    pub fn forget_silent(&mut self, now: TimestampMs) {
+        self.producers.forget_silent(now);
     }
 
     /// The producers.

@@ -1,7 +1,8 @@
 //! A snapshot of a partition's producers and aborted transactions at one offset, as bytes in the
 //! store.
 //!
-//! It is a function of the log below that offset, so that it does not matter who wrote it, or how
+//! It is a function of the log below that offset (but for producers that were silent for a day,
+//! which each leader forgets by its own clock), so that it does not matter who wrote it, or how
 //! late it lands. When one is written and read is decided elsewhere. Source: Kafka's
 //! `ProducerStateManager.takeSnapshot`; AutoMQ keeps them in the partition's meta stream.
 

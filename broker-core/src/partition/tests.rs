@@ -33,7 +33,7 @@ fn opened() -> Partition {
         objects: BTreeMap::new(),
     };
     let opened = (StreamId(1), LeaderEpoch(4));
-    Partition::open(&cx(), id, opened, &state, Settled::default(), &mut Outbox::default())
+    Partition::open(&cx(), id, opened, &state, (Settled::default(), 0), &mut Outbox::default())
 }
 
 fn append(partition: &mut Partition, records: u64) -> Offset {

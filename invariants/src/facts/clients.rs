@@ -402,9 +402,13 @@ impl Clients {
         (place < u64::from(send.count)).then_some((send, place))
     }
 
-    /// Whether some transaction was left without an end that its producer heard of.
-    pub(crate) fn has_left_transactions(&self) -> bool {
-        self.transactions.values().any(|it| it.outcome != Outcome::Ok)
+    /// Whether some transaction with a batch in this partition has no end that its producer heard
+    /// of.
+    pub(crate) fn has_left_transaction_in(&self, partition: TopicPartition) -> bool {
+        let Some(place) = self.index.get(&partition) else { return false };
+        let left =
+            |txn: u32| self.transactions.get(&txn).is_some_and(|it| it.outcome != Outcome::Ok);
+        self.sends.values().any(|send| send.partition == *place && send.txn.is_some_and(left))
     }
 
     /// `client` was shown this under `epoch`.

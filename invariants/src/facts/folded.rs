@@ -57,6 +57,7 @@ pub(crate) struct Folded {
     stable: Vec<(Offset, Offset)>,
     classes: Vec<(Offset, Offset, Class)>,
     pub(crate) deposed: Vec<Deposed>,
+    pub(crate) markers: u64,
     /// Markers that ended nothing.
     pub(crate) idle_markers: u64,
 }
@@ -114,6 +115,7 @@ impl Folded {
 
     fn marker(&mut self, entry: &Entry, commit: bool, coordinator_epoch: CoordinatorEpoch) {
         let Some((id, epoch)) = entry.producer else { return };
+        self.markers += 1;
         let producer = self.producers.entry(id).or_default();
         producer.enter(epoch);
         producer.open = None;

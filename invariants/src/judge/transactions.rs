@@ -55,8 +55,10 @@ impl Judge {
         for (place, log) in logs.iter().filter(|(_, log)| log.is_whole()) {
             let folded = log.folded();
             let partition = self.facts.clients.seen[*place as usize].partition;
-            ask!(self, T9, coordinator_epoch::markers(partition, folded.deposed.first()));
-            self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerRepeated);
+            if folded.markers > 1 {
+                ask!(self, T9, coordinator_epoch::markers(partition, folded.deposed.first()));
+            }
+            self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerIdle);
             self.groups(partition, log, &folded, &mut decided)?;
             self.stable_offsets(*place, &folded)?;
             self.committed_reads(*place, &folded)?;
@@ -77,8 +79,10 @@ impl Judge {
             for (base, _) in &group.batches {
                 let sent = log.value(*base).and_then(|value| self.facts.clients.sent(value));
                 let Some(txn) = sent.and_then(|(send, _)| send.txn) else { continue };
-                let txns = (*first.get_or_insert(txn), txn);
-                ask!(self, T8, txn_scope::one(partition, group.first, txns));
+                if let Some(first) = first {
+                    ask!(self, T8, txn_scope::one(partition, group.first, (first, txn)));
+                }
+                first.get_or_insert(txn);
             }
             let Some(txn) = first else { continue };
             let before = begun.insert(txn, group.first);
@@ -103,7 +107,8 @@ impl Judge {
         let told = self.facts.served.stable.get(&partition).into_iter().flatten();
         for (&high_watermark, &stable) in told.chain(&seen.stable) {
             let expected = folded.stable_at(high_watermark);
-            self.marks.hit_if(expected < Some(high_watermark), Mark::StableHeldBack);
+            let held_back = expected.is_some_and(|expected| expected < high_watermark);
+            self.marks.hit_if(held_back, Mark::StableHeldBack);
             ask!(self, T3, last_stable::shown(partition, high_watermark, stable, expected));
         }
         for &(end, floor) in &seen.stable_listed {

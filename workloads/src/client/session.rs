@@ -338,9 +338,6 @@ impl Session {
                 if transaction.must_abort(code, next) {
                     transaction.abort();
                     self.call_over(call, event, out);
-                } else if next == Next::Done {
-                    self.call_over(call, CallEvent::Unknown, out);
-                    return Progress::Finished;
                 } else {
                     if next == Next::Refresh {
                         shared.want_metadata(cx, out);

@@ -1,12 +1,13 @@
 //! One transaction: its batches, one after the other, and its end in every partition.
 //!
-//! There is no transaction coordinator yet: the client decides, and writes the markers itself, as
-//! the coordinator will (`TransactionMarkerChannelManager`). A producer ends one transaction before
-//! it begins another. By V1 it keeps its epoch and counts on; by V2 each end raises the epoch, and
-//! the numbers begin anew (KIP-890). A V1 marker that got no answer is sent again under a raised
-//! coordinator epoch: the one that is still on its way could end the producer's next transaction,
-//! and nothing else in V1 tells the two apart. What an error code proves is decided in
-//! [`super::outcome`]. Source: KIP-98, `TransactionManager.java`, `TransactionCoordinator.scala`.
+//! There is no transaction coordinator yet: the client decides, and writes the markers itself. A
+//! producer ends one transaction before it begins another. By V1 it keeps its epoch and counts on;
+//! by V2 each end raises the epoch, and the numbers begin anew (KIP-890). A V1 marker that got no
+//! answer is sent again under a raised coordinator epoch, as by a coordinator's successor: the one
+//! that is still on its way could end the producer's next transaction, and nothing else in V1 tells
+//! the two apart. (Kafka's coordinator has that hole.) What an error code proves is decided in
+//! [`super::outcome`]. Source: KIP-98, `TransactionManager.java`,
+//! `TransactionMarkerChannelManager.scala`.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;

@@ -107,7 +107,10 @@ pub(super) fn decode(batches: &[Bytes], from: Offset, aborted: &[AbortedTransact
         for whole in batch::split(bytes) {
             let header = whole.as_ref().ok().and_then(|whole| Header::parse(whole).ok());
             match (whole, header) {
-                (Ok(whole), Some(header)) if aborted.steps_over(&whole, &header) => {
+                // A damaged batch is evidence, whatever it seems to be.
+                (Ok(whole), Some(header))
+                    if aborted.steps_over(&whole, &header) && batch::verify(&whole).is_ok() =>
+                {
                     read.skip(&header, from);
                 }
                 (Ok(whole), Some(header)) => read.batch(&whole, &header, from),

@@ -208,7 +208,10 @@ fn markers_are_answered_one_by_one_and_late_ones_refused() {
         Err(ErrorCode::UnknownTopicOrPartition),
         Err(ErrorCode::TransactionCoordinatorFenced),
     ];
-    assert_eq!(ends(&mut host, leader, markers), expected);
+    let of = [(1, partition), (1, partition), (2, elsewhere), (1, partition)];
+    let of = of.iter().zip(expected).map(|(&(id, at), result)| (ProducerId(id), at, result));
+    let answer = host.call(leader, Request::WriteTxnMarkers { markers });
+    assert_eq!(answer, Response::WriteTxnMarkers(of.collect()));
     assert_eq!(ends(&mut host, leader, vec![]), []);
     let log = host.read_all(partition).len();
     assert_eq!(log, 2, "one record and one marker");
