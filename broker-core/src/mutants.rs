@@ -125,7 +125,7 @@ mutants! {
         "Inkless isSafeToDeleteFile", ["O7", "L3"];
     UploadWrongIndex = "upload-wrong-index",
         "the index of an object gives one stream's block to the next stream",
-        "synthetic", ["O2", "L9", "L4", "L1"];
+        "synthetic", ["O2", "L9", "L4", "L1", "L2", "T3"];
     UploadNoBackoff = "upload-no-backoff",
         "a throttled put is retried at once",
         "synthetic (S3: retry after 2 s, then 4 s)", ["LV10"];
@@ -245,20 +245,20 @@ mutants! {
         "KAFKA-5494, Redpanda #3039 (five may be in flight)", ["P1", "P2", "P4", "L1"];
     ProducerStateLost = "producer-state-lost",
         "a new leader knows nothing of the producers",
-        "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "P4", "L1"];
+        "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "P4", "L1", "T2", "T3"];
     ProducerSnapshotAhead = "producer-snapshot-ahead",
         "a snapshot of the producers holds what is not confirmed yet",
-        "KAFKA-6683; Redpanda #11840", ["P4", "L1"];
+        "KAFKA-6683; Redpanda #11840", ["P4", "L1", "T2"];
     ProducerSnapshotOnly = "producer-snapshot-only",
         "a new leader takes the newest snapshot for all there is to know of the producers",
         "synthetic (recovery is the latest snapshot and the log behind it)",
-        ["P4", "P2", "P1", "L1"];
+        ["P4", "P2", "P1", "L1", "T2", "T3"];
     ProducerStateFirst = "producer-state-first",
         "a producer's state moves on before its batch is let in",
         "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1"];
     ProducerRepeatAtEnd = "producer-repeat-at-end",
         "a batch that came again is answered with the offset of the log's end",
-        "KAFKA-14920", ["P3", "P1", "L1", "L3", "L6", "W1"];
+        "KAFKA-14920", ["P3", "P1", "L1", "L3", "L6", "W1", "L2"];
     ProducerRepeatUnconfirmed = "producer-repeat-unconfirmed",
         "a batch that came again is answered before it is durable",
         "KIP-98; KAFKA-5494", ["P3", "L1", "L3", "W1"];

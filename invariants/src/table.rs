@@ -68,7 +68,7 @@ properties! {
         jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
         sometimes ["append-after-ack", "back-pressure"];
         mutants ["wal-unknown-is-failure", "partition-queue-reordered", "produce-waiter-by-corr",
-            "txn-epoch-not-raised"];
+            "txn-epoch-not-raised", "upload-wrong-index", "producer-repeat-at-end"];
     L3 acked_durable "AckedDurable":
         "what was acknowledged with acks=all stays; what definitely failed never shows";
         from "Kafka producer contract (acks=all); Jepsen kafka workload";
@@ -253,7 +253,8 @@ properties! {
             "txn-marker-unconfirmed-counts", "txn-aborted-untold-after-wait",
             "txn-aborted-untold-from-objects", "txn-snapshot-without-aborted", "txn-open-forgotten",
             "txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked",
-            "txn-marker-answered-early"];
+            "txn-marker-answered-early", "producer-state-lost", "producer-snapshot-ahead",
+            "producer-snapshot-only"];
     T3 last_stable "LsoRule":
         "the last stable offset is the first of the oldest undecided transaction, and bounds what \
         readers of committed data are told";
@@ -261,7 +262,8 @@ properties! {
         sometimes ["stable-held-back", "committed-read"];
         mutants ["txn-fetch-to-the-end", "txn-last-stable-off-by-one",
             "txn-marker-unconfirmed-counts", "txn-open-forgotten", "txn-listed-end-is-hw",
-            "txn-search-unbounded"];
+            "txn-search-unbounded", "upload-wrong-index", "producer-state-lost",
+            "producer-snapshot-only"];
     T5 outcome_truth "OutcomeTruth":
         "a transaction ends as its producer asked, and has ended when it is told so";
         from "KIP-98 (EndTxn); Redpanda #3616"; jepsen None;
