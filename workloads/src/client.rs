@@ -336,13 +336,22 @@ impl Client {
 
     /// Batches of the idempotent producer, and transactions, that wait for their turn may have it.
     fn let_go(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
+        self.advance(Session::waits_for_turn, Session::go, cx, out);
+    }
+
+    /// Lets the sessions that wait for this go on.
+    fn advance(
+        &mut self,
+        waits: fn(&Session) -> bool,
+        go: fn(&mut Session, &mut Shared, &Cx, &mut Outbox<ClientOut>) -> Progress,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) {
         let mut finished = Vec::new();
-        for (op, session) in &mut self.sessions {
-            if session.waits_for_turn() {
-                match session.go(&mut self.shared, cx, out) {
-                    Progress::Going => {}
-                    Progress::Finished => finished.push(*op),
-                }
+        for (op, session) in self.sessions.iter_mut().filter(|(_, session)| waits(session)) {
+            match go(session, &mut self.shared, cx, out) {
+                Progress::Going => {}
+                Progress::Finished => finished.push(*op),
             }
         }
         for op in finished {
@@ -461,18 +470,7 @@ impl Client {
 
     fn metadata_updated(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
         self.shared.metadata.refresh = Refresh::Resting;
-        let mut finished = Vec::new();
-        for (op, session) in &mut self.sessions {
-            if session.waits_for_metadata() {
-                match session.on_metadata(&mut self.shared, cx, out) {
-                    Progress::Going => {}
-                    Progress::Finished => finished.push(*op),
-                }
-            }
-        }
-        for op in finished {
-            self.settle(op, Progress::Finished, out);
-        }
+        self.advance(Session::waits_for_metadata, Session::on_metadata, cx, out);
         if !self.sessions.values().any(Session::waits_for_metadata) {
             self.shared.metadata.rounds = 0;
         }

@@ -402,6 +402,11 @@ impl Clients {
         (place < u64::from(send.count)).then_some((send, place))
     }
 
+    /// The transaction in which this value was sent, if it was in one.
+    pub(crate) fn transaction_of(&mut self, value: Option<u64>) -> Option<u32> {
+        self.sent(value?)?.0.txn
+    }
+
     /// Whether some transaction with a batch in this partition has no end that its producer heard
     /// of.
     pub(crate) fn has_left_transaction_in(&self, partition: TopicPartition) -> bool {

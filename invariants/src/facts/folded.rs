@@ -72,7 +72,8 @@ impl Folded {
         folded
     }
 
-    fn add(&mut self, entry: &Entry) {
+    /// Takes in the next batch.
+    pub(crate) fn add(&mut self, entry: &Entry) {
         let Entry { base, end, .. } = *entry;
         let class = match (entry.marker, entry.numbered) {
             (Some((commit, coordinator_epoch)), _) => {
@@ -86,7 +87,7 @@ impl Folded {
                 if producer.batches.len() > REMEMBERED {
                     producer.batches.pop_front();
                 }
-                match entry.transactional {
+                match numbered.transactional {
                     true => Class::InGroup(self.grow(numbered.id, base, end)),
                     false => Class::Plain,
                 }
@@ -154,13 +155,6 @@ impl Folded {
     pub(crate) fn stable_below(&self, floor: Offset) -> Offset {
         let behind = self.stable.partition_point(|known| known.0 <= floor);
         behind.checked_sub(1).map_or(Offset(0), |at| self.stable[at].1)
-    }
-
-    /// The first end of a batch from `floor` on: a high watermark that shows all below it.
-    pub(crate) fn visible_from(&self, floor: Offset) -> Offset {
-        let at = self.stable.partition_point(|known| known.0 < floor);
-        let later = self.stable.get(at).filter(|_| floor > Offset(0));
-        later.map_or(floor, |known| known.0)
     }
 
     /// The stretches that overlap `[from, upto)`.

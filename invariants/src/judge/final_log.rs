@@ -31,6 +31,8 @@ pub(crate) struct FinalLog {
     records: BTreeMap<Offset, Stored>,
     /// The batches, in order.
     entries: Vec<Entry>,
+    /// Their transactions.
+    pub(super) folded: Folded,
     end: Offset,
     /// Not only what was seen.
     whole: bool,
@@ -45,11 +47,6 @@ impl FinalLog {
     /// Not only what was seen.
     pub(super) fn is_whole(&self) -> bool {
         self.whole
-    }
-
-    /// Its transactions.
-    pub(super) fn folded(&self) -> Folded {
-        Folded::of(self.entries.iter())
     }
 
     pub(super) fn value(&self, offset: Offset) -> Option<u64> {
@@ -67,6 +64,7 @@ impl FinalLog {
 
     fn add(&mut self, batch: Option<Batch>) {
         let Some(batch) = batch else { return };
+        self.folded.add(&batch.entry);
         self.entries.push(batch.entry);
         self.records.extend(batch.records.into_iter().map(|record| (record.offset, record)));
     }
@@ -338,14 +336,13 @@ impl Judge {
             let behind = largest.partition_point(|(at, _)| *at < offset);
             behind.checked_sub(1).map(|last| largest[last].1)
         };
-        let folded = log.folded();
         for lookup in &seen.lookups {
             match lookup.asked {
                 // What is not decided yet is not told: how much that was is known for the first
                 // record at a time, and not for the largest time.
                 Asked::Max if lookup.committed && lookup.answer.is_none() => {}
                 Asked::At(_) if lookup.committed && log.whole => {
-                    let floor = folded.stable_below(lookup.floor);
+                    let floor = log.folded.stable_below(lookup.floor);
                     let lookup = Lookup { floor, ..*lookup };
                     ask!(self, Q1, list_offsets::lookup(partition, &lookup, at, largest_before));
                 }

@@ -27,8 +27,7 @@ impl Judge {
     ) -> Check {
         ask!(self, T3, last_stable::read(partition, offset, last_stable));
         let clients = &mut self.facts.clients;
-        let txn = value.and_then(|value| clients.sent(value)).and_then(|(send, _)| send.txn);
-        let Some(txn) = txn else { return Ok(()) };
+        let Some(txn) = clients.transaction_of(value) else { return Ok(()) };
         let asked = clients.transactions.get(&txn).is_some_and(|it| it.commit == Some(true));
         ask!(self, T2, no_aborted_read::read(partition, offset, txn, asked));
         self.marks.hit(Mark::CommittedRead);
@@ -40,8 +39,7 @@ impl Judge {
         let seen = &self.facts.clients.seen[place as usize];
         let (partition, value) = (seen.partition, seen.known(offset).value());
         let clients = &mut self.facts.clients;
-        let txn = value.and_then(|value| clients.sent(value)).and_then(|(send, _)| send.txn);
-        let Some(txn) = txn else { return Ok(()) };
+        let Some(txn) = clients.transaction_of(value) else { return Ok(()) };
         self.marks.evaluated(Code::T3);
         match clients.transactions.get(&txn).and_then(|it| it.commit) {
             None if self.set.has(Code::T3) => last_stable::undecided(partition, offset, txn),
@@ -53,15 +51,15 @@ impl Judge {
     pub(super) fn transactions(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
         let mut decided = BTreeMap::new();
         for (place, log) in logs.iter().filter(|(_, log)| log.is_whole()) {
-            let folded = log.folded();
+            let folded = &log.folded;
             let partition = self.facts.clients.seen[*place as usize].partition;
             if folded.markers > 1 {
                 ask!(self, T9, coordinator_epoch::markers(partition, folded.deposed.first()));
             }
             self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerIdle);
-            self.groups(partition, log, &folded, &mut decided)?;
-            self.stable_offsets(*place, &folded)?;
-            self.committed_reads(*place, &folded)?;
+            self.groups(partition, log, &mut decided)?;
+            self.stable_offsets(*place, folded)?;
+            self.committed_reads(*place, folded)?;
         }
         Ok(())
     }
@@ -70,15 +68,14 @@ impl Judge {
         &mut self,
         partition: TopicPartition,
         log: &FinalLog,
-        folded: &Folded,
         decided: &mut BTreeMap<u32, bool>,
     ) -> Check {
         let mut begun: BTreeMap<u32, Offset> = BTreeMap::new();
-        for group in &folded.groups {
+        for group in &log.folded.groups {
             let mut first: Option<u32> = None;
             for (base, _) in &group.batches {
-                let sent = log.value(*base).and_then(|value| self.facts.clients.sent(value));
-                let Some(txn) = sent.and_then(|(send, _)| send.txn) else { continue };
+                let txn = self.facts.clients.transaction_of(log.value(*base));
+                let Some(txn) = txn else { continue };
                 if let Some(first) = first {
                     ask!(self, T8, txn_scope::one(partition, group.first, (first, txn)));
                 }
@@ -112,7 +109,7 @@ impl Judge {
             ask!(self, T3, last_stable::shown(partition, high_watermark, stable, expected));
         }
         for &(end, floor) in &seen.stable_listed {
-            let stable = folded.is_stable_from(folded.visible_from(floor), end);
+            let stable = folded.is_stable_from(floor, end);
             ask!(self, T3, last_stable::listed(partition, end, floor, stable));
         }
         Ok(())

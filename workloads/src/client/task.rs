@@ -1,4 +1,4 @@
-//! What an operation is: one task of four kinds, and what its session must know of each.
+//! What an operation is: one task of five kinds, and what its session must know of each.
 //!
 //! What is asked and what an answer means is in the tasks' own files ([`super::producer`],
 //! [`super::transaction`], [`super::reader`], [`super::queries`]).
