@@ -14,6 +14,7 @@ pub mod cache;
 pub mod config;
 pub mod connection;
 pub mod controller;
+pub mod coordinator;
 mod cursor;
 pub mod format;
 pub mod ids;

@@ -1,8 +1,8 @@
 //! What an error code says about whether the call was done, and what a client does next.
 //!
 //! The heart of an honest history: `Fail` is claimed only where the code proves that nothing was
-//! done and nothing will be. Every code is decided by name, for each kind of call. Source: Kafka's
-//! `Errors.java`, and the classes named at each group.
+//! done and nothing will be. A code that is not in a call's vocabulary proves nothing. Source:
+//! Kafka's `Errors.java`, and the classes named at each group.
 
 use broker_core::protocol::{Acks, ErrorCode};
 
@@ -55,8 +55,12 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         E::ThrottlingQuotaExceeded => failed(Next::Retry),
         // ProducerAppendInfo checks these before the append.
         E::OutOfOrderSequenceNumber | E::InvalidProducerEpoch => failed(Next::Retry),
-        // Outside of a transaction that is open: asking again does not help.
-        E::InvalidTxnState => failed(Next::Done),
+        // Outside of a transaction that is open, or of one that is over; or the coordinator, who is
+        // asked before the append, does not know it: asking again does not help.
+        E::InvalidTxnState
+        | E::InvalidProducerIdMapping
+        | E::TransactionalIdAuthorizationFailed
+        | E::TransactionAbortable => failed(Next::Done),
         // ReplicaManager.getPartitionOrError gives these before the append; but DelayedProduce
         // gives them for batches that wait for acks=all, too, and those may have been read.
         E::UnknownTopicOrPartition | E::UnknownTopicId => match acks {
@@ -74,16 +78,7 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         // The write went wrong half-way, or the wait for it was given up.
         E::KafkaStorageError | E::RequestTimedOut => unknown(Next::Refresh),
         // Not in Kafka's vocabulary for a produce, so they prove nothing.
-        E::CoordinatorLoadInProgress
-        | E::TransactionCoordinatorFenced
-        | E::OffsetOutOfRange
-        | E::OffsetNotAvailable
-        | E::TopicAlreadyExists
-        | E::InvalidPartitions
-        | E::InvalidConfig
-        | E::DuplicateBrokerRegistration
-        | E::BrokerIdNotRegistered
-        | E::InconsistentClusterId => unknown(Next::Refresh),
+        _ => unknown(Next::Refresh),
     }
 }
 
@@ -110,24 +105,7 @@ pub(super) const fn of_admin(code: ErrorCode) -> Refusal {
         | E::KafkaStorageError
         | E::StaleBrokerEpoch => unknown(Next::Retry),
         // Not in Kafka's vocabulary for these requests, so they prove nothing.
-        E::CoordinatorLoadInProgress
-        | E::TransactionCoordinatorFenced
-        | E::OutOfOrderSequenceNumber
-        | E::InvalidProducerEpoch
-        | E::InvalidTxnState
-        | E::OffsetOutOfRange
-        | E::CorruptMessage
-        | E::MessageTooLarge
-        | E::NotEnoughReplicas
-        | E::InvalidRequiredAcks
-        | E::InvalidTimestamp
-        | E::FencedLeaderEpoch
-        | E::UnknownLeaderEpoch
-        | E::OffsetNotAvailable
-        | E::InvalidRecord
-        | E::DuplicateBrokerRegistration
-        | E::BrokerIdNotRegistered
-        | E::InconsistentClusterId => unknown(Next::Retry),
+        _ => unknown(Next::Retry),
     }
 }
 
@@ -156,22 +134,7 @@ pub(super) const fn of_read(code: ErrorCode) -> Next {
         // The stored data is bad, or the question: asking again is the most a client can do about
         // the first, and nothing helps the second.
         E::CorruptMessage => Next::Retry,
-        E::MessageTooLarge
-        | E::OutOfOrderSequenceNumber
-        | E::InvalidProducerEpoch
-        | E::InvalidTxnState
-        | E::TransactionCoordinatorFenced
-        | E::InvalidTopicException
-        | E::InvalidRequiredAcks
-        | E::InvalidTimestamp
-        | E::TopicAlreadyExists
-        | E::InvalidPartitions
-        | E::InvalidConfig
-        | E::InvalidRequest
-        | E::InvalidRecord
-        | E::DuplicateBrokerRegistration
-        | E::BrokerIdNotRegistered
-        | E::InconsistentClusterId => Next::Done,
+        _ => Next::Done,
     }
 }
 
