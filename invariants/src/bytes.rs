@@ -115,7 +115,8 @@ pub(crate) fn data_batches(object: &Bytes) -> Result<Vec<Contained>, FormatError
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Stored {
     pub(crate) offset: Offset,
-    pub(crate) epoch: LeaderEpoch,
+    /// Unknown only of records that are known from reads.
+    pub(crate) epoch: Option<LeaderEpoch>,
     pub(crate) value: Option<u64>,
     pub(crate) timestamp_us: i64,
     pub(crate) intact: bool,
@@ -157,7 +158,7 @@ pub(crate) struct Batch {
 /// Reads a stored batch.
 pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
     let header = batch::Header::parse(bytes).ok()?;
-    let epoch = header.leader_epoch.unwrap_or_default();
+    let epoch = Some(header.leader_epoch.unwrap_or_default());
     let intact = batch::verify(bytes).is_ok();
     let control = header.attributes.control();
     let mut records = Vec::new();

@@ -1,4 +1,5 @@
-//! What clients saw: invoke, ok, fail, unknown. Offsets are visible and values unique.
+//! What clients saw: invoke, ok, fail, unknown. Offsets are visible and values unique. A fact that
+//! a client can not see is `None`: nothing is made up, and what needs it is not judged there.
 
 use alloc::vec::Vec;
 
@@ -37,8 +38,8 @@ pub enum EventKind {
     Invoke(Call),
     /// It was done.
     Ok(Answer),
-    /// It was definitely not done.
-    Fail(ErrorCode),
+    /// It was definitely not done; why, if that is known and a code of this broker's.
+    Fail(Option<ErrorCode>),
     /// It may have been done, may still be, may never be.
     Unknown,
     /// The client's whole operation is over without an end, tried for as long as it tries. The
@@ -130,19 +131,19 @@ pub enum Answer {
     /// Records.
     Fetched {
         /// High watermark.
-        high_watermark: Offset,
+        high_watermark: Option<Offset>,
         /// Last stable offset.
-        last_stable: Offset,
+        last_stable: Option<Offset>,
         /// Log start.
-        log_start: Offset,
+        log_start: Option<Offset>,
         /// Records, ascending by offset.
         records: Vec<ReadRecord>,
         /// What the client stepped over, ascending: markers, and for readers of committed data what
-        /// was aborted.
-        skipped: Vec<(Offset, Offset)>,
+        /// was aborted. `None`: the client does not see why offsets are missing.
+        skipped: Option<Vec<(Offset, Offset)>>,
     },
     /// An offset, if any.
-    Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),
+    Listed(Option<(Offset, Option<Wall>, Option<LeaderEpoch>)>),
     /// The largest epoch at most the one asked for, and its end.
     EpochEnd(Option<(LeaderEpoch, Offset)>),
     /// A producer id and its epoch.
@@ -161,9 +162,9 @@ pub struct ReadRecord {
     /// Its value's number, if it has one.
     pub value: Option<u64>,
     /// Its timestamp.
-    pub timestamp: Wall,
+    pub timestamp: Option<Wall>,
     /// Leader epoch of its batch.
-    pub leader_epoch: LeaderEpoch,
-    /// Checksum, key, value and headers intact.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Nothing was found wrong with its checksum, key, value and headers.
     pub intact: bool,
 }

@@ -28,7 +28,7 @@ use broker_core::ids::TopicPartition;
 
 pub use judge::Judge;
 pub use marks::{SOMETIMES, SometimesRow};
-pub use offline::{Summary, judge_history};
+pub use offline::{HistoryJudge, OF_HISTORIES, Summary, judge_history};
 pub use table::{EVALUATED, PROPERTIES, PropertyRow};
 
 use table::Code;
@@ -42,6 +42,8 @@ pub struct Violation {
     pub place: String,
     /// What happened, with the numbers.
     pub message: String,
+    /// The partition it happened in, if it is about one.
+    pub partition: Option<TopicPartition>,
 }
 
 impl fmt::Display for Violation {
@@ -57,12 +59,12 @@ pub(crate) type Check = Result<(), Violation>;
 
 impl Violation {
     pub(crate) fn of(code: Code, place: impl Into<Place>, message: String) -> Self {
-        let Place { word, which } = place.into();
+        let Place { word, which, partition } = place.into();
         let message = match which {
             Some(which) => alloc::format!("{which}: {message}"),
             None => message,
         };
-        Self { property: code.text(), place: word.to_string(), message }
+        Self { property: code.text(), place: word.to_string(), message, partition }
     }
 }
 
@@ -70,18 +72,19 @@ impl Violation {
 pub(crate) struct Place {
     word: &'static str,
     which: Option<String>,
+    partition: Option<TopicPartition>,
 }
 
 impl From<&'static str> for Place {
     fn from(word: &'static str) -> Self {
-        Self { word, which: None }
+        Self { word, which: None, partition: None }
     }
 }
 
 impl From<TopicPartition> for Place {
     fn from(partition: TopicPartition) -> Self {
         let which = alloc::format!("partition {}", partition.index);
-        Self { word: "partition", which: Some(which) }
+        Self { word: "partition", which: Some(which), partition: Some(partition) }
     }
 }
 

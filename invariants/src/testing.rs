@@ -427,7 +427,7 @@ impl Case {
     }
 
     pub(crate) fn fail(&mut self, opened: Opened, code: ErrorCode) -> &mut Self {
-        self.history(opened, EventKind::Fail(code))
+        self.history(opened, EventKind::Fail(Some(code)))
     }
 
     pub(crate) fn unknown(&mut self, opened: Opened) -> &mut Self {
@@ -537,8 +537,8 @@ pub(crate) fn read(offset: u64, value: u64, epoch: u32) -> ReadRecord {
     ReadRecord {
         offset: Offset(offset),
         value: Some(value),
-        timestamp: time_of(value),
-        leader_epoch: LeaderEpoch(epoch),
+        timestamp: Some(time_of(value)),
+        leader_epoch: Some(LeaderEpoch(epoch)),
         intact: true,
     }
 }
@@ -549,7 +549,8 @@ pub(crate) fn fetched(
     log_start: Offset,
     records: Vec<ReadRecord>,
 ) -> Answer {
-    let (last_stable, skipped) = (high_watermark, vec![]);
+    let (high_watermark, log_start) = (Some(high_watermark), Some(log_start));
+    let (last_stable, skipped) = (high_watermark, Some(vec![]));
     Answer::Fetched { high_watermark, last_stable, log_start, records, skipped }
 }
 

@@ -22,7 +22,7 @@ use std::mem;
 use broker_core::ids::ConnId;
 use broker_core::step::TimerKey;
 use invariants::Violation;
-use invariants::history::SimTime;
+use invariants::history::{HistoryEvent, SimTime};
 use workloads::client::ClientTimer;
 
 use crate::decider::alarms::Alarms;
@@ -61,6 +61,8 @@ pub struct RunOptions<'a> {
     pub trace: Option<&'a mut dyn FnMut(&TraceLine)>,
     /// Gets the hash at every [`CHECKPOINT_STEPS`]th step.
     pub checkpoints: Option<&'a mut Vec<Checkpoint>>,
+    /// Gets what clients saw.
+    pub history: Option<&'a mut Vec<HistoryEvent>>,
     /// End the run behind this step, as passed.
     pub stop_after_steps: Option<u64>,
 }
@@ -83,13 +85,17 @@ pub fn run(plan: &Plan, mut options: RunOptions<'_>) -> Outcome {
             };
         }
     };
+    run.ledger.history = options.history.is_some().then(Vec::new);
     let verdict = match panics::caught(|| run.drive(&mut options)) {
         Ok(Ok(())) => Verdict::Passed,
-        Ok(Err(Violation { property, place, message })) => {
+        Ok(Err(Violation { property, place, message, .. })) => {
             Verdict::Violated { property: property.to_owned(), place, message }
         }
         Err((place, message)) => Verdict::Panicked { place, message },
     };
+    if let Some(history) = &mut options.history {
+        **history = run.ledger.history.take().unwrap_or_default();
+    }
     run.outcome(verdict)
 }
 
@@ -291,7 +297,7 @@ impl Run {
         while self.advance(options)? {
             if self.step >= STEPS_MAX {
                 let message = format!("{STEPS_MAX} steps and no end at {} µs", self.now.0);
-                return Err(Violation { property: "LV10", place: "world".to_owned(), message });
+                return Err(stuck("LV10", message));
             }
         }
         Ok(())
@@ -321,7 +327,7 @@ impl Run {
                 LIVENESS_US_MAX / 1_000_000,
                 waiting.join("; ")
             );
-            return Err(Violation { property: "LV1", place: "world".to_owned(), message });
+            return Err(stuck("LV1", message));
         }
         Ok(())
     }
@@ -358,6 +364,11 @@ impl Run {
             probes: self.ledger.probes,
         }
     }
+}
+
+/// The world as a whole does not come to an end.
+fn stuck(property: &'static str, message: String) -> Violation {
+    Violation { property, place: "world".to_owned(), message, partition: None }
 }
 
 /// Clocks start within this of the truth: what NTP keeps across a cloud's zones.

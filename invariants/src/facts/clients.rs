@@ -17,6 +17,7 @@ pub(crate) const OFFSET_MAX: u64 = 1 << 26;
 
 const NO_VALUE: u64 = u64::MAX;
 const NO_EPOCH: u32 = u32::MAX;
+const NO_TIME: i64 = i64::MIN;
 const ACKED: u8 = 1;
 const READ: u8 = 2;
 const READ_COMMITTED: u8 = 4;
@@ -25,14 +26,13 @@ const READ_COMMITTED: u8 = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Slot {
     value: u64,
-    /// Timestamp of the record, known once it was read.
-    pub(crate) timestamp_us: i64,
+    timestamp_us: i64,
     epoch: u32,
     flags: u8,
 }
 
 impl Slot {
-    const EMPTY: Self = Self { value: NO_VALUE, timestamp_us: 0, epoch: NO_EPOCH, flags: 0 };
+    const EMPTY: Self = Self { value: NO_VALUE, timestamp_us: NO_TIME, epoch: NO_EPOCH, flags: 0 };
 
     pub(crate) fn value(self) -> Option<u64> {
         (self.value != NO_VALUE).then_some(self.value)
@@ -41,6 +41,16 @@ impl Slot {
     /// Leader epoch of the record, known once it was read, or acknowledged under a probe.
     pub(crate) fn epoch(self) -> Option<LeaderEpoch> {
         (self.epoch != NO_EPOCH).then_some(LeaderEpoch(self.epoch))
+    }
+
+    /// Timestamp of the record, µs, known once it was read by a client that sees it.
+    pub(crate) fn timestamp_us(self) -> Option<i64> {
+        (self.timestamp_us != NO_TIME).then_some(self.timestamp_us)
+    }
+
+    /// To a client that asked for acks=all.
+    pub(crate) fn was_acked(self) -> bool {
+        self.flags & ACKED != 0
     }
 
     pub(crate) fn was_read(self) -> bool {
@@ -148,7 +158,7 @@ pub(crate) struct Lookup {
 pub(crate) struct Listed {
     pub(crate) offset: Offset,
     pub(crate) time_us: i64,
-    pub(crate) epoch: LeaderEpoch,
+    pub(crate) epoch: Option<LeaderEpoch>,
 }
 
 /// What a lookup asked for.
@@ -169,6 +179,8 @@ pub(crate) struct Transaction {
     pub(crate) commit: Option<bool>,
     /// What became of that.
     pub(crate) outcome: Outcome,
+    /// A reader of committed data was given a part of it.
+    pub(crate) read: bool,
 }
 
 /// Outcome of a produce, or of the end of a transaction.
@@ -382,6 +394,24 @@ impl Clients {
         self.open.insert((client, call), Open { since, op, what });
     }
 
+    /// Nothing more will come: produces and ends of transactions without an answer are unknown.
+    pub(crate) fn leave_open_unknown(&mut self) {
+        for open in self.open.values() {
+            let outcome = match open.what {
+                OpenCall::Produce { first_value } => {
+                    self.sends.get_mut(&first_value).map(|send| &mut send.outcome)
+                }
+                OpenCall::EndTxn { txn } => {
+                    self.transactions.get_mut(&txn).map(|known| &mut known.outcome)
+                }
+                _ => None,
+            };
+            if let Some(outcome) = outcome {
+                *outcome = Outcome::Unknown;
+            }
+        }
+    }
+
     fn query(&mut self, client: u16, of: TopicPartition, epoch: Option<LeaderEpoch>) -> Query {
         let partition = self.partition(of);
         let all = &self.seen[partition as usize].horizon;
@@ -465,10 +495,16 @@ impl Seen {
         }
     }
 
-    /// A record was read: its epoch and timestamp.
-    pub(crate) fn stamp(&mut self, offset: Offset, epoch: LeaderEpoch, timestamp_us: i64) {
+    /// A record was read: its epoch and timestamp, as far as the reader saw them.
+    pub(crate) fn stamp(
+        &mut self,
+        offset: Offset,
+        epoch: Option<LeaderEpoch>,
+        timestamp: Option<Wall>,
+    ) {
         if let Some(slot) = self.slot(offset) {
-            (slot.epoch, slot.timestamp_us) = (epoch.0, timestamp_us);
+            slot.epoch = epoch.map_or(slot.epoch, |epoch| epoch.0);
+            slot.timestamp_us = timestamp.map_or(slot.timestamp_us, |time| time.0);
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) at: SimTime,
     /// Its number: evidence is totally ordered.
     pub(crate) pos: u64,
+    /// There is nothing but what clients saw: no ledger, no final log.
+    pub(crate) alone: bool,
     /// When the safety phase ended.
     pub(crate) healed: Option<SimTime>,
     pub(crate) clients: clients::Clients,

@@ -6,13 +6,15 @@ use broker_core::time::Wall;
 
 use super::{Judge, ask};
 use crate::Check;
-use crate::facts::clients::{Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query};
+use crate::facts::clients::{
+    Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query, Transaction,
+};
 use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
 use crate::properties::{
     acked_durable, epoch_chain, epoch_end, image_equiv, last_stable, list_offsets, monotone,
-    no_dup, no_phantom, offset_dense, offset_unique, read_stable, watermark_order,
+    no_aborted_read, no_dup, no_phantom, offset_dense, offset_unique, read_stable, watermark_order,
 };
 
 /// The answer to a fetch.
@@ -21,11 +23,11 @@ struct Fetched<'a> {
     query: &'a Query,
     offset: Offset,
     committed: bool,
-    high_watermark: Offset,
-    last_stable: Offset,
-    log_start: Offset,
+    high_watermark: Option<Offset>,
+    last_stable: Option<Offset>,
+    log_start: Option<Offset>,
     records: &'a [ReadRecord],
-    skipped: &'a [(Offset, Offset)],
+    skipped: Option<&'a [(Offset, Offset)]>,
 }
 
 impl Judge {
@@ -108,7 +110,7 @@ impl Judge {
                 last_stable: *last_stable,
                 log_start: *log_start,
                 records,
-                skipped,
+                skipped: skipped.as_deref(),
             }),
             (OpenCall::List { read, spec, isolation }, Answer::Listed(found)) => {
                 let committed = *isolation == Isolation::ReadCommitted;
@@ -126,11 +128,11 @@ impl Judge {
                 ask!(self, P1, no_dup::given(*id, anew));
                 Ok(())
             }
-            (OpenCall::Admin { .. }, Answer::Created(topic)) => {
+            (OpenCall::Admin { .. }, Answer::Created(topic)) if !self.facts.alone => {
                 ask!(self, M1, image_equiv::created(*topic, &self.facts.ledger));
                 Ok(())
             }
-            (OpenCall::Admin { deletes: Some(topic) }, Answer::Done) => {
+            (OpenCall::Admin { deletes: Some(topic) }, Answer::Done) if !self.facts.alone => {
                 ask!(self, M1, image_equiv::deleted(*topic, &self.facts.ledger));
                 Ok(())
             }
@@ -186,25 +188,13 @@ impl Judge {
     }
 
     fn fetched(&mut self, fetched: &Fetched<'_>) -> Check {
-        let Fetched { client, query, offset, high_watermark, log_start, records, .. } = *fetched;
+        let Fetched { query, offset, high_watermark, records, .. } = *fetched;
         let place = query.partition as usize;
         let partition = self.facts.clients.seen[place].partition;
-        ask!(self, L5, watermark_order::shown(partition, log_start, high_watermark));
-        if let Some(epoch) = query.epoch {
-            let (all, own) = query.owed(epoch);
-            let (end, start) = (Some(high_watermark), Some(log_start));
-            ask!(self, L6, {
-                monotone::answered(partition, epoch, end, start, own)?;
-                monotone::answered(partition, epoch, end, None, all)
-            });
-            self.facts.clients.shown(client, query.partition, epoch, high_watermark, log_start);
-        }
+        self.watermarks(fetched)?;
         let seen = &mut self.facts.clients.seen[place];
-        seen.shown_end = seen.shown_end.max(high_watermark);
-        let before = seen.stable.insert(high_watermark, fetched.last_stable);
-        ask!(self, T3, last_stable::shown(partition, high_watermark, fetched.last_stable, before));
-        seen.skipped.extend(fetched.skipped.iter().map(|it| (it.0, it.1, fetched.committed)));
-        let mut skipped = fetched.skipped;
+        let mut skipped = fetched.skipped.unwrap_or_default();
+        seen.skipped.extend(skipped.iter().map(|it| (it.0, it.1, fetched.committed)));
         let mut expected = step_over(offset, &mut skipped);
         let mut before = offset.0.checked_sub(1).and_then(|before| {
             let slot = seen.known(Offset(before));
@@ -214,10 +204,16 @@ impl Judge {
             if !record.intact {
                 self.read(partition, query, record)?;
             }
+            if fetched.skipped.is_none() && record.offset > expected {
+                let gap = (expected, record.offset, fetched.committed);
+                self.facts.clients.seen[place].skipped.insert(gap);
+                expected = record.offset;
+            }
             ask!(self, L2, offset_dense::read_next(partition, expected, record.offset));
-            ask!(self, L5, watermark_order::read(partition, record.offset, high_watermark));
-            if let Some(before) = before {
-                let epoch = record.leader_epoch;
+            if let Some(end) = high_watermark {
+                ask!(self, L5, watermark_order::read(partition, record.offset, end));
+            }
+            if let Some((before, epoch)) = before.zip(record.leader_epoch) {
                 ask!(self, L8, epoch_chain::neighbours(partition, record.offset, before, epoch));
             }
             self.read(partition, query, record)?;
@@ -227,10 +223,38 @@ impl Judge {
                 self.read_committed(partition, read, fetched.last_stable)?;
             }
             expected = step_over(record.offset.next(), &mut skipped);
-            before = Some(record.leader_epoch);
+            before = record.leader_epoch;
         }
-        let at_end = self.facts.healed.is_some() && expected >= high_watermark;
-        self.marks.hit_if(at_end && high_watermark > Offset(0), Mark::ReadToTheEnd);
+        let end = high_watermark.filter(|end| *end > Offset(0) && expected >= *end);
+        self.marks.hit_if(self.facts.healed.is_some() && end.is_some(), Mark::ReadToTheEnd);
+        Ok(())
+    }
+
+    /// The bounds that an answer to a fetch showed, as far as the client saw them.
+    fn watermarks(&mut self, fetched: &Fetched<'_>) -> Check {
+        let Fetched { client, query, high_watermark, last_stable, log_start, .. } = *fetched;
+        let place = query.partition as usize;
+        let partition = self.facts.clients.seen[place].partition;
+        let end = high_watermark.unwrap_or_default();
+        if let Some(log_start) = log_start.filter(|_| high_watermark.is_some()) {
+            ask!(self, L5, watermark_order::shown(partition, log_start, end));
+        }
+        if let Some(epoch) = query.epoch.filter(|_| high_watermark.or(log_start).is_some()) {
+            let (all, own) = query.owed(epoch);
+            ask!(self, L6, {
+                monotone::answered(partition, epoch, high_watermark, log_start, own)?;
+                monotone::answered(partition, epoch, high_watermark, None, all)
+            });
+            let start = log_start.unwrap_or_default();
+            self.facts.clients.shown(client, query.partition, epoch, end, start);
+        }
+        let seen = &mut self.facts.clients.seen[place];
+        seen.shown_end = seen.shown_end.max(end);
+        // Other brokers may take the two at two moments.
+        if let Some((end, stable)) = high_watermark.zip(last_stable).filter(|_| !self.facts.alone) {
+            let before = seen.stable.insert(end, stable);
+            ask!(self, T3, last_stable::shown(partition, end, stable, before));
+        }
         Ok(())
     }
 
@@ -245,10 +269,14 @@ impl Judge {
             ask!(
                 self,
                 L4,
-                read_stable::timestamp(partition, offset, slot.timestamp_us, timestamp.0)
+                match slot.timestamp_us().zip(timestamp) {
+                    Some((was, now)) => read_stable::timestamp(partition, offset, was, now.0),
+                    None => Ok(()),
+                }
             );
-            let was = slot.epoch().unwrap_or(leader_epoch);
-            ask!(self, L8, epoch_chain::same(partition, offset, was, leader_epoch));
+            if let Some((was, now)) = slot.epoch().zip(leader_epoch) {
+                ask!(self, L8, epoch_chain::same(partition, offset, was, now));
+            }
             return Ok(());
         }
         if let Some(value) = value {
@@ -257,7 +285,7 @@ impl Judge {
             if matches!(bound, Bound::Same { read: true } | Bound::Conflict { read: true, .. }) {
                 ask!(self, L4, read_stable::bound(partition, offset, value, bound));
             }
-            seen.stamp(offset, leader_epoch, timestamp.0);
+            seen.stamp(offset, leader_epoch, timestamp);
         }
         let here = query.partition;
         let mut sent = value.and_then(|value| self.facts.clients.sent(value));
@@ -266,14 +294,18 @@ impl Judge {
         let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
         // What the broker told its producer counts; before that, whether it can have set it.
         let told = send.outcome == Outcome::Ok;
-        if let Some(created) = send.created
-            && (told || !self.facts.ledger.stamped.contains(&partition.topic))
+        let kept = !self.facts.alone && !self.facts.ledger.stamped.contains(&partition.topic);
+        if let Some((created, timestamp)) = send.created.zip(timestamp)
+            && (told || kept)
         {
             ask!(self, L9, no_phantom::timestamp(partition, offset, created, timestamp));
         }
         self.marks.hit_if(send.outcome == Outcome::Unknown, Mark::UnknownSeen);
         ask!(self, L3, acked_durable::visible(partition, offset, value, send));
-        let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { return Ok(()) };
+        let Some(base) = offset.0.checked_sub(*nth).map(Offset) else {
+            ask!(self, L1, offset_unique::before_the_log(partition, offset, value));
+            return Ok(());
+        };
         if send.idempotent {
             ask!(self, P1, no_dup::placed(partition, value, send, base));
         }
@@ -289,7 +321,7 @@ impl Judge {
         (client, committed): (u16, bool),
         query: &Query,
         spec: OffsetSpec,
-        found: Option<(Offset, Option<Wall>, LeaderEpoch)>,
+        found: Option<(Offset, Option<Wall>, Option<LeaderEpoch>)>,
     ) -> Check {
         let seen = &mut self.facts.clients.seen[query.partition as usize];
         let partition = seen.partition;
@@ -297,9 +329,15 @@ impl Judge {
             let time_us = time.unwrap_or(Wall(0)).0;
             Listed { offset, time_us, epoch }
         });
-        let Some(epoch) = query.epoch.or(found.map(|found| found.2)) else { return Ok(()) };
-        let (all, own) = query.owed(epoch);
+        let by_time = matches!(spec, OffsetSpec::At(_) | OffsetSpec::MaxTimestamp);
+        if by_time && found.is_some_and(|(_, time, _)| time.is_none()) {
+            return Ok(());
+        }
         let offset = found.map(|found| found.0);
+        let Some(epoch) = query.epoch.or(found.and_then(|found| found.2)) else {
+            return self.found_without_epoch((query.partition, committed), spec, answered);
+        };
+        let (all, own) = query.owed(epoch);
         let asked = match spec {
             OffsetSpec::Latest if committed => {
                 let seen = &mut self.facts.clients.seen[query.partition as usize];
@@ -341,6 +379,24 @@ impl Judge {
         }
     }
 
+    /// An answer of which nobody knows under which epoch it was given owes nothing; but what it
+    /// found must be late enough, and the first that is.
+    fn found_without_epoch(
+        &mut self,
+        (place, committed): (u32, bool),
+        spec: OffsetSpec,
+        answer: Option<Listed>,
+    ) -> Check {
+        let (OffsetSpec::At(from), Some(Listed { offset, time_us, .. })) = (spec, answer) else {
+            return Ok(());
+        };
+        let seen = &mut self.facts.clients.seen[place as usize];
+        let (partition, floor) = (seen.partition, Offset(0));
+        ask!(self, Q1, list_offsets::found(partition, from.0, offset, time_us));
+        seen.lookups.push(Lookup { asked: Asked::At(from.0), floor, answer, committed });
+        if committed { self.looked_up_committed(place, offset) } else { Ok(()) }
+    }
+
     fn epoch_ended(
         &mut self,
         query: &Query,
@@ -378,7 +434,7 @@ impl Judge {
         self.marks.hit_if(outcome == Outcome::Ok, mark);
     }
 
-    fn refused(&mut self, open: &Open, code: ErrorCode) -> Check {
+    fn refused(&mut self, open: &Open, code: Option<ErrorCode>) -> Check {
         match &open.what {
             OpenCall::Produce { first_value } => {
                 let clients = &mut self.facts.clients;
@@ -389,18 +445,25 @@ impl Judge {
                 self.marks.hit_if(send.damaged, Mark::DamagedRefused);
                 ask!(self, L3, acked_durable::refused(partition, *first_value, send));
             }
-            OpenCall::Fetch { read, offset, .. } if code == ErrorCode::OffsetOutOfRange => {
+            OpenCall::Fetch { read, offset, .. } if code == Some(ErrorCode::OffsetOutOfRange) => {
                 let partition = self.facts.clients.seen[read.partition as usize].partition;
                 if let Some(epoch) = read.epoch {
                     let owed = read.owed(epoch).0;
                     ask!(self, L4, read_stable::out_of_range(partition, *offset, owed));
                 }
             }
+            // As if it had never been asked for.
+            OpenCall::EndTxn { txn } => {
+                let transactions = &mut self.facts.clients.transactions;
+                let known = transactions.insert(*txn, Transaction::default()).unwrap_or_default();
+                if known.commit == Some(true) {
+                    ask!(self, T2, no_aborted_read::refused(*txn, known.read));
+                }
+            }
             OpenCall::Fetch { .. }
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
             | OpenCall::InitProducerId
-            | OpenCall::EndTxn { .. }
             | OpenCall::Admin { .. } => {}
         }
         Ok(())

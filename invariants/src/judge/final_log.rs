@@ -59,7 +59,7 @@ impl FinalLog {
     }
 
     fn epoch(&self, offset: Offset) -> Option<LeaderEpoch> {
-        Some(self.records.get(&offset)?.epoch)
+        self.records.get(&offset)?.epoch
     }
 
     fn add(&mut self, batch: Option<Batch>) {
@@ -73,10 +73,10 @@ impl FinalLog {
     pub(crate) fn seen(seen: &Seen) -> Self {
         let mut log = Self::default();
         for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
-            let Some((epoch, value)) = slot.epoch().zip(slot.value()) else { continue };
+            let known = slot.value().zip(slot.timestamp_us());
+            let Some((value, timestamp_us)) = known else { continue };
             if slot.was_read() {
-                let timestamp_us = slot.timestamp_us;
-                let (value, intact) = (Some(value), true);
+                let (epoch, value, intact) = (slot.epoch(), Some(value), true);
                 let control = false;
                 let stored = Stored { offset, epoch, value, timestamp_us, intact, control };
                 log.records.insert(offset, stored);
@@ -229,7 +229,8 @@ impl Judge {
             if log.whole {
                 for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
                     let Some(value) = slot.value().filter(|_| slot.was_read()) else { continue };
-                    let read = (value, slot.timestamp_us);
+                    let Some(time_us) = slot.timestamp_us() else { continue };
+                    let read = (value, time_us);
                     ask!(self, L4, read_stable::kept(partition, offset, read, log.record(offset)));
                 }
                 ask!(self, Q1, list_offsets::shown(partition, seen.shown_end, log.end));
@@ -270,10 +271,10 @@ impl Judge {
         let partition = self.facts.clients.seen[here as usize].partition;
         let mut before: Option<LeaderEpoch> = None;
         for (offset, stored) in &log.records {
-            if let Some(before) = before {
-                ask!(self, L8, epoch_chain::neighbours(partition, *offset, before, stored.epoch));
+            if let Some((before, epoch)) = before.zip(stored.epoch) {
+                ask!(self, L8, epoch_chain::neighbours(partition, *offset, before, epoch));
             }
-            before = Some(stored.epoch);
+            before = stored.epoch.or(before);
             if stored.control {
                 continue;
             }
@@ -283,7 +284,10 @@ impl Judge {
             ask!(self, L9, no_phantom::found(partition, here, *offset, content, known.as_ref()));
             let Some(((send, nth), value)) = sent.as_mut().zip(stored.value) else { continue };
             ask!(self, L3, acked_durable::visible(partition, *offset, value, send));
-            let Some(base) = offset.0.checked_sub(*nth).map(Offset) else { continue };
+            let Some(base) = offset.0.checked_sub(*nth).map(Offset) else {
+                ask!(self, L1, offset_unique::before_the_log(partition, *offset, value));
+                continue;
+            };
             if send.idempotent {
                 ask!(self, P1, no_dup::placed(partition, value, send, base));
             }

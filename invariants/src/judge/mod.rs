@@ -2,6 +2,7 @@
 //! that the piece concerns. Which piece concerns which property is all that is decided here; the
 //! rules are in [`crate::properties`].
 
+pub(crate) mod alone;
 mod brokers;
 mod clients;
 mod ending;
@@ -23,8 +24,7 @@ use broker_core::probe::Probe;
 use crate::Check;
 use crate::Violation;
 use crate::facts::Facts;
-use crate::history::{HistoryEvent, SimTime};
-use crate::judge::final_log::FinalLog;
+use crate::history::SimTime;
 use crate::marks::{Mark, Marks};
 use crate::properties::backs_off::BacksOff;
 use crate::properties::commit_idem;
@@ -125,6 +125,11 @@ impl Judge {
         Ok(())
     }
 
+    /// Brings [`Judge::reached`] up to date.
+    pub(crate) fn publish(&mut self) {
+        self.marks.publish();
+    }
+
     /// What was reached, with counts: the `sometimes` marks, and `evaluated:` and a property's code
     /// for each time its antecedent was true. As of the last violation, or of [`Judge::finish`].
     #[must_use]
@@ -136,24 +141,6 @@ impl Judge {
     #[must_use]
     pub fn unsettled(&self, view: &dyn View) -> Vec<String> {
         self.owed(view).into_iter().map(|(_, line)| line).collect()
-    }
-
-    /// For [`crate::judge_history`]: an event, without a view.
-    pub(crate) fn history_event(&mut self, event: &HistoryEvent) -> Check {
-        self.facts.at = event.at;
-        self.facts.pos += 1;
-        self.history(event)
-    }
-
-    /// For [`crate::judge_history`]: the end. Gives the number of partitions, and what was reached.
-    pub(crate) fn finish_history(
-        &mut self,
-    ) -> Result<(u64, BTreeMap<&'static str, u64>), Violation> {
-        let seen = self.facts.clients.seen.iter();
-        let logs = (0..).zip(seen.map(FinalLog::seen)).collect();
-        self.judge_by(&logs)?;
-        self.marks.publish();
-        Ok((self.facts.clients.seen.len() as u64, self.marks.published().clone()))
     }
 
     fn probe(&mut self, node: NodeId, probe: &Probe, view: &dyn View) -> Check {

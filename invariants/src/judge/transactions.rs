@@ -23,12 +23,16 @@ impl Judge {
         &mut self,
         partition: TopicPartition,
         (offset, value): (Offset, Option<u64>),
-        last_stable: Offset,
+        last_stable: Option<Offset>,
     ) -> Check {
-        ask!(self, T3, last_stable::read(partition, offset, last_stable));
+        if let Some(last_stable) = last_stable {
+            ask!(self, T3, last_stable::read(partition, offset, last_stable));
+        }
         let clients = &mut self.facts.clients;
         let Some(txn) = clients.transaction_of(value) else { return Ok(()) };
-        let asked = clients.transactions.get(&txn).is_some_and(|it| it.commit == Some(true));
+        let known = clients.transactions.entry(txn).or_default();
+        known.read = true;
+        let asked = known.commit == Some(true);
         ask!(self, T2, no_aborted_read::read(partition, offset, txn, asked));
         self.marks.hit(Mark::CommittedRead);
         Ok(())

@@ -42,6 +42,28 @@ pub(crate) fn removed(topic: TopicId, asked: bool) -> Check {
     Ok(())
 }
 
+/// A reader passed over the offset at which `value` was acknowledged: no record is there.
+pub(crate) fn passed_over(partition: TopicPartition, offset: Offset, value: u64) -> Check {
+    require!(
+        false,
+        L3,
+        partition,
+        "value {value} was acknowledged at offset {offset}, and a reader found nothing there"
+    );
+    Ok(())
+}
+
+/// A settled cluster showed this end of the log; everything below `owed` had been acknowledged.
+pub(crate) fn settled(partition: TopicPartition, end: Offset, owed: Offset) -> Check {
+    require!(
+        end >= owed,
+        L3,
+        partition,
+        "all faults are over and the log ends at {end}; everything below {owed} was acknowledged"
+    );
+    Ok(())
+}
+
 /// The final log holds `found` at `offset`, where `send` put `value`.
 pub(crate) fn kept(
     partition: TopicPartition,

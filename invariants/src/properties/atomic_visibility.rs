@@ -20,6 +20,20 @@ pub(crate) fn decided(partition: TopicPartition, txn: u32, commit: bool, before:
     Ok(())
 }
 
+/// Transaction `txn` is committed: its producer heard so, or a reader of committed data was given a
+/// part of it; `missing` is a part that such a reader passed over.
+pub(crate) fn part_missing(txn: u32, missing: Option<(TopicPartition, Offset)>) -> Check {
+    let Some((partition, offset)) = missing else { return Ok(()) };
+    require!(
+        false,
+        T1,
+        partition,
+        "transaction {txn} is committed, and a reader of committed data passed over its record at \
+         offset {offset}"
+    );
+    Ok(())
+}
+
 /// A reader stepped over the batch at `offset`; `rightly`: it is a marker, or was aborted.
 pub(crate) fn stepped_over(partition: TopicPartition, offset: Offset, rightly: bool) -> Check {
     require!(

@@ -119,7 +119,7 @@ mod tests {
         let (leader_epoch, isolation) = (Some(LeaderEpoch(0)), Isolation::ReadCommitted);
         let call = Call::ListOffsets { partition: P, spec, leader_epoch, isolation };
         let asked = case.invoke(2, call);
-        case.ok(asked, Answer::Listed(Some((Offset(found), time, LeaderEpoch(0)))));
+        case.ok(asked, Answer::Listed(Some((Offset(found), time, Some(LeaderEpoch(0))))));
     }
 
     /// The end listed after a record behind an open transaction was acknowledged.

@@ -66,12 +66,13 @@ pub(crate) fn lookup(
         && let Some(held) = at(listed.offset)
     {
         let Listed { offset, time_us, epoch } = listed;
+        let same_epoch = epoch.is_none_or(|epoch| held.epoch == Some(epoch));
         require!(
-            held == listed,
+            held.time_us == time_us && same_epoch,
             Q1,
             partition,
-            "offset {offset} was listed with {time_us} µs and leader epoch {epoch}; the log holds \
-             it with {} µs and leader epoch {}",
+            "offset {offset} was listed with {time_us} µs and leader epoch {epoch:?}; the log \
+             holds it with {} µs and leader epoch {:?}",
             held.time_us,
             held.epoch
         );
@@ -137,7 +138,7 @@ mod tests {
             isolation: Isolation::ReadUncommitted,
         });
         let found = found.map(|(offset, ms)| {
-            (Offset(offset), Some(time_of(ms)), LeaderEpoch(epoch))
+            (Offset(offset), Some(time_of(ms)), Some(LeaderEpoch(epoch)))
         });
         case.ok(call, Answer::Listed(found));
     }

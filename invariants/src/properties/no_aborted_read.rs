@@ -17,6 +17,17 @@ pub(crate) fn read(partition: TopicPartition, offset: Offset, txn: u32, asked: b
     Ok(())
 }
 
+/// The commit of `txn` was refused; `read`: a reader of committed data had been given a part of it.
+pub(crate) fn refused(txn: u32, read: bool) -> Check {
+    require!(
+        !read,
+        T2,
+        "transaction",
+        "the commit of transaction {txn} was refused, and a part of it had been read as committed"
+    );
+    Ok(())
+}
+
 /// A reader of committed data was given a record that the final log holds as aborted or undecided.
 pub(crate) fn kept(partition: TopicPartition, offset: Offset, committed: bool) -> Check {
     require!(

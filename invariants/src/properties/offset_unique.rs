@@ -32,6 +32,17 @@ pub(crate) fn placed(partition: TopicPartition, value: u64, send: &Send, base: O
     Ok(())
 }
 
+/// `value` was found at `offset`, with more records of its batch before it than there are offsets.
+pub(crate) fn before_the_log(partition: TopicPartition, offset: Offset, value: u64) -> Check {
+    require!(
+        false,
+        L1,
+        partition,
+        "value {value} is at offset {offset}: its batch would begin before the log"
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::Case;

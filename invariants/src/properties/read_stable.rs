@@ -42,6 +42,17 @@ pub(crate) fn out_of_range(partition: TopicPartition, offset: Offset, floor: Flo
     Ok(())
 }
 
+/// A reader passed over the offset at which another had read `value`.
+pub(crate) fn passed_over(partition: TopicPartition, offset: Offset, value: u64) -> Check {
+    require!(
+        false,
+        L4,
+        partition,
+        "offset {offset} was read as value {value}, and another reader found nothing there"
+    );
+    Ok(())
+}
+
 /// The final log holds `found` at an offset that was read as `value`.
 pub(crate) fn kept(
     partition: TopicPartition,
@@ -112,7 +123,7 @@ mod tests {
         case.produce(100, 1);
         case.reads(0, 0, 1, &[(0, 100, 0)]);
         let (high_watermark, log_start) = (Offset(1), Offset(0));
-        let records = alloc::vec![ReadRecord { timestamp: time_of(7), ..read(0, 100, 0) }];
+        let records = alloc::vec![ReadRecord { timestamp: Some(time_of(7)), ..read(0, 100, 0) }];
         let opened = case.fetch(2, 0, 0);
         case.ok(opened, fetched(high_watermark, log_start, records));
         assert!(case.breaks("L4"));

@@ -100,11 +100,11 @@ impl Case {
         self.ok(
             opened,
             Answer::Fetched {
-                high_watermark: Offset(high_watermark),
-                last_stable: Offset(last_stable),
-                log_start: Offset(0),
+                high_watermark: Some(Offset(high_watermark)),
+                last_stable: Some(Offset(last_stable)),
+                log_start: Some(Offset(0)),
                 records: records.collect(),
-                skipped: skipped.collect(),
+                skipped: Some(skipped.collect()),
             },
         )
     }

@@ -3,7 +3,7 @@
 
 use broker_core::probe::Probe;
 use broker_core::step::Effect;
-use invariants::history::{EventKind, SimTime};
+use invariants::history::{EventKind, HistoryEvent, SimTime};
 use invariants::view::Evidence;
 use workloads::client::ClientOut;
 
@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     /// By probe.
     anchors: Vec<Vec<AnchorCount>>,
     nodes: Vec<broker_core::ids::NodeId>,
+    /// Filled only when someone wants the history.
+    pub history: Option<Vec<HistoryEvent>>,
     /// Filled only when someone reads the trace.
     pub effects: Option<Vec<TraceEffect>>,
 }
@@ -65,6 +67,7 @@ impl Ledger {
             triggered: Vec::new(),
             anchors,
             nodes: (0..layout.nodes()).map(|one| layout.node(Endpoint(one as u8))).collect(),
+            history: None,
             effects: traced.then(Vec::new),
         }
     }
@@ -120,6 +123,9 @@ impl Sink for Ledger {
             Evidence::History(event) => {
                 if matches!(event.kind, EventKind::Ok(_)) {
                     self.calls_ok += 1;
+                }
+                if let Some(history) = &mut self.history {
+                    history.push((*event).clone());
                 }
             }
             Evidence::Store { .. } | Evidence::Node { .. } | Evidence::Healed => {

@@ -184,7 +184,7 @@ pub fn history_event(at: SimTime, client: u16, observation: Observation) -> Hist
     let kind = match event {
         CallEvent::Invoke(call) => EventKind::Invoke(history_call(call)),
         CallEvent::Ok(answer) => EventKind::Ok(history_answer(answer)),
-        CallEvent::Fail(code) => EventKind::Fail(code),
+        CallEvent::Fail(code) => EventKind::Fail(Some(code)),
         CallEvent::Unknown => EventKind::Unknown,
         CallEvent::GaveUp => EventKind::GaveUp,
     };
@@ -236,10 +236,18 @@ fn history_answer(answer: client::Answer) -> history::Answer {
             history::Answer::Produced { base, log_append_time }
         }
         client::Answer::Fetched { high_watermark, last_stable, log_start, records, skipped } => {
-            let records = records.into_iter().map(history_record).collect();
-            history::Answer::Fetched { high_watermark, last_stable, log_start, records, skipped }
+            history::Answer::Fetched {
+                high_watermark: Some(high_watermark),
+                last_stable: Some(last_stable),
+                log_start: Some(log_start),
+                records: records.into_iter().map(history_record).collect(),
+                skipped: Some(skipped),
+            }
         }
-        client::Answer::Listed(found) => history::Answer::Listed(found),
+        client::Answer::Listed(found) => {
+            let known = |(offset, time, epoch)| (offset, time, Some(epoch));
+            history::Answer::Listed(found.map(known))
+        }
         client::Answer::EpochEnd(found) => history::Answer::EpochEnd(found),
         client::Answer::ProducerId(id, epoch) => history::Answer::ProducerId(id, epoch),
         client::Answer::Created(topic) => history::Answer::Created(topic),
@@ -249,5 +257,6 @@ fn history_answer(answer: client::Answer) -> history::Answer {
 
 fn history_record(record: client::ReadRecord) -> history::ReadRecord {
     let client::ReadRecord { offset, value, timestamp, leader_epoch, intact } = record;
+    let (timestamp, leader_epoch) = (Some(timestamp), Some(leader_epoch));
     history::ReadRecord { offset, value, timestamp, leader_epoch, intact }
 }
