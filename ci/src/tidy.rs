@@ -43,7 +43,7 @@ const ROOT: &[&str] = &[
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("broker-core", &["bytes", "crc", "postcard", "serde"]),
     ("workloads", &["broker-core", "bytes", "serde"]),
-    ("invariants", &["broker-core", "bytes", "serde"]),
+    ("invariants", &["broker-core", "bytes", "serde", "serde_json"]),
     (
         "sim",
         &[

@@ -12,6 +12,7 @@ extern crate alloc;
 mod bytes;
 mod facts;
 pub mod history;
+pub mod jsonl;
 mod judge;
 mod marks;
 mod offline;

@@ -1,0 +1,298 @@
+//! What a file may hold, what it may not and what is then said, and that writing and reading agree.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use broker_core::ids::{
+    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+};
+use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
+use broker_core::time::Wall;
+
+use super::{BadLine, Line, Reader, Writer};
+use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
+use crate::{HistoryJudge, Summary, Violation};
+
+const HEADER: &str = r#"{"history":1}"#;
+const PRODUCE: &str = concat!(
+    r#"{"type":"invoke","time_us":5,"client":1,"call":1,"f":"produce","topic":"t","#,
+    r#""partition":0,"first_value":1,"count":2}"#
+);
+const PRODUCED: &str = r#"{"type":"ok","time_us":6,"client":1,"call":1,"offset":0}"#;
+const FETCH: &str = concat!(
+    r#"{"type":"invoke","time_us":7,"client":2,"call":1,"f":"fetch","topic":"t","#,
+    r#""partition":0,"offset":0}"#
+);
+const FETCHED: &str = concat!(
+    r#"{"type":"ok","time_us":8,"client":2,"call":1,"records":[{"offset":0,"value":1},"#,
+    r#"{"offset":1,"value":2}]}"#
+);
+/// What is listed stands behind it.
+const LIST: &str = concat!(
+    r#"{"type":"invoke","time_us":7,"client":2,"call":1,"f":"list_offsets","topic":"t","#,
+    r#""partition":0,"at":"#
+);
+
+fn read(lines: &[&str]) -> Result<Vec<Line>, BadLine> {
+    let mut reader = Reader::default();
+    let read: Result<Vec<_>, _> = lines.iter().map(|line| reader.line(line)).collect();
+    let read = read?;
+    reader.finish().map(|_| read)
+}
+
+fn judge(lines: &[&str]) -> Result<Summary, Violation> {
+    let mut judge = HistoryJudge::default();
+    for line in read(lines).expect("a sound file") {
+        match line {
+            Line::Event { event, .. } => judge.event(&event)?,
+            Line::Settled => judge.settled(),
+            Line::Nothing => {}
+        }
+    }
+    judge.finish()
+}
+
+/// Replaces a part of the last line, and expects to hear of it.
+#[track_caller]
+fn refused(lines: &[&str], from: &str, to: &str, parts: &[&str]) {
+    let (last, before) = lines.split_last().expect("lines");
+    assert_eq!(last.matches(from).count(), 1, "`{from}` in {last}");
+    let bad = last.replacen(from, to, 1);
+    let mut all = before.to_vec();
+    all.push(&bad);
+    let error = read(&all).expect_err(&bad);
+    assert_eq!(error.line, all.len() as u64, "{error}");
+    for part in parts.iter().chain(&["; allowed: "]) {
+        assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
+    }
+}
+
+#[test]
+fn file_that_is_sound_is_read_and_judged() {
+    let summary = judge(&[HEADER, PRODUCE, PRODUCED, "", FETCH, FETCHED]).expect("it holds");
+    assert_eq!((summary.events, summary.ok, summary.partitions), (4, 2, 1));
+    let evaluated: BTreeMap<_, _> = summary.evaluated().collect();
+    assert!(evaluated["L9"] > 0 && evaluated["L3"] > 0);
+    // Facts that the file lacks are not made up.
+    assert_eq!(["L5", "L6", "L8", "T3", "Q1"].map(|code| evaluated[code]), [0; 5]);
+}
+
+#[test]
+fn file_without_events_evaluates_nothing() {
+    let summary = judge(&[HEADER]).expect("nothing is wrong");
+    assert!(summary.evaluated().all(|(_, times)| times == 0));
+}
+
+#[test]
+fn file_without_a_header_is_refused() {
+    assert_eq!(read(&[]).expect_err("empty").line, 1);
+    refused(&[HEADER], "1", "2", &["field `history`: 2"]);
+    refused(&[HEADER], r#"{"history":1}"#, PRODUCE, &["line 1: no header"]);
+    refused(&[HEADER], "1", r#"1,"x":1"#, &["unknown field `x`"]);
+}
+
+#[test]
+fn line_that_is_no_event_is_refused_by_number_and_field() {
+    let produce = [HEADER, PRODUCE];
+    refused(&produce, r#""count":2}"#, "", &["line 2: no JSON", "column"]);
+    refused(&produce, PRODUCE, "7", &["7; allowed: one JSON object"]);
+    refused(&produce, r#""count""#, r#""number""#, &["unknown field `number`", "first_value"]);
+    refused(&produce, r#""client":1"#, r#""client":70000"#, &["field `client`: 70000", "65,535"]);
+    refused(&produce, r#""client":1"#, r#""client":"a""#, &["field `client`: \"a\""]);
+    refused(&produce, r#","count":2"#, "", &["field `count` is missing"]);
+    refused(&produce, r#""count":2"#, r#""count":0"#, &["field `count`: 0", "1 to 1,000,000"]);
+    refused(&produce, r#""produce""#, r#""send""#, &["field `f`: \"send\"", "end_txn"]);
+    refused(&produce, r#""count":2"#, r#""count":2,"offset":1"#, &["`offset` does not belong"]);
+    refused(
+        &produce,
+        r#""call":1"#,
+        r#""call":1,"call":1"#,
+        &["duplicate field", "each field once"],
+    );
+    refused(&produce, r#""topic":"t""#, r#""topic":"""#, &["field `topic`"]);
+    refused(&produce, r#""invoke""#, r#""ok""#, &["field `call`: client 1 has no call 1 open"]);
+    let fetch = [HEADER, FETCH, FETCHED];
+    refused(&fetch, r#""offset":1"#, r#""offset":67108864"#, &["field `records`", "67108864"]);
+    refused(&fetch, r#""offset":1"#, r#""off":1"#, &["field `records`", "unknown field `off`"]);
+    let skips = r#"}],"skipped":[[3,3]]}"#;
+    refused(&fetch, r#"}]}"#, skips, &["field `skipped`: [3, 3]"]);
+    let list = LIST.to_owned() + r#""timestamp","timestamp_us":4}"#;
+    refused(&[HEADER, &list], r#","timestamp_us":4"#, "", &["field `timestamp_us`: missing"]);
+    refused(&[HEADER, &list], r#""at":"timestamp""#, r#""at":"latest""#, &["`timestamp_us`: 4"]);
+}
+
+#[test]
+fn line_that_does_not_fit_the_lines_before_is_refused() {
+    let ended = [HEADER, PRODUCE, PRODUCED];
+    refused(&ended, r#""time_us":6"#, r#""time_us":4"#, &["field `time_us`: 4", "less than 5"]);
+    refused(&ended, r#""call":1"#, r#""call":2"#, &["field `call`: client 1 has no call 2 open"]);
+    refused(&ended, r#""call":1"#, r#""call":1,"f":"fetch""#, &["field `f`", "line 2"]);
+    refused(&ended, r#","offset":0"#, "", &["field `offset`: missing", "unknown"]);
+    refused(&[HEADER, PRODUCE, PRODUCE], r#""first_value":1"#, r#""first_value":9"#, &["line 2"]);
+    let again = r#""call":1,"f":"produce","topic":"t","partition":0,"first_value":1"#;
+    let later = r#""call":2,"f":"produce","topic":"t","partition":0,"first_value":2"#;
+    refused(&[HEADER, PRODUCE, PRODUCE], again, later, &["field `first_value`: 2 to 3 overlap"]);
+}
+
+#[test]
+fn transaction_has_one_decision() {
+    let end = |call: u32, commit: bool| {
+        format!(
+            r#"{{"type":"invoke","time_us":9,"client":1,"call":{call},"f":"end_txn","txn":1,{}}}"#,
+            format_args!("\"commit\":{commit}")
+        )
+    };
+    let over = |call: u32, how: &str| {
+        format!(r#"{{"type":"{how}","time_us":9,"client":1,"call":{call}}}"#)
+    };
+    let decisions = |how: &str, commit: bool| {
+        let (first, over, second) = (end(1, true), over(1, how), end(2, commit));
+        read(&[HEADER, &first, &over, &second]).map(drop)
+    };
+    assert!(decisions("ok", true).is_err());
+    assert!(decisions("unknown", true).is_ok());
+    assert!(decisions("unknown", false).is_err());
+    assert!(decisions("fail", false).is_ok());
+    let (first, late) = (end(1, true), PRODUCE.replace("\"count\":2", "\"count\":2,\"txn\":1"));
+    let late = late.replace("\"time_us\":5", "\"time_us\":9").replace("\"call\":1", "\"call\":2");
+    let error = read(&[HEADER, &first, &late]).expect_err("a batch behind its end");
+    assert!(error.message.starts_with("field `txn`"), "{error}");
+}
+
+#[test]
+fn line_tells_where_its_call_began() {
+    let lines = read(&[HEADER, PRODUCE, FETCH.replace(":7", ":5").as_str(), PRODUCED]);
+    let lines = lines.expect("a sound file");
+    assert!(matches!(lines[2], Line::Event { began: None, .. }));
+    assert!(matches!(lines[3], Line::Event { began: Some(2), .. }));
+}
+
+#[test]
+fn acknowledged_record_that_a_reader_passes_over_is_lost() {
+    let gap = FETCHED.replace(r#"{"offset":1,"value":2}"#, r#"{"offset":2,"value":2}"#);
+    let violation = judge(&[HEADER, PRODUCE, PRODUCED, FETCH, &gap]).expect_err("value 2 moved");
+    assert_eq!(violation.property, "L1");
+    let other = PRODUCE.replace(r#""first_value":1"#, r#""first_value":3"#);
+    let lines = [HEADER, PRODUCE, PRODUCED, &other.replace(":5", ":6")];
+    let gap = FETCHED.replace(r#"{"offset":1,"value":2}"#, r#"{"offset":2,"value":3}"#);
+    let all = [&lines[..], &[FETCH, &gap]].concat();
+    let violation = judge(&all).expect_err("offset 1 is gone");
+    assert_eq!(violation.property, "L3", "{violation}");
+}
+
+#[test]
+fn settled_end_covers_what_was_acknowledged() {
+    let settled = r#"{"type":"settled","time_us":7}"#;
+    let list = &(LIST.to_owned() + r#""latest"}"#);
+    let listed =
+        |end: u32| format!(r#"{{"type":"ok","time_us":8,"client":2,"call":1,"offset":{end}}}"#);
+    let (short, whole) = (listed(1), listed(2));
+    let verdict = |order: [&str; 2], end: &str| {
+        judge(&[HEADER, PRODUCE, PRODUCED, order[0], order[1], end]).map(|summary| summary.unread)
+    };
+    assert_eq!(verdict([settled, list], &short).expect_err("lost").property, "L3");
+    // Nobody read them: that they are there is not known for that.
+    assert_eq!(verdict([settled, list], &whole), Ok(2));
+    // A call that began before may have been a deposed leader's.
+    assert_eq!(verdict([list, settled], &short), Ok(2));
+}
+
+#[test]
+fn example_in_the_documentation_passes() {
+    let text = include_str!("../../../docs/history.md");
+    let example = text.split("```jsonl\n").nth(1).and_then(|rest| rest.split("```").next());
+    let lines: Vec<_> = example.expect("an example").lines().collect();
+    let summary = judge(&lines).expect("it holds");
+    assert_eq!((summary.unknown, summary.unread), (1, 0));
+    let evaluated: BTreeMap<_, _> = summary.evaluated().collect();
+    assert!(["L1", "L3", "T1", "T2"].iter().all(|code| evaluated[code] > 0), "{evaluated:?}");
+    let (last, before) = lines.split_last().expect("lines");
+    let bad = last.replace(r#"{"offset": 0, "value": 5}"#, r#"{"offset": 1, "value": 9}"#);
+    let violation = judge(&[before, &[&bad]].concat()).expect_err("never sent");
+    assert_eq!(violation.property, "L9");
+}
+
+#[test]
+fn documentation_names_every_field_and_its_limits() {
+    let text = include_str!("../../../docs/history.md");
+    for (name, _) in super::fields::FIELDS {
+        assert!(text.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+fn every_event() -> Vec<HistoryEvent> {
+    let partition = TopicPartition { topic: TopicId(0), index: PartitionIndex(3) };
+    let (leader_epoch, isolation) = (Some(LeaderEpoch(4)), Isolation::ReadCommitted);
+    let (offset, time) = (Offset(5), Some(Wall(6_000)));
+    let record = ReadRecord { offset, value: Some(1), timestamp: time, leader_epoch, intact: true };
+    let bare = ReadRecord {
+        offset: Offset(6),
+        value: None,
+        timestamp: None,
+        leader_epoch: None,
+        intact: false,
+    };
+    let produce = |first_value, acks, transactional| Call::Produce {
+        partition,
+        acks,
+        first_value,
+        count: 2,
+        damaged: transactional,
+        created: time,
+        idempotent: transactional,
+        transactional,
+    };
+    let list = |spec| Call::ListOffsets { partition, spec, leader_epoch, isolation };
+    let fetch = Call::Fetch { partition, offset, reader: 7, leader_epoch, isolation };
+    let (high_watermark, last_stable, log_start) = (Some(Offset(9)), Some(offset), None);
+    let (records, skipped) = (vec![record, bare], Some(vec![(Offset(7), Offset(8))]));
+    let fetched = Answer::Fetched { high_watermark, last_stable, log_start, records, skipped };
+    let calls = [
+        (produce(1, Acks::All, true), Answer::Produced { base: offset, log_append_time: time }),
+        (produce(3, Acks::None, false), Answer::Done),
+        (Call::EndTxn { commit: true }, Answer::Done),
+        (Call::InitProducerId, Answer::ProducerId(ProducerId(8), ProducerEpoch(9))),
+        (fetch, fetched),
+        (list(OffsetSpec::At(Wall(1))), Answer::Listed(Some((offset, time, leader_epoch)))),
+        (list(OffsetSpec::MaxTimestamp), Answer::Listed(None)),
+        (list(OffsetSpec::Earliest), Answer::Listed(Some((offset, None, None)))),
+        (
+            Call::EpochEnd { partition, epoch: LeaderEpoch(1), leader_epoch: None },
+            Answer::EpochEnd(Some((LeaderEpoch(1), offset))),
+        ),
+        (Call::Admin { topic: None, deletes: false }, Answer::Created(TopicId(0))),
+        (Call::Admin { topic: Some(TopicId(0)), deletes: true }, Answer::Done),
+    ];
+    let mut kinds = Vec::new();
+    for (call, answer) in calls {
+        kinds.extend([EventKind::Invoke(call), EventKind::Ok(answer)]);
+    }
+    for end in [EventKind::Unknown, EventKind::Fail(Some(ErrorCode::NotLeaderOrFollower))] {
+        kinds.extend([EventKind::Invoke(Call::InitProducerId), end]);
+    }
+    kinds.push(EventKind::GaveUp);
+    let event = |(kind, nth): (EventKind, u32)| {
+        let (at, call) = (SimTime(u64::from(nth)), nth / 2);
+        HistoryEvent { at, client: 1, call, op: 1, kind }
+    };
+    kinds.into_iter().zip(0..).map(event).collect()
+}
+
+#[test]
+fn every_event_comes_back_as_it_was_written() {
+    let writer = Writer::new([(TopicId(0), "a \"name\"".to_string())].into());
+    let mut reader = Reader::default();
+    reader.line(&writer.header("b", "n")).expect("a header");
+    for event in every_event() {
+        let line: String = writer.line(&event);
+        let read = reader.line(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(matches!(&read, Line::Event { event: back, .. } if *back == event), "{line}");
+    }
+    let header = reader.finish().expect("a header");
+    assert_eq!((header.broker.as_deref(), header.note.as_deref()), (Some("b"), Some("n")));
+    assert_eq!(reader.topic(TopicId(0)), Some("a \"name\""));
+}
