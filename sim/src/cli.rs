@@ -58,6 +58,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Run plans; for a stored seed: it must fail with its mutant and pass without
     Replay(ReplayArgs),
+    /// Judge a history of this or another broker, recorded as JSON lines (docs/history.md)
+    Judge(JudgeArgs),
     /// Make a failing run small
     Shrink(ShrinkArgs),
     /// Shrink a failing run and store it in seeds/regress
@@ -117,6 +119,17 @@ pub struct RunArgs {
     /// Print one line per event
     #[arg(long)]
     pub trace: bool,
+    /// Write what the clients saw to this file, for `judge`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+}
+
+/// `judge`.
+#[derive(Args, Debug)]
+pub struct JudgeArgs {
+    /// A history as JSON lines; `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `sweep`.
@@ -290,6 +303,7 @@ fn run(command: Command, report: &mut Report) -> Result<Exit, BadInput> {
         Command::Run(args) => commands::run::run(&args, report),
         Command::Sweep(args) => commands::sweep::sweep(&args, report),
         Command::Replay(args) => commands::replay::replay(&args, report),
+        Command::Judge(args) => commands::judge::judge(&args, report),
         Command::Shrink(args) => commands::shrink::shrink(&args, report),
         Command::Keep(args) => commands::keep::keep(&args, report),
         Command::Twice(args) => commands::twice::twice(&args, report),

@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod outcome;
 pub mod plan;
 pub mod profiles;
+pub mod recording;
 pub mod registry;
 pub mod report;
 pub mod seed;

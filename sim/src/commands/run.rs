@@ -1,11 +1,15 @@
 //! `seedbed run SEED`: what the seed drew, how the run ended, how to repeat it.
 
+use invariants::history::HistoryEvent;
+
+use super::output::Output;
 use super::{check_only, exit_of, repeat_seed, report_outcome, report_plan};
 use crate::cli::{BadInput, Exit, RunArgs};
 use crate::decider::{self, RunOptions};
 use crate::generate::generate;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, micros};
+use crate::recording;
 use crate::report::Report;
 use crate::trace::TraceLine;
 
@@ -17,9 +21,15 @@ pub fn run(args: &RunArgs, report: &mut Report) -> Result<Exit, BadInput> {
     let choice = args.choice.choice()?;
     check_only(args.only.as_deref())?;
     let plan = generate(args.seed.0, &choice);
+    let output = args.history.as_deref().map(Output::begin).transpose()?;
     report.line(format!("seed    {}", args.seed.0));
     report_plan(&plan, report);
-    let outcome = execute_traced(&plan, args.only.as_deref(), args.trace, report);
+    let mut history = output.is_some().then(Vec::new);
+    let outcome = execute(&plan, args.only.as_deref(), args.trace, history.as_mut(), report);
+    if let Some((output, events)) = output.zip(history) {
+        let note = repeat_seed(args.seed.0, &choice, None);
+        output.finish(&recording::lines(&plan, &note, &events), report)?;
+    }
     let repeat = repeat_seed(args.seed.0, &choice, args.only.as_deref());
     report_outcome(&outcome, &repeat, report);
     Ok(exit_of(&outcome.verdict))
@@ -32,9 +42,19 @@ pub(super) fn execute_traced(
     trace: bool,
     report: &Report,
 ) -> Outcome {
+    execute(plan, only, trace, None, report)
+}
+
+fn execute(
+    plan: &Plan,
+    only: Option<&str>,
+    trace: bool,
+    history: Option<&mut Vec<HistoryEvent>>,
+    report: &Report,
+) -> Outcome {
     let mut print = |line: &TraceLine| report.text(&format_event(line));
     let trace = trace.then_some(&mut print as &mut dyn FnMut(&TraceLine));
-    decider::run(plan, RunOptions { only, trace, ..RunOptions::default() })
+    decider::run(plan, RunOptions { only, trace, history, ..RunOptions::default() })
 }
 
 fn format_event(line: &TraceLine) -> String {

@@ -1,0 +1,154 @@
+//! `seedbed judge FILE`: what a recorded history says of its broker. A file with a bad line is
+//! refused as a whole, and a property that had nothing to judge is not called passed.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, stdin};
+use std::path::Path;
+
+use invariants::jsonl::{BadLine, Header, Line, Reader};
+use invariants::{HistoryJudge, OF_HISTORIES, Summary, Violation};
+
+use crate::cli::{BadInput, Exit, JudgeArgs};
+use crate::report::{Report, grouped};
+
+/// Large enough that reading is no matter.
+const BUFFER_BYTES: usize = 1 << 18;
+
+/// Judges a file.
+///
+/// # Errors
+/// If it can not be read, if a line is bad, or if there is nothing to judge.
+pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    let (name, source) = open(&args.file)?;
+    let Judged { reader, header, verdict } = read_and_judge(&name, source)?;
+    let people: Vec<_> = [header.broker, header.note].into_iter().flatten().collect();
+    let (lines, people) = (grouped(reader.lines()), people.join("; "));
+    let of = if people.is_empty() { String::new() } else { format!(" ({people})") };
+    let summary = match verdict {
+        Ok(summary) => summary,
+        Err(found) => {
+            report.line(format!("history {name}: {lines} lines{of}"));
+            found.tell(&reader, report);
+            report.line(format!("cargo seedbed judge {}", args.file.display()));
+            return Ok(Exit::Violated);
+        }
+    };
+    let judged = summary.evaluated().filter(|(_, times)| *times > 0).count();
+    if judged == 0 {
+        let need = "records that were read, or two produces one after the other";
+        return Err(BadInput(format!(
+            "{name} holds nothing that could be judged, so that nothing has passed; needed: {need}"
+        )));
+    }
+    report.line(format!("history {name}: {lines} lines{of}"));
+    tell_summary(&summary, report);
+    let word = report.pass("PASS");
+    report.line(format!("{word}    {judged} of {} properties", OF_HISTORIES.len()));
+    Ok(Exit::Passed)
+}
+
+fn open(path: &Path) -> Result<(String, Box<dyn BufRead>), BadInput> {
+    if path == Path::new("-") {
+        let source = BufReader::with_capacity(BUFFER_BYTES, stdin());
+        return Ok(("standard input".to_owned(), Box::new(source)));
+    }
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => Ok((name, Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))),
+        Err(error) => Err(BadInput(format!("can not read {name}: {error}"))),
+    }
+}
+
+/// A file that is sound as a file.
+struct Judged {
+    reader: Reader,
+    header: Header,
+    verdict: Result<Summary, Found>,
+}
+
+/// A property that does not hold, and where that showed.
+struct Found {
+    violation: Violation,
+    /// Its line, and the line on which the call began that it ends; `None`: at the end of the file.
+    at: Option<(u64, Option<u64>)>,
+}
+
+impl Found {
+    fn tell(&self, reader: &Reader, report: &Report) {
+        let Violation { property, place, message, partition } = &self.violation;
+        let topic = partition.and_then(|partition| reader.topic(partition.topic));
+        let topic = topic.map_or_else(String::new, |topic| format!("topic {topic}, "));
+        report.line(format!("{} {property} at {place}: {topic}{message}", report.fail("FAIL")));
+        report.line(match self.at {
+            Some((line, Some(began))) => {
+                format!("decided by line {line}, the end of the call that line {began} begins")
+            }
+            Some((line, None)) => format!("decided by line {line}"),
+            None => "decided at the end, by all lines together".to_owned(),
+        });
+    }
+}
+
+fn read_and_judge(name: &str, mut source: impl BufRead) -> Result<Judged, BadInput> {
+    let refused = |bad: BadLine| BadInput(format!("{name} {bad}"));
+    let (mut reader, mut judge) = (Reader::default(), HistoryJudge::default());
+    let (mut bytes, mut found) = (Vec::new(), None);
+    loop {
+        bytes.clear();
+        let read = source.read_until(b'\n', &mut bytes);
+        if read.map_err(|error| BadInput(format!("can not read {name}: {error}")))? == 0 {
+            break;
+        }
+        let line = std::str::from_utf8(&bytes).map_err(|error| {
+            let (line, at) = (reader.lines() + 1, error.valid_up_to() + 1);
+            BadInput(format!("{name} line {line}: no UTF-8 at byte {at}; allowed: UTF-8"))
+        })?;
+        let line = reader.line(line).map_err(refused)?;
+        // Behind a violation nothing is judged, and bad lines are still looked for.
+        match line {
+            Line::Event { event, began } if found.is_none() => {
+                if let Err(violation) = judge.event(&event) {
+                    found = Some(Found { violation, at: Some((reader.lines(), began)) });
+                }
+            }
+            Line::Settled if found.is_none() => judge.settled(),
+            Line::Event { .. } | Line::Settled | Line::Nothing => {}
+        }
+    }
+    let header = reader.finish().map_err(refused)?;
+    let verdict = match found {
+        Some(found) => Err(found),
+        None => judge.finish().map_err(|violation| Found { violation, at: None }),
+    };
+    Ok(Judged { reader, header, verdict })
+}
+
+fn tell_summary(summary: &Summary, report: &Report) {
+    let Summary { events, invoked, ok, failed, unknown, unanswered, partitions, unread, .. } =
+        summary;
+    report.line(format!(
+        "calls   {} begun in {} events on {} partitions: {} ok, {} failed, {} unknown, {} never \
+         answered",
+        grouped(*invoked),
+        grouped(*events),
+        grouped(*partitions),
+        grouped(*ok),
+        grouped(*failed),
+        grouped(*unknown),
+        grouped(*unanswered),
+    ));
+    if *unread > 0 {
+        report.line(format!(
+            "unread  {} acknowledged records, of which nothing is known: no reader came by",
+            grouped(*unread)
+        ));
+    }
+    let evaluated = summary.evaluated().filter(|(_, times)| *times > 0);
+    let judged: Vec<_> = evaluated.map(|(code, n)| format!("{code} {}", grouped(n))).collect();
+    report.line(format!("judged  {}", judged.join(", ")));
+    for ((code, times), (_, needs)) in summary.evaluated().zip(OF_HISTORIES) {
+        if times == 0 {
+            report.line(format!("not     {code}: there were no {needs}"));
+        }
+    }
+}

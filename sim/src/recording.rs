@@ -1,0 +1,77 @@
+//! A run's history as a file: JSON lines as `docs/history.md` defines them, with the topics under
+//! the names that the plan gives them.
+
+use std::collections::BTreeMap;
+
+use broker_core::ids::TopicId;
+use invariants::history::{Answer, Call, EventKind, HistoryEvent};
+use invariants::jsonl::Writer;
+use workloads::Op;
+
+use crate::plan::Plan;
+
+/// The file's text. `note` goes into its header.
+#[must_use]
+pub fn lines(plan: &Plan, note: &str, events: &[HistoryEvent]) -> String {
+    let writer = Writer::new(topics(plan, events));
+    let header = writer.header(concat!("seedbed ", env!("CARGO_PKG_VERSION")), note);
+    let mut text = header + "\n";
+    for event in events {
+        text.push_str(&writer.line(event));
+        text.push('\n');
+    }
+    text
+}
+
+/// A topic is called as the operation that named it says; the next one of that name has `#2` added:
+/// it is another one, whose offsets begin anew.
+fn topics(plan: &Plan, events: &[HistoryEvent]) -> BTreeMap<TopicId, String> {
+    let mut names = BTreeMap::new();
+    let mut used: BTreeMap<&str, u32> = BTreeMap::new();
+    for event in events {
+        let (Some(topic), Some(op)) = (topic_of(event), plan.ops.get(event.op as usize)) else {
+            continue;
+        };
+        names.entry(topic).or_insert_with(|| {
+            let name = name_in(&op.op);
+            let nth = used.entry(name).or_default();
+            *nth += 1;
+            if *nth == 1 { name.to_owned() } else { format!("{name}#{nth}") }
+        });
+    }
+    names
+}
+
+fn topic_of(event: &HistoryEvent) -> Option<TopicId> {
+    match &event.kind {
+        EventKind::Invoke(
+            Call::Produce { partition, .. }
+            | Call::Fetch { partition, .. }
+            | Call::ListOffsets { partition, .. }
+            | Call::EpochEnd { partition, .. },
+        ) => Some(partition.topic),
+        EventKind::Invoke(Call::Admin { topic, .. }) => *topic,
+        EventKind::Ok(Answer::Created(topic)) => Some(*topic),
+        EventKind::Invoke(Call::EndTxn { .. } | Call::InitProducerId)
+        | EventKind::Ok(_)
+        | EventKind::Fail(_)
+        | EventKind::Unknown
+        | EventKind::GaveUp => None,
+    }
+}
+
+fn name_in(op: &Op) -> &str {
+    match op {
+        Op::CreateTopic { topic, .. }
+        | Op::DeleteTopic { topic }
+        | Op::AddPartitions { topic, .. }
+        | Op::AlterConfig { topic, .. }
+        | Op::DescribeConfigs { topic }
+        | Op::Produce { topic, .. }
+        | Op::Transaction { topic, .. }
+        | Op::Tail { topic, .. }
+        | Op::CatchUp { topic, .. }
+        | Op::ListOffsets { topic, .. }
+        | Op::EpochEnd { topic, .. } => topic,
+    }
+}
