@@ -10,6 +10,7 @@ use broker_core::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition}
 use broker_core::protocol::{Acks, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
+use crate::facts::sends::Sends;
 use crate::history::{Call, HistoryEvent, SimTime};
 
 /// Offsets above this are beyond any run; a broken broker must not make the judge eat all memory.
@@ -287,8 +288,7 @@ impl Query {
 pub(crate) struct Clients {
     index: BTreeMap<TopicPartition, u32>,
     pub(crate) seen: Vec<Seen>,
-    /// By first value.
-    pub(crate) sends: BTreeMap<u64, Send>,
+    pub(crate) sends: Sends,
     /// By their operations.
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     pub(crate) open: BTreeMap<(u16, u32), Open>,
@@ -427,9 +427,7 @@ impl Clients {
 
     /// The produce that sent this value, and the value's place in it.
     pub(crate) fn sent(&mut self, value: u64) -> Option<(&mut Send, u64)> {
-        let (first, send) = self.sends.range_mut(..=value).next_back()?;
-        let place = value - first;
-        (place < u64::from(send.count)).then_some((send, place))
+        self.sends.of(value)
     }
 
     /// The transaction in which this value was sent, if it was in one.

@@ -6,6 +6,7 @@ pub(crate) mod folded;
 pub(crate) mod ledger;
 pub(crate) mod nodes;
 pub(crate) mod raft;
+pub(crate) mod sends;
 pub(crate) mod served;
 pub(crate) mod wals;
 

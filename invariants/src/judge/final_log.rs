@@ -71,18 +71,14 @@ impl FinalLog {
 
     /// What clients read of a partition.
     pub(crate) fn seen(seen: &Seen) -> Self {
-        let mut log = Self::default();
-        for (offset, slot) in (0..).map(Offset).zip(&seen.slots) {
-            let known = slot.value().zip(slot.timestamp_us());
-            let Some((value, timestamp_us)) = known else { continue };
-            if slot.was_read() {
-                let (epoch, value, intact) = (slot.epoch(), Some(value), true);
-                let control = false;
-                let stored = Stored { offset, epoch, value, timestamp_us, intact, control };
-                log.records.insert(offset, stored);
-                log.end = offset.next();
-            }
-        }
+        let read = (0..).map(Offset).zip(&seen.slots).filter(|(_, slot)| slot.was_read());
+        let records = read.filter_map(|(offset, slot)| {
+            let (value, timestamp_us) = slot.value().zip(slot.timestamp_us())?;
+            let (epoch, value, intact, control) = (slot.epoch(), Some(value), true, false);
+            Some((offset, Stored { offset, epoch, value, timestamp_us, intact, control }))
+        });
+        let mut log = Self { records: records.collect(), ..Self::default() };
+        log.end = log.records.last_key_value().map_or(Offset(0), |last| last.0.next());
         log
     }
 }
@@ -300,7 +296,7 @@ impl Judge {
 
     /// Every produce: still there if it was acknowledged.
     fn sends(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
-        for (first, send) in &self.facts.clients.sends {
+        for (first, send) in self.facts.clients.sends.iter() {
             let Some(log) = logs.get(&send.partition) else { continue };
             let partition = self.facts.clients.seen[send.partition as usize].partition;
             if send.outcome == Outcome::Unknown {
