@@ -25,7 +25,7 @@ pub mod view;
 use alloc::string::{String, ToString};
 use core::fmt;
 
-use broker_core::ids::TopicPartition;
+use broker_core::ids::{Offset, TopicPartition};
 
 pub use judge::Judge;
 pub use marks::{SOMETIMES, SometimesRow};
@@ -45,6 +45,8 @@ pub struct Violation {
     pub message: String,
     /// The partition it happened in, if it is about one.
     pub partition: Option<TopicPartition>,
+    /// The offset it is about, if it is about one.
+    pub offset: Option<Offset>,
 }
 
 impl fmt::Display for Violation {
@@ -60,12 +62,12 @@ pub(crate) type Check = Result<(), Violation>;
 
 impl Violation {
     pub(crate) fn of(code: Code, place: impl Into<Place>, message: String) -> Self {
-        let Place { word, which, partition } = place.into();
+        let Place { word, which, partition, offset } = place.into();
         let message = match which {
             Some(which) => alloc::format!("{which}: {message}"),
             None => message,
         };
-        Self { property: code.text(), place: word.to_string(), message, partition }
+        Self { property: code.text(), place: word.to_string(), message, partition, offset }
     }
 }
 
@@ -74,18 +76,26 @@ pub(crate) struct Place {
     word: &'static str,
     which: Option<String>,
     partition: Option<TopicPartition>,
+    offset: Option<Offset>,
 }
 
 impl From<&'static str> for Place {
     fn from(word: &'static str) -> Self {
-        Self { word, which: None, partition: None }
+        Self { word, which: None, partition: None, offset: None }
     }
 }
 
 impl From<TopicPartition> for Place {
     fn from(partition: TopicPartition) -> Self {
         let which = alloc::format!("partition {}", partition.index);
-        Self { word: "partition", which: Some(which), partition: Some(partition) }
+        Self { word: "partition", which: Some(which), partition: Some(partition), offset: None }
+    }
+}
+
+/// The message says the offset.
+impl From<(TopicPartition, Offset)> for Place {
+    fn from((partition, offset): (TopicPartition, Offset)) -> Self {
+        Self { offset: Some(offset), ..Self::from(partition) }
     }
 }
 

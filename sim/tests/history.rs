@@ -136,7 +136,13 @@ fn judge_names_the_line_that_decided() {
     let other = READ.replace(r#""value":1"#, r#""value":8"#);
     let (code, out, _) = judge_file("phantom.jsonl", &[HEADER, PRODUCED, &other].concat());
     assert_eq!(code, Some(1), "{out}");
-    for part in ["FAIL L1 at partition: topic orders, partition 0", "line 5", "line 4 begins"] {
+    for part in [
+        "FAIL L1 at partition: topic orders, partition 0",
+        "line 5",
+        "line 4 begins",
+        "line 3 acknowledges value 1 at offset 0",
+        "line 5 reads value 8 at offset 0",
+    ] {
         assert!(out.contains(part), "`{part}` is not in: {out}");
     }
     assert!(out.lines().last().is_some_and(|line| line.starts_with("cargo seedbed judge ")));

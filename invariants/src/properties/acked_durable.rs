@@ -19,7 +19,7 @@ pub(crate) fn visible(
     require!(
         send.outcome != Outcome::Failed,
         L3,
-        partition,
+        (partition, offset),
         "value {value} is at offset {offset}, but its produce was refused"
     );
     Ok(())
@@ -47,7 +47,7 @@ pub(crate) fn passed_over(partition: TopicPartition, offset: Offset, value: u64)
     require!(
         false,
         L3,
-        partition,
+        (partition, offset),
         "value {value} was acknowledged at offset {offset}, and a reader found nothing there"
     );
     Ok(())
@@ -77,7 +77,7 @@ pub(crate) fn kept(
     require!(
         false,
         L3,
-        partition,
+        (partition, offset),
         "value {value} was acknowledged at offset {offset}; the final log has {found:?} there"
     );
     Ok(())

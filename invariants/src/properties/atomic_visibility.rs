@@ -27,7 +27,7 @@ pub(crate) fn part_missing(txn: u32, missing: Option<(TopicPartition, Offset)>) 
     require!(
         false,
         T1,
-        partition,
+        (partition, offset),
         "transaction {txn} is committed, and a reader of committed data passed over its record at \
          offset {offset}"
     );

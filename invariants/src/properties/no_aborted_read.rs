@@ -11,7 +11,7 @@ pub(crate) fn read(partition: TopicPartition, offset: Offset, txn: u32, asked: b
     require!(
         asked,
         T2,
-        partition,
+        (partition, offset),
         "offset {offset} was read as committed, but nobody asked to commit transaction {txn}"
     );
     Ok(())
@@ -33,7 +33,7 @@ pub(crate) fn kept(partition: TopicPartition, offset: Offset, committed: bool) -
     require!(
         committed,
         T2,
-        partition,
+        (partition, offset),
         "offset {offset} was read as committed, and its transaction is not"
     );
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) fn placed(partition: TopicPartition, value: u64, send: &Send, base: O
     require!(
         known == base,
         P1,
-        partition,
+        (partition, base),
         "the idempotent batch with value {value} is at offset {known} and at offset {base}"
     );
     Ok(())

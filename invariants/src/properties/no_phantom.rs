@@ -18,21 +18,22 @@ pub(crate) fn found(
     (value, intact): (Option<u64>, bool),
     send: Option<&Send>,
 ) -> Check {
-    require!(intact, L9, partition, "the record at offset {offset} (value {value:?}) is damaged");
+    let place = || (partition, offset);
+    require!(intact, L9, place(), "the record at offset {offset} (value {value:?}) is damaged");
     let Some(send) = send else {
-        require!(false, L9, partition, "value {value:?} at offset {offset} was never sent");
+        require!(false, L9, place(), "value {value:?} at offset {offset} was never sent");
         return Ok(());
     };
     require!(
         send.partition == here,
         L9,
-        partition,
+        place(),
         "value {value:?} at offset {offset} was sent to another partition"
     );
     require!(
         !send.damaged,
         L9,
-        partition,
+        place(),
         "value {value:?} at offset {offset} was sent in a damaged batch"
     );
     Ok(())

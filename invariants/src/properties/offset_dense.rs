@@ -39,7 +39,7 @@ pub(crate) fn behind(partition: TopicPartition, base: Offset, after: Offset) -> 
     require!(
         base >= after,
         L2,
-        partition,
+        (partition, base),
         "a batch got offset {base}, sent after everything before {after} was acknowledged"
     );
     Ok(())
@@ -50,7 +50,7 @@ pub(crate) fn read_next(partition: TopicPartition, expected: Offset, offset: Off
     require!(
         offset == expected,
         L2,
-        partition,
+        (partition, offset),
         "a fetch returned offset {offset} where {expected} was next"
     );
     Ok(())

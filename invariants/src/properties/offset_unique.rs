@@ -14,7 +14,7 @@ pub(crate) fn bound(partition: TopicPartition, offset: Offset, value: u64, bound
     require!(
         false,
         L1,
-        partition,
+        (partition, offset),
         "offset {offset} was acknowledged for value {was} and now holds value {value}"
     );
     Ok(())
@@ -26,7 +26,7 @@ pub(crate) fn placed(partition: TopicPartition, value: u64, send: &Send, base: O
     require!(
         known == base,
         L1,
-        partition,
+        (partition, base),
         "the batch with value {value} begins at offset {known} and at offset {base}"
     );
     Ok(())
@@ -37,7 +37,7 @@ pub(crate) fn before_the_log(partition: TopicPartition, offset: Offset, value: u
     require!(
         false,
         L1,
-        partition,
+        (partition, offset),
         "value {value} is at offset {offset}: its batch would begin before the log"
     );
     Ok(())

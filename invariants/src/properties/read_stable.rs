@@ -12,7 +12,7 @@ pub(crate) fn bound(partition: TopicPartition, offset: Offset, value: u64, bound
     require!(
         false,
         L4,
-        partition,
+        (partition, offset),
         "offset {offset} was read as value {was} and now holds value {value}"
     );
     Ok(())
@@ -23,7 +23,7 @@ pub(crate) fn timestamp(partition: TopicPartition, offset: Offset, was: i64, now
     require!(
         was == now,
         L4,
-        partition,
+        (partition, offset),
         "offset {offset} was read with the timestamp {was} µs and now has {now} µs"
     );
     Ok(())
@@ -47,7 +47,7 @@ pub(crate) fn passed_over(partition: TopicPartition, offset: Offset, value: u64)
     require!(
         false,
         L4,
-        partition,
+        (partition, offset),
         "offset {offset} was read as value {value}, and another reader found nothing there"
     );
     Ok(())

@@ -1,6 +1,8 @@
 //! `seedbed judge FILE`: what a recorded history says of its broker. A file with a bad line is
 //! refused as a whole, and a property that had nothing to judge is not called passed.
 
+mod witness;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
 use std::path::Path;
@@ -28,7 +30,7 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
         Ok(summary) => summary,
         Err(found) => {
             report.line(format!("history {name}: {lines} lines{of}"));
-            found.tell(&reader, report);
+            found.tell(&reader, &args.file, report);
             report.line(format!("cargo seedbed judge {}", args.file.display()));
             return Ok(Exit::Violated);
         }
@@ -74,8 +76,8 @@ struct Found {
 }
 
 impl Found {
-    fn tell(&self, reader: &Reader, report: &Report) {
-        let Violation { property, place, message, partition } = &self.violation;
+    fn tell(&self, reader: &Reader, file: &Path, report: &Report) {
+        let Violation { property, place, message, partition, offset } = &self.violation;
         let topic = partition.and_then(|partition| reader.topic(partition.topic));
         let topic = topic.map_or_else(String::new, |topic| format!("topic {topic}, "));
         report.line(format!("{} {property} at {place}: {topic}{message}", report.fail("FAIL")));
@@ -86,6 +88,9 @@ impl Found {
             Some((line, None)) => format!("decided by line {line}"),
             None => "decided at the end, by all lines together".to_owned(),
         });
+        if let Some((partition, offset)) = partition.zip(*offset) {
+            witness::lines(file, partition, offset).into_iter().for_each(|line| report.line(line));
+        }
     }
 }
 
