@@ -22,6 +22,7 @@ mod table;
 mod testing;
 pub mod view;
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -43,9 +44,16 @@ pub struct Violation {
     pub place: String,
     /// What happened, with the numbers.
     pub message: String,
-    /// The partition it happened in, if it is about one.
-    pub partition: Option<TopicPartition>,
-    /// The offset it is about, if it is about one.
+    /// The partition and the offset it is about, if it is about one.
+    pub at: Option<Box<At>>,
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct At {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset, if it is about one.
     pub offset: Option<Offset>,
 }
 
@@ -67,7 +75,8 @@ impl Violation {
             Some(which) => alloc::format!("{which}: {message}"),
             None => message,
         };
-        Self { property: code.text(), place: word.to_string(), message, partition, offset }
+        let at = partition.map(|partition| Box::new(At { partition, offset }));
+        Self { property: code.text(), place: word.to_string(), message, at }
     }
 }
 

@@ -368,7 +368,7 @@ impl Run {
 
 /// The world as a whole does not come to an end.
 fn stuck(property: &'static str, message: String) -> Violation {
-    Violation { property, place: "world".to_owned(), message, partition: None, offset: None }
+    Violation { property, place: "world".to_owned(), message, at: None }
 }
 
 /// Clocks start within this of the truth: what NTP keeps across a cloud's zones.

@@ -1,5 +1,5 @@
 //! Every produce by its values. Each record that is read asks for its produce several times, and
-//! readers go from batch to batch: the place of the last answer is tried first.
+//! readers go from batch to batch or are close behind the producers: there it is looked for first.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -38,9 +38,12 @@ impl Sends {
         let holds = |(first, send): &(u64, Send)| {
             value.checked_sub(*first).is_some_and(|nth| nth < u64::from(send.count))
         };
-        if !self.all.get(self.last).is_some_and(holds) {
-            self.last = *self.places.range(..=value).next_back()?.1 as usize;
-        }
+        let likely = [self.last, self.last + 1, self.all.len().saturating_sub(1)];
+        let found = likely.into_iter().find(|place| self.all.get(*place).is_some_and(holds));
+        self.last = match found {
+            Some(place) => place,
+            None => *self.places.range(..=value).next_back()?.1 as usize,
+        };
         let (first, send) = self.all.get_mut(self.last)?;
         let place = value - *first;
         (place < u64::from(send.count)).then_some((send, place))

@@ -77,8 +77,8 @@ struct Found {
 
 impl Found {
     fn tell(&self, reader: &Reader, file: &Path, report: &Report) {
-        let Violation { property, place, message, partition, offset } = &self.violation;
-        let topic = partition.and_then(|partition| reader.topic(partition.topic));
+        let Violation { property, place, message, at } = &self.violation;
+        let topic = at.as_ref().and_then(|at| reader.topic(at.partition.topic));
         let topic = topic.map_or_else(String::new, |topic| format!("topic {topic}, "));
         report.line(format!("{} {property} at {place}: {topic}{message}", report.fail("FAIL")));
         report.line(match self.at {
@@ -88,8 +88,12 @@ impl Found {
             Some((line, None)) => format!("decided by line {line}"),
             None => "decided at the end, by all lines together".to_owned(),
         });
-        if let Some((partition, offset)) = partition.zip(*offset) {
-            witness::lines(file, partition, offset).into_iter().for_each(|line| report.line(line));
+        if let Some(at) = at
+            && let Some(offset) = at.offset
+        {
+            witness::lines(file, at.partition, offset)
+                .into_iter()
+                .for_each(|line| report.line(line));
         }
     }
 }
