@@ -42,7 +42,7 @@ const ROOT: &[&str] = &[
 /// Each crate and everything it may depend on, tests and benches left out.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("broker-core", &["bytes", "crc", "postcard", "serde"]),
-    ("workloads", &["broker-core", "bytes", "serde"]),
+    ("workloads", &["broker-core", "bytes", "serde", "serde_json"]),
     ("invariants", &["broker-core", "bytes", "serde", "serde_json"]),
     (
         "sim",

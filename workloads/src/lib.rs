@@ -11,6 +11,7 @@ pub mod client;
 pub mod idempotent_retry;
 pub mod op;
 mod schedule;
+pub mod spark;
 #[cfg(test)]
 mod tests;
 pub mod topic_churn;
