@@ -4,6 +4,9 @@
 //! What it leaves to its host: the object store, the Kafka client, timers, and the choice of when
 //! the driver dies. It draws no conclusion about brokers or data. Source: Apache Spark 4.x
 //! (`MicroBatchExecution`, `HDFSMetadataLog`, `CheckpointFileManager`, `KafkaMicroBatchStream`,
-//! `KafkaDataWriter`); the page `docs/spark-handoff.md` says what is simplified.
+//! `KafkaDataWriter`).
 
+pub mod checkpoint;
 pub mod format;
+#[cfg(test)]
+mod tests;
