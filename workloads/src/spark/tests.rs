@@ -1,2 +1,6 @@
 mod checkpoint;
+mod query;
+mod search;
 mod store;
+mod table;
+mod world;

@@ -1,0 +1,189 @@
+//! Single traits of a query: what it does with a checkpoint that it can not use, with what it is
+//! asked while a batch runs, and with data that is not there.
+
+extern crate std;
+
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
+use alloc::vec;
+
+use broker_core::ids::PartitionIndex;
+use broker_core::step::{Etag, Key};
+use broker_core::time::Dur;
+use bytes::Bytes;
+
+use super::store::Fate;
+use super::world::{Fault, GROWTH, Meanwhile, World, config};
+use crate::spark::checkpoint::{ATTEMPTS_MAX, BatchId, Manager};
+use crate::spark::driver::{QueryConfig, Sink};
+use crate::spark::format::{
+    CommitEntry, KafkaOffsets, OffsetEntry, SourceOffsets, parse_initial_offsets,
+    parse_query_metadata,
+};
+use crate::spark::handoff::{CrashPoint, Property};
+use crate::spark::step::End;
+
+fn query() -> QueryConfig {
+    config(Sink::AtLeastOnce, Manager::AtomicRename)
+}
+
+fn file(world: &World, name: &str) -> Bytes {
+    world.store.objects[&Key(name.into())].1.clone()
+}
+
+#[test]
+fn query_leaves_files_that_spark_reads() {
+    for offset_log_by_id in [false, true] {
+        let settings = QueryConfig { offset_log_by_id, ..query() };
+        let (_, world) = World::new(settings, None, vec![]).run();
+        let ends = "{\"in\":{\"0\":10,\"1\":10,\"2\":10,\"3\":10}}";
+        let entry = OffsetEntry::parse("1", &file(&world, "ckpt/offsets/1")).unwrap();
+        let expected = if offset_log_by_id {
+            SourceOffsets::ById(vec![("0".into(), Some(ends.into()))])
+        } else {
+            SourceOffsets::ByPlace(vec![Some(ends.into())])
+        };
+        assert_eq!(entry.offsets, expected);
+        let metadata = entry.metadata.unwrap();
+        assert!(metadata.batch_timestamp_ms >= 1_700_000_000_000);
+        assert_eq!(metadata.source_metadata_info.is_some(), offset_log_by_id);
+        let commit = file(&world, "ckpt/commits/3");
+        assert_eq!(CommitEntry::parse("3", &commit), Ok(CommitEntry::stateless(0)));
+        parse_query_metadata("metadata", &file(&world, "ckpt/metadata")).unwrap();
+        let first = parse_initial_offsets("0", &file(&world, "ckpt/sources/0/0")).unwrap();
+        assert_eq!(
+            first,
+            KafkaOffsets::parse("", 1, "{\"in\":{\"0\":0,\"1\":0,\"2\":0,\"3\":0}}").unwrap()
+        );
+        // Five files of the run besides, and no temporary one.
+        assert_eq!(world.store.objects.len(), 2 + 4 + 4);
+    }
+}
+
+#[test]
+fn query_that_died_before_its_metadata_was_renamed_gets_another_id() {
+    let (measured, world) = World::new(query(), Some(Fault::Die(CrashPoint::C0, 1)), vec![]).run();
+    let names: vec::Vec<_> = world.store.objects.keys().map(ToString::to_string).collect();
+    let temporary = names.iter().find(|name| name.ends_with(".tmp")).expect("it is left behind");
+    assert_ne!(file(&world, temporary), file(&world, "ckpt/metadata"));
+    assert!(measured.broken.is_empty());
+}
+
+#[test]
+fn query_from_latest_keeps_its_first_offsets_over_a_crash() {
+    let settings = QueryConfig { starts_at_latest: true, ..query() };
+    let world = World::new(settings, Some(Fault::Die(CrashPoint::C1, 1)), vec![]);
+    let (measured, world) = world.run();
+    // The records before the start are not its own; those that came while it was down are.
+    let before = 4 * usize::try_from(GROWTH).unwrap() * 2;
+    assert_eq!(measured.lost, before);
+    let first = parse_initial_offsets("0", &file(&world, "ckpt/sources/0/0")).unwrap();
+    assert_eq!(first.write(), "{\"in\":{\"0\":5,\"1\":5,\"2\":5,\"3\":5}}");
+}
+
+#[test]
+fn query_stopped_within_a_batch_doubles_as_if_it_had_died() {
+    let stopped = World::new(query(), Some(Fault::Stop(CrashPoint::C5, 2)), vec![]).run().0;
+    let died = World::new(query(), Some(Fault::Die(CrashPoint::C5, 2)), vec![]).run().0;
+    assert_eq!(stopped.ends, [End::Stopped]);
+    assert_eq!(stopped.doubled, died.doubled);
+    assert!(stopped.doubled > 0);
+}
+
+#[test]
+fn query_whose_commit_log_is_ahead_stands_still_and_doubles_at_each_start() {
+    // offsets/1 is lost, commits/1 is not: batch 0 runs again, and can not be committed again.
+    let meanwhile = vec![Meanwhile::Delete("ckpt/offsets/1")];
+    let fault = Some(Fault::Stop(CrashPoint::C8, 2));
+    let (measured, _) = World::new(query(), fault, meanwhile).run();
+    assert_eq!(measured.broken, BTreeSet::from([Property::Stuck]));
+    let starts = measured.ends.len() - 1;
+    assert!(measured.ends[1..].iter().all(|end| *end == End::ConcurrentLogUpdate(BatchId(0))));
+    assert_eq!(measured.doubled, starts * 40);
+}
+
+#[test]
+fn query_whose_predecessor_entry_is_lost_does_not_start() {
+    let meanwhile = vec![Meanwhile::Delete("ckpt/offsets/0")];
+    let fault = Some(Fault::Stop(CrashPoint::C8, 2));
+    let (measured, _) = World::new(query(), fault, meanwhile).run();
+    assert_eq!(measured.broken, BTreeSet::from([Property::Stuck]));
+    assert!(measured.ends[1..].iter().all(|end| *end == End::BatchMissing(BatchId(0))));
+}
+
+#[test]
+fn query_that_finds_a_file_it_can_not_read_says_which_and_why() {
+    for (name, content, expected) in [
+        ("ckpt/metadata", "{}", "ckpt/metadata:1: missing field `id`"),
+        ("ckpt/offsets/0", "", "ckpt/offsets/0:1: the file is empty"),
+        ("ckpt/offsets/0", "v1\n{}\n{\"offset\":10}", "ckpt/offsets/0:3: invalid type"),
+        ("ckpt/offsets/0", "v7\n{}\n-", "ckpt/offsets/0:1: version v7 is too new"),
+    ] {
+        let mut world = World::new(query(), None, vec![]);
+        let body = Bytes::from(content);
+        world.store.objects.insert(Key(name.into()), (Etag(0), body));
+        let (measured, _) = world.run();
+        let Some(End::Unreadable(wrong)) = measured.ends.first() else { panic!("{measured:?}") };
+        assert!(wrong.to_string().starts_with(expected), "{wrong}");
+        assert_eq!(measured.broken, BTreeSet::from([Property::Stuck]));
+    }
+    let mut world = World::new(query(), None, vec![]);
+    let two = Bytes::from("v1\n{}\n-\n-");
+    world.store.objects.insert(Key("ckpt/offsets/0".into()), (Etag(0), two));
+    assert_eq!(world.run().0.ends[0], End::SourcesDiffer { found: 2 });
+}
+
+#[test]
+fn query_with_speculation_doubles_what_the_slower_attempts_sent() {
+    // The second read of a task is never answered; what its first read gave is sent already.
+    let settings = QueryConfig { speculation: Some(Dur::ms(100)), cores: 8, ..query() };
+    let (measured, _) = World::new(settings, Some(Fault::Silent(14)), vec![]).run();
+    assert!(measured.broken.is_empty(), "{measured:?}");
+    assert!(measured.doubled > 0 && measured.doubled <= measured.bound, "{measured:?}");
+}
+
+#[test]
+fn query_whose_task_fails_too_often_ends() {
+    let fault = Fault::Reads(11, PartitionIndex(2));
+    let (measured, _) = World::new(query(), Some(fault), vec![]).run();
+    assert!(measured.ends.iter().all(|end| *end == End::TaskFailed(PartitionIndex(2))));
+    assert_eq!(measured.broken, BTreeSet::from([Property::Stuck]));
+}
+
+#[test]
+fn query_told_of_no_partitions_does_not_take_all_for_new() {
+    for nth in 1..5 {
+        let (measured, world) = World::new(query(), Some(Fault::NoPartitions(nth)), vec![]).run();
+        assert!(measured.broken.is_empty() && measured.doubled == 0, "{measured:?}");
+        assert!(world.struck());
+    }
+}
+
+#[test]
+fn query_whose_source_was_created_again_and_is_short_ends_with_data_loss() {
+    let meanwhile = || vec![Meanwhile::Recreate(2)];
+    let fault = || Some(Fault::Stop(CrashPoint::C8, 1));
+    let (measured, _) = World::new(query(), fault(), meanwhile()).run();
+    assert_eq!(measured.ends[1], End::DataLoss(PartitionIndex(0)));
+    // Told not to fail, it drops the range, and goes on at the lower offset.
+    let settings = QueryConfig { fail_on_data_loss: false, ..query() };
+    let (measured, _) = World::new(settings, fault(), meanwhile()).run();
+    assert_eq!(measured.ends, [End::Stopped]);
+    assert_eq!(measured.broken, BTreeSet::from([Property::Lost]));
+}
+
+#[test]
+fn query_on_abortable_streams_runs_a_batch_whose_entry_was_never_written() {
+    // The puts of offsets/1 fail; the exception is logged and the batch goes on. After a crash the
+    // batch has another range: as if its entry had been lost.
+    let settings = config(Sink::Keyed, Manager::AbortableStream);
+    let (_, quiet) = World::new(settings.clone(), None, vec![]).run();
+    let mut seen = BTreeSet::new();
+    for nth in 0..quiet.store.asked {
+        let mut world = World::new(settings.clone(), Some(Fault::Die(CrashPoint::C6, 2)), vec![]);
+        let lost = (0..ATTEMPTS_MAX).map(|_| Fate::RequestLost);
+        world.store.fates = (0..nth).map(|_| Fate::Answered).chain(lost).collect();
+        seen.extend(world.run().0.broken);
+    }
+    assert!(seen.contains(&Property::RangeChanged), "{seen:?}");
+}
