@@ -1,4 +1,5 @@
 mod checkpoint;
+mod planted;
 mod query;
 mod search;
 mod store;
