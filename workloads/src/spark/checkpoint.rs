@@ -101,6 +101,12 @@ impl Checkpoint {
         Call::List { prefix: self.key(&format!("{}/", folder(log))), found: BTreeSet::new() }
     }
 
+    /// Whether a log's folder holds anything, a temporary file or an entry.
+    #[must_use]
+    pub fn look_into(&self, log: Log) -> Call {
+        Call::LookInto { prefix: self.key(&format!("{}/", folder(log))) }
+    }
+
     /// The creation of `key`; `unique` names the temporary file.
     #[must_use]
     pub fn create(&self, key: Key, body: Bytes, unique: u128) -> Call {
@@ -131,6 +137,11 @@ pub enum Call {
         prefix: Key,
         /// Those found so far.
         found: BTreeSet<BatchId>,
+    },
+    /// Looks whether a folder holds anything.
+    LookInto {
+        /// What its keys begin with.
+        prefix: Key,
     },
     /// Reads a file.
     Read(Key),
@@ -193,6 +204,8 @@ pub enum Next {
 pub enum Outcome {
     /// The batches of a log.
     Listed(BTreeSet<BatchId>),
+    /// Whether a folder holds nothing.
+    Empty(bool),
     /// A file's bytes, if it is there.
     Content(Option<Bytes>),
     /// Created or deleted, as far as Spark is told.
@@ -214,6 +227,7 @@ impl Call {
                     after: names.max().map(|key| Key(key.into())),
                 }
             }
+            Self::LookInto { prefix } => ObjOp::List { prefix: prefix.clone(), after: None },
             Self::Read(key) => get(key),
             Self::Delete(key) => ObjOp::Delete { key: key.clone() },
             Self::Create { file, stage } => match stage {
@@ -249,6 +263,13 @@ impl Call {
                     _ => Next::Done(Outcome::Listed(core::mem::take(found))),
                 }
             }
+            Self::LookInto { prefix } => match answer {
+                ObjResult::Keys { keys, more: true } if keys.is_empty() => {
+                    Next::Ask(ObjOp::List { prefix: prefix.clone(), after: None })
+                }
+                ObjResult::Keys { keys, .. } => Next::Done(Outcome::Empty(keys.is_empty())),
+                other => unreachable!("a list is answered with keys, not {other:?}"),
+            },
             Self::Read(_) => Next::Done(Outcome::Content(content(answer))),
             Self::Delete(_) => Next::Done(Outcome::Done),
             Self::Create { file, stage } => {

@@ -12,7 +12,7 @@ use broker_core::step::{Cx, Key, ObjResult, Outbox};
 use broker_core::time::Dur;
 use bytes::Bytes;
 
-use super::checkpoint::{ATTEMPTS_MAX, BatchId, Call, Checkpoint, Next, Outcome};
+use super::checkpoint::{ATTEMPTS_MAX, BatchId, Call, Checkpoint, Log, Next, Outcome};
 use super::format::{Members, QueryId};
 use super::handoff::CrashPoint;
 use super::mutants::{SparkMutant, SparkMutants};
@@ -81,6 +81,9 @@ pub struct QueryConfig {
     pub offset_log_by_id: bool,
     /// The settings that the offset log keeps.
     pub conf: Members<String>,
+    /// A query without an offset log wants the logs' folders empty
+    /// (`spark.sql.streaming.verifyCheckpointDirectoryEmptyOnStart`: true, since Spark 4.1.0).
+    pub verify_empty_on_start: bool,
     /// `spark.sql.streaming.minBatchesToRetain`, 100 by default.
     pub min_batches_to_retain: u64,
     /// Executors `0..executors`.
@@ -145,6 +148,7 @@ enum Phase {
     ReadMetadata,
     CreateMetadata,
     ListOffsets,
+    LookInto(Log),
     ReadLatest(Found),
     ReadPrevious(Found),
     ListCommits(Found),
@@ -252,6 +256,7 @@ impl Driver {
             Phase::ReadMetadata => self.metadata_read(outcome, cx, out),
             Phase::CreateMetadata => self.metadata_created(&outcome, out),
             Phase::ListOffsets => self.offsets_listed(outcome, out),
+            Phase::LookInto(log) => self.looked_into(log, &outcome, out),
             Phase::ReadLatest(found) => self.latest_read(found, outcome, out),
             Phase::ReadPrevious(found) => self.previous_read(found, outcome, out),
             Phase::ListCommits(found) => self.commits_listed(found, outcome, out),

@@ -12,7 +12,7 @@ use broker_core::ids::{Offset, PartitionIndex};
 use broker_core::step::{ObjOp, ObjResult};
 use broker_core::time::Dur;
 
-use super::checkpoint::BatchId;
+use super::checkpoint::{BatchId, Log};
 use super::format::{FormatError, QueryId};
 use super::handoff::CrashPoint;
 
@@ -358,6 +358,8 @@ pub enum End {
     Unreadable(FormatError),
     /// An entry that was listed is not there, or its predecessor is not ("batch N doesn't exist").
     BatchMissing(BatchId),
+    /// There is no offset log, and this log's folder holds something all the same.
+    CheckpointNotEmpty(Log),
     /// The checkpoint has another number of sources than the query.
     SourcesDiffer {
         /// In the checkpoint.

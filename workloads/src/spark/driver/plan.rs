@@ -350,3 +350,31 @@ fn share(
     });
     limited.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(max: u64, sizes: &[u64]) -> Vec<u64> {
+        const FROM: u64 = 100;
+        let latest = (0..).zip(sizes).map(|(it, size)| (PartitionIndex(it), Offset(FROM + size)));
+        let ends = share(max, &latest.collect(), |_| Some(Offset(FROM)));
+        ends.values().map(|end| end.0 - FROM).collect()
+    }
+
+    #[test]
+    fn plan_limit_is_shared_by_size_and_starves_nobody() {
+        assert_eq!(shared(10, &[3, 4]), [3, 4]);
+        assert_eq!(shared(10, &[30, 10]), [7, 2]);
+        // Below one is rounded up: the sum is more than the limit.
+        assert_eq!(shared(10, &[1_000, 1, 1, 0]), [9, 1, 1, 0]);
+        assert_eq!(shared(1, &[5, 5, 5]), [1, 1, 1]);
+        assert_eq!(shared(u64::MAX, &[7]), [7]);
+    }
+
+    #[test]
+    fn plan_limit_leaves_an_end_below_the_start_as_it_is() {
+        let latest = Partitions::from([(PartitionIndex(0), Offset(3))]);
+        assert_eq!(share(10, &latest, |_| Some(Offset(5))), latest);
+    }
+}

@@ -58,12 +58,29 @@ impl Driver {
 
     pub(super) fn offsets_listed(&mut self, listed: Outcome, out: &mut Outbox<SparkOut>) {
         match newest(&listed) {
+            None if self.config.verify_empty_on_start => {
+                let look = self.config.checkpoint.look_into(Log::Offsets);
+                self.call(Phase::LookInto(Log::Offsets), look, out);
+            }
             // A new query, whatever the commit log holds.
             None => self.resume(out),
             Some(latest) => {
                 let found = Found { latest, committed: None };
                 self.read(Phase::ReadLatest(found), Log::Offsets, latest, out);
             }
+        }
+    }
+
+    /// A new query wants an empty checkpoint: a temporary file that a crash left is enough to
+    /// refuse it (`verifyNewCheckpointDirectory`, which looks at all files).
+    pub(super) fn looked_into(&mut self, log: Log, found: &Outcome, out: &mut Outbox<SparkOut>) {
+        match (found, log) {
+            (Outcome::Empty(true), Log::Offsets) => {
+                let look = self.config.checkpoint.look_into(Log::Commits);
+                self.call(Phase::LookInto(Log::Commits), look, out);
+            }
+            (Outcome::Empty(true), Log::Commits) => self.resume(out),
+            _ => self.finish(End::CheckpointNotEmpty(log), out),
         }
     }
 

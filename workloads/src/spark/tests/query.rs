@@ -14,14 +14,14 @@ use bytes::Bytes;
 
 use super::store::Fate;
 use super::world::{Fault, GROWTH, Meanwhile, World, config};
-use crate::spark::checkpoint::{ATTEMPTS_MAX, BatchId, Manager};
+use crate::spark::checkpoint::{ATTEMPTS_MAX, BatchId, Log, Manager};
 use crate::spark::driver::{QueryConfig, Sink};
 use crate::spark::format::{
     CommitEntry, KafkaOffsets, OffsetEntry, SourceOffsets, parse_initial_offsets,
     parse_query_metadata,
 };
 use crate::spark::handoff::{CrashPoint, Property};
-use crate::spark::step::End;
+use crate::spark::step::{End, SendAnswer};
 
 fn query() -> QueryConfig {
     config(Sink::AtLeastOnce, Manager::AtomicRename)
@@ -186,4 +186,90 @@ fn query_on_abortable_streams_runs_a_batch_whose_entry_was_never_written() {
         seen.extend(world.run().0.broken);
     }
     assert!(seen.contains(&Property::RangeChanged), "{seen:?}");
+}
+
+#[test]
+fn query_without_an_executor_waits_for_one() {
+    let settings = QueryConfig { executors: 1, ..query() };
+    let (measured, world) = World::new(settings, Some(Fault::Executor(11)), vec![]).run();
+    assert!(measured.broken.is_empty() && world.struck(), "{measured:?}");
+    assert_eq!(world.progress.len(), 4);
+}
+
+#[test]
+fn query_keeps_as_many_entries_as_it_is_told() {
+    for (keep, left) in [(1, 2), (2, 3), (100, 4)] {
+        let settings = QueryConfig { min_batches_to_retain: keep, ..query() };
+        let (_, world) = World::new(settings, None, vec![]).run();
+        let names = world.store.objects.keys().map(ToString::to_string);
+        let logs: vec::Vec<_> = names.filter(|it| it.contains("ts/")).collect();
+        let expected: vec::Vec<_> = ["commits", "offsets"]
+            .iter()
+            .flat_map(|log| (4 - left..4).map(move |batch| alloc::format!("ckpt/{log}/{batch}")))
+            .collect();
+        assert_eq!(logs, expected);
+    }
+}
+
+#[test]
+fn query_goes_on_with_the_watermark_of_the_commit_log() {
+    let mut world = World::new(query(), None, vec![]);
+    let entry = |name: &str, text: &'static str| (Key(name.into()), (Etag(0), Bytes::from(text)));
+    world.store.objects.extend([
+        entry(
+            "ckpt/offsets/0",
+            "v1\n{\"batchWatermarkMs\":3}\n{\"in\":{\"0\":0,\"1\":0,\"2\":0,\"3\":0}}",
+        ),
+        entry(
+            "ckpt/offsets/1",
+            "v1\n{\"batchWatermarkMs\":5}\n{\"in\":{\"0\":1,\"1\":0,\"2\":0,\"3\":0}}",
+        ),
+        entry("ckpt/commits/1", "v1\n{\"nextBatchWatermarkMs\":7}"),
+    ]);
+    let (_, world) = world.run();
+    let next = OffsetEntry::parse("2", &file(&world, "ckpt/offsets/2")).unwrap();
+    assert_eq!(next.metadata.unwrap().batch_watermark_ms, 7);
+    let commit = CommitEntry::parse("2", &file(&world, "ckpt/commits/2"));
+    assert_eq!(commit, Ok(CommitEntry::stateless(7)));
+}
+
+#[test]
+fn query_whose_send_fails_in_one_task_fails_that_task_alone() {
+    // The flush of the other task on the executor waits for the send, and does not fail with it.
+    let settings = QueryConfig { executors: 1, cores: 4, ..query() };
+    let fault = Fault::Send(14, SendAnswer::Refused);
+    let (measured, world) = World::new(settings, Some(fault), vec![]).run();
+    assert!(measured.broken.is_empty() && world.struck(), "{measured:?}");
+    // One attempt was wasted, with the 10 records that it had sent; 2 of them were refused.
+    assert_eq!((measured.bound, measured.doubled), (10, 8));
+}
+
+#[test]
+fn query_that_died_in_its_first_entry_is_refused_since_spark_4_1() {
+    for (manager, verify_empty_on_start, refused) in [
+        (Manager::AtomicRename, true, true),
+        (Manager::CopyRename, true, true),
+        (Manager::AtomicRename, false, false),
+    ] {
+        let settings = QueryConfig { verify_empty_on_start, ..config(Sink::AtLeastOnce, manager) };
+        let fault = Some(Fault::Die(CrashPoint::C2, 1));
+        let (measured, _) = World::new(settings, fault, vec![]).run();
+        assert_eq!(measured.broken.contains(&Property::Stuck), refused, "{measured:?}");
+        let not_empty = |end: &End| *end == End::CheckpointNotEmpty(Log::Offsets);
+        assert_eq!(measured.ends.iter().filter(|end| not_empty(end)).count() > 0, refused);
+    }
+}
+
+#[test]
+fn query_without_offset_log_is_refused_if_there_is_a_commit_log() {
+    let meanwhile = || vec![Meanwhile::Delete("ckpt/offsets/")];
+    let fault = || Some(Fault::Stop(CrashPoint::C8, 2));
+    let (measured, _) = World::new(query(), fault(), meanwhile()).run();
+    assert_eq!(measured.ends[1], End::CheckpointNotEmpty(Log::Commits));
+    assert_eq!(measured.doubled, 0);
+    // Before Spark 4.1 it began anew, ran all from the start, and met the old commit log.
+    let settings = QueryConfig { verify_empty_on_start: false, ..query() };
+    let (measured, _) = World::new(settings, fault(), meanwhile()).run();
+    assert_eq!(measured.ends[1], End::ConcurrentLogUpdate(BatchId(0)));
+    assert!(measured.doubled > 0);
 }

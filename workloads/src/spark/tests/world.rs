@@ -51,6 +51,7 @@ pub(super) fn config(sink: Sink, manager: Manager) -> QueryConfig {
         trigger: Dur::secs(1),
         offset_log_by_id: false,
         conf: Members::default(),
+        verify_empty_on_start: true,
         min_batches_to_retain: 100,
         executors: 2,
         cores: 1,
@@ -387,6 +388,11 @@ impl World {
                     }
                     Some(Fault::Executor(nth)) if nth == self.reads => {
                         self.strikes += 1;
+                        if self.config.executors == 1 {
+                            // Or nothing would go on.
+                            let up = SparkIn::ExecutorUp(executor);
+                            self.hosts[index].inputs.push_back(up);
+                        }
                         let lost = SparkIn::ExecutorLost(executor);
                         return self.hosts[index].inputs.push_front(lost);
                     }
