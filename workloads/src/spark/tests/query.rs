@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::store::Fate;
 use super::world::{Fault, GROWTH, Meanwhile, World, config};
 use crate::spark::checkpoint::{ATTEMPTS_MAX, BatchId, Log, Manager};
-use crate::spark::driver::{QueryConfig, Sink};
+use crate::spark::driver::{OFFSET_RETRIES_MAX, QueryConfig, Sink};
 use crate::spark::format::{
     CommitEntry, KafkaOffsets, OffsetEntry, SourceOffsets, parse_initial_offsets,
     parse_query_metadata,
@@ -136,7 +136,9 @@ fn query_that_finds_a_file_it_can_not_read_says_which_and_why() {
 #[test]
 fn query_with_speculation_doubles_what_the_slower_attempts_sent() {
     // The second read of a task is never answered; what its first read gave is sent already.
-    let settings = QueryConfig { speculation: Some(Dur::ms(100)), cores: 8, ..query() };
+    // That the slower attempt is cancelled is no failure of the task.
+    let speculation = Some(Dur::ms(100));
+    let settings = QueryConfig { speculation, cores: 8, task_failures_max: 1, ..query() };
     let (measured, _) = World::new(settings, Some(Fault::Silent(14)), vec![]).run();
     assert!(measured.broken.is_empty(), "{measured:?}");
     assert!(measured.doubled > 0 && measured.doubled <= measured.bound, "{measured:?}");
@@ -146,7 +148,7 @@ fn query_with_speculation_doubles_what_the_slower_attempts_sent() {
 fn query_whose_task_fails_too_often_ends() {
     let fault = Fault::Reads(11, PartitionIndex(2));
     let (measured, _) = World::new(query(), Some(fault), vec![]).run();
-    assert!(measured.ends.iter().all(|end| *end == End::TaskFailed(PartitionIndex(2))));
+    assert_eq!(measured.ends, vec![End::TaskFailed(PartitionIndex(2)); 4]);
     assert_eq!(measured.broken, BTreeSet::from([Property::Stuck]));
 }
 
@@ -163,8 +165,9 @@ fn query_told_of_no_partitions_does_not_take_all_for_new() {
 fn query_whose_source_was_created_again_and_is_short_ends_with_data_loss() {
     let meanwhile = || vec![Meanwhile::Recreate(2)];
     let fault = || Some(Fault::Stop(CrashPoint::C8, 1));
-    let (measured, _) = World::new(query(), fault(), meanwhile()).run();
+    let (measured, world) = World::new(query(), fault(), meanwhile()).run();
     assert_eq!(measured.ends[1], End::DataLoss(PartitionIndex(0)));
+    assert_eq!(world.retries, OFFSET_RETRIES_MAX);
     // Told not to fail, it drops the range, and goes on at the lower offset.
     let settings = QueryConfig { fail_on_data_loss: false, ..query() };
     let (measured, _) = World::new(settings, fault(), meanwhile()).run();
@@ -192,6 +195,11 @@ fn query_on_abortable_streams_runs_a_batch_whose_entry_was_never_written() {
 fn query_without_an_executor_waits_for_one() {
     let settings = QueryConfig { executors: 1, ..query() };
     let (measured, world) = World::new(settings, Some(Fault::Executor(11)), vec![]).run();
+    assert!(measured.broken.is_empty() && world.struck(), "{measured:?}");
+    assert_eq!(world.progress.len(), 4);
+    // What a lost executor had not finished keeps nobody waiting when it is there again.
+    let settings = QueryConfig { executors: 1, cores: 4, ..query() };
+    let (measured, world) = World::new(settings, Some(Fault::Sender(13)), vec![]).run();
     assert!(measured.broken.is_empty() && world.struck(), "{measured:?}");
     assert_eq!(world.progress.len(), 4);
 }
@@ -234,6 +242,26 @@ fn query_goes_on_with_the_watermark_of_the_commit_log() {
 }
 
 #[test]
+fn query_runs_a_batch_again_with_the_watermark_that_it_was_planned_with() {
+    let mut world = World::new(query(), None, vec![]);
+    for (name, text) in [
+        (
+            "ckpt/offsets/0",
+            "v1\n{\"batchWatermarkMs\":3}\n{\"in\":{\"0\":0,\"1\":0,\"2\":0,\"3\":0}}",
+        ),
+        (
+            "ckpt/offsets/1",
+            "v1\n{\"batchWatermarkMs\":5}\n{\"in\":{\"0\":1,\"1\":0,\"2\":0,\"3\":0}}",
+        ),
+    ] {
+        world.store.objects.insert(Key(name.into()), (Etag(0), Bytes::from(text)));
+    }
+    let (_, world) = world.run();
+    let commit = CommitEntry::parse("1", &file(&world, "ckpt/commits/1"));
+    assert_eq!(commit, Ok(CommitEntry::stateless(5)));
+}
+
+#[test]
 fn query_whose_send_fails_in_one_task_fails_that_task_alone() {
     // The flush of the other task on the executor waits for the send, and does not fail with it.
     let settings = QueryConfig { executors: 1, cores: 4, ..query() };
@@ -272,4 +300,15 @@ fn query_without_offset_log_is_refused_if_there_is_a_commit_log() {
     let (measured, _) = World::new(settings, fault(), meanwhile()).run();
     assert_eq!(measured.ends[1], End::ConcurrentLogUpdate(BatchId(0)));
     assert!(measured.doubled > 0);
+}
+
+#[test]
+fn query_flush_waits_for_the_sends_of_the_executors_other_tasks() {
+    // The first send of the second batch is never answered. On its executor no task gets done.
+    for (executors, done) in [(1, 0), (4, 3)] {
+        let settings = QueryConfig { executors, cores: 4, ..query() };
+        let (_, world) = World::new(settings, Some(Fault::SilentSend(13)), vec![]).run();
+        assert!(world.struck());
+        assert_eq!(world.won, 4 + done, "{executors} executors");
+    }
 }

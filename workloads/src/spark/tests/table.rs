@@ -144,6 +144,12 @@ fn table_two_drivers_on_an_atomic_store_leave_one() {
 }
 
 #[test]
+fn table_that_changed_since_its_marker_was_read_refuses_the_batch() {
+    let (measured, _) = scenario(CrashPoint::C15, Sink::MarkedTable).unwrap().run();
+    assert_eq!(measured.ends, [End::SinkFailed]);
+}
+
+#[test]
 fn table_batch_in_a_transaction_is_doubled_for_who_reads_uncommitted() {
     for (point, doubled) in
         [(CrashPoint::C3, 0), (CrashPoint::C4, 4), (CrashPoint::C5, 4), (CrashPoint::C6, 0)]

@@ -85,6 +85,10 @@ pub(super) enum Fault {
     Read(u32, ReadAnswer),
     /// The nth read is answered never.
     Silent(u32),
+    /// The nth send is answered never.
+    SilentSend(u32),
+    /// With the nth send its executor is lost, and is there again.
+    Sender(u32),
     /// From the nth on, reads of this partition fail.
     Reads(u32, PartitionIndex),
     /// The nth list of latest offsets is empty.
@@ -175,6 +179,10 @@ pub(super) struct World {
     pub(super) added: Option<(u32, u64)>,
     /// How often the fault came about.
     strikes: u32,
+    /// How often latest offsets were to be asked for again.
+    pub(super) retries: u32,
+    /// Attempts that counted.
+    pub(super) won: u32,
     /// Inputs given to the newest driver, or to all if there are several.
     steps: u32,
 }
@@ -219,6 +227,8 @@ impl World {
             progress: Vec::new(),
             added: None,
             strikes: 0,
+            retries: 0,
+            won: 0,
             steps: 0,
         };
         world.grow(PARTITIONS, GROWTH);
@@ -353,6 +363,7 @@ impl World {
                 self.answer(index, tok, Answer::Sink(answer));
             }
             SparkOut::Arm { key, .. } => {
+                self.retries += u32::from(key == SparkTimer::Offsets);
                 self.hosts[index].timers.insert(key);
             }
             SparkOut::Disarm(key) => {
@@ -410,8 +421,18 @@ impl World {
                 };
                 self.answer(index, tok, Answer::Read(read));
             }
-            KafkaAsk::Send { rows, .. } => {
+            KafkaAsk::Send { executor, rows, .. } => {
                 self.sends += 1;
+                if self.fault == Some(Fault::Sender(self.sends)) {
+                    self.strikes += 1;
+                    self.hosts[index].inputs.push_front(SparkIn::ExecutorLost(executor));
+                    self.hosts[index].inputs.push_back(SparkIn::ExecutorUp(executor));
+                    return;
+                }
+                if self.fault == Some(Fault::SilentSend(self.sends)) {
+                    self.strikes += 1;
+                    return;
+                }
                 let sent = self.send(&rows);
                 self.answer(index, tok, Answer::Send(sent));
             }
@@ -553,10 +574,8 @@ impl World {
                 self.batch_done(index, batch);
             }
             Event::Ended(end) => self.ended(index, end),
-            Event::AttemptEnded { .. }
-            | Event::Started(_)
-            | Event::Resumed { .. }
-            | Event::Skipped(_) => {}
+            Event::AttemptEnded { .. } => self.won += 1,
+            Event::Started(_) | Event::Resumed { .. } | Event::Skipped(_) => {}
         }
     }
 
