@@ -54,6 +54,14 @@ pub struct BrokerLimits {
     pub produce_queue_max: usize,
     /// Largest record batch accepted unless the topic says otherwise.
     pub batch_bytes_max: u32,
+    /// Partitions of `__transaction_state` when it is created
+    /// (`transaction.state.log.num.partitions`).
+    pub coordinator_partitions: u32,
+    /// Batches of transactions by the first protocol wait for the coordinator's word
+    /// (`transaction.partition.verification.enable`). By the second one they always do.
+    pub verify_transactions: bool,
+    /// Producers of transactions go up to this epoch; then they get another id. Kafka's is fixed.
+    pub producer_epoch_max: i16,
 }
 
 impl Default for BrokerLimits {
@@ -69,6 +77,9 @@ impl Default for BrokerLimits {
             cache_bytes_max: 512 << 20,
             produce_queue_max: 1_024,
             batch_bytes_max: 1 << 20,
+            coordinator_partitions: 50,
+            verify_transactions: true,
+            producer_epoch_max: i16::MAX - 1,
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use crate::ids::ConnId;
+use crate::ids::{ConnId, IncarnationId, NodeId};
 use crate::mutants::Mutant;
 use crate::partition::Asker;
+use crate::peer::PeerMsg;
 use crate::protocol::Response;
 use crate::step::{Cx, Effect, Outbox};
 
@@ -22,7 +23,13 @@ pub struct Connections {
     waiting: BTreeMap<ConnId, VecDeque<Slot>>,
     /// The number of the next request.
     next: u64,
+    /// Requests of other brokers that wait, by their number here: whose, and the number there.
+    peers: BTreeMap<u64, (NodeId, IncarnationId, u64)>,
 }
+
+/// Requests of other brokers come on no connection. They are answered as those of this one, which
+/// never goes, and in any order.
+pub const PEERS: ConnId = ConnId(u64::MAX);
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Slot {
@@ -48,9 +55,24 @@ impl Connections {
         Some((conn, number))
     }
 
+    /// A request of another broker arrived that will be answered. As many as they send until this
+    /// broker answers or its WAL is given up.
+    #[must_use]
+    pub fn begin_peer(&mut self, from: NodeId, incarnation_id: IncarnationId, id: u64) -> Asker {
+        let number = self.next;
+        self.next += 1;
+        self.peers.insert(number, (from, incarnation_id, id));
+        (PEERS, number)
+    }
+
     /// The answer to a request is there: it goes out with all that waited for it. Nothing happens
     /// if the connection is gone.
     pub fn answer(&mut self, (conn, number): Asker, answer: Response, out: &mut Outbox<Effect>) {
+        if conn == PEERS {
+            let Some((to, incarnation_id, id)) = self.peers.remove(&number) else { return };
+            let msg = PeerMsg::Response { id, incarnation_id, response: answer };
+            return out.push(Effect::Send { to, msg });
+        }
         let Some(slots) = self.waiting.get_mut(&conn) else { return };
         let Some(slot) = slots.iter_mut().find(|slot| slot.number == number) else { return };
         assert!(slot.answer.is_none(), "{conn:?} {} answered twice", slot.corr);

@@ -1,5 +1,5 @@
 //! What nodes say to one another: the quorum's RPCs (KIP-595, KIP-996) and the brokers' requests to
-//! the active controller (KIP-631, AutoMQ's stream and object calls).
+//! the active controller (KIP-631, AutoMQ's stream and object calls) and to one another.
 //!
 //! Messages may be lost, late, doubled and out of order. Each request can be sent again unchanged;
 //! the receiver makes the second one equal to the first or refuses it.
@@ -11,7 +11,7 @@ use crate::ids::{
     QuorumEpoch, StreamId, TopicPartition, ZoneId,
 };
 use crate::metadata::record::{CommittedRange, ObjectKind};
-use crate::protocol::{AdminRequest, AdminResponse};
+use crate::protocol::{AdminRequest, AdminResponse, Request, Response};
 use crate::quorum::Entry;
 
 /// A message between nodes.
@@ -36,6 +36,25 @@ pub enum PeerMsg {
         incarnation_id: IncarnationId,
         /// The answer, or why not.
         result: Result<ControllerAnswer, ControllerError>,
+    },
+    /// A broker asks another one, as a client would. `id` is the sender's, unique in its
+    /// incarnation.
+    Request {
+        /// Echoed in the answer.
+        id: u64,
+        /// The sending process.
+        incarnation_id: IncarnationId,
+        /// The request.
+        request: Request,
+    },
+    /// The answer.
+    Response {
+        /// Of the request.
+        id: u64,
+        /// Of the request: an answer to an earlier process is dropped.
+        incarnation_id: IncarnationId,
+        /// The answer.
+        response: Response,
     },
 }
 

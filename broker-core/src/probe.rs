@@ -1,17 +1,21 @@
 //! Typed marks that machines leave behind: evidence for the monitors, anchors for faults,
 //! proof that a run reached something. They are effects like any other and change nothing.
 
+mod define;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ids::{
-    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerId, QuorumEpoch,
-    Sequence, StreamId, TopicPartition,
+    BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId,
+    QuorumEpoch, Sequence, StreamId, TopicPartition,
 };
 use crate::metadata::record::Record;
 use crate::partition::producers::Standing;
-use crate::protocol::{Acks, ErrorCode};
+use crate::protocol::{Acks, ErrorCode, TxnState};
 use crate::step::HaltReason;
+
+use define::probes;
 
 /// A producer that a partition remembers.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -22,39 +26,6 @@ pub struct KnownProducer {
     pub standing: Standing,
     /// Its newest batches, oldest first: first sequence number and offset.
     pub batches: Vec<(Sequence, Offset)>,
-}
-
-macro_rules! probes {
-    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal
-        { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? };)*) => {
-        /// Something worth knowing that happened inside a node.
-        #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-        pub enum Probe {
-            $($(#[doc = $doc])* $variant { $($(#[$field_doc])* $field: $type),* },)*
-        }
-
-        impl Probe {
-            /// Every probe's name, in the order of [`Probe::index`].
-            pub const NAMES: &'static [&'static str] = &[$($name),*];
-
-            /// What each probe means, in the same order.
-            pub const MEANINGS: &'static [&'static str] = &[$(concat!($($doc),*)),*];
-
-            /// The probe's stable name, as plans use it.
-            #[must_use]
-            pub fn name(&self) -> &'static str {
-                Self::NAMES[self.index()]
-            }
-
-            /// The probe's place in [`Probe::NAMES`].
-            #[must_use]
-            pub fn index(&self) -> usize {
-                match self { $(Self::$variant { .. } => ProbeIndex::$variant as usize,)* }
-            }
-        }
-
-        enum ProbeIndex { $($variant,)* }
-    };
 }
 
 probes! {
@@ -335,6 +306,48 @@ probes! {
         partition: TopicPartition,
         /// Why.
         code: ErrorCode,
+    };
+    /// The coordinator has said whether a producer may begin a transaction in a partition.
+    TxnVerified = "txn.verified" {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer: ProducerId,
+        /// Why not, if not.
+        refused: Option<ErrorCode>,
+    };
+    /// A coordinator read its log to the end and is in charge.
+    CoordinatorLoaded = "coordinator.loaded" {
+        /// The partition that is its log.
+        partition: TopicPartition,
+        /// Its leader epoch.
+        epoch: LeaderEpoch,
+        /// The log's end.
+        end: Offset,
+    };
+    /// A change of a transactional id got its place in the coordinator's log.
+    TxnRecorded = "txn.recorded" {
+        /// The partition that is the log.
+        coordinator: TopicPartition,
+        /// Its leader epoch.
+        epoch: LeaderEpoch,
+        /// The transactional id.
+        id: Arc<str>,
+        /// Its offset.
+        at: Offset,
+        /// The producer, its epoch and the state from then on; `None`: the id is forgotten.
+        txn: Option<(ProducerId, ProducerEpoch, TxnState)>,
+    };
+    /// The decision about a transaction is durable.
+    TxnDecided = "txn.decided" {
+        /// The partition that is the coordinator's log.
+        coordinator: TopicPartition,
+        /// Its leader epoch.
+        epoch: LeaderEpoch,
+        /// The transactional id.
+        id: Arc<str>,
+        /// Of the decision's record.
+        at: Offset,
     };
     /// Appends wait, or go on again.
     WalBackPressure = "wal.back_pressure" {

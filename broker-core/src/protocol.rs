@@ -3,6 +3,8 @@
 //! Topics are named by id wherever Kafka's newest versions allow it; the shell translates names for
 //! older versions. Source: Kafka's protocol guide and `Errors.java`.
 
+mod group;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,6 +16,19 @@ use crate::ids::{
     TopicId, TopicPartition,
 };
 use crate::time::{Dur, Wall};
+
+mod transaction;
+
+pub use group::{
+    CommittedOffset, ConsumerGroupBeat, ConsumerGroupHeartbeat, DescribedConsumer,
+    DescribedConsumerGroup, DescribedGroup, Each, FetchedOffset, Generation, GroupAnswer,
+    GroupRequest, GroupType, JoinGroup, JoinRefused, Joined, ListedGroup, MemberEpoch,
+    MemberIdentity, OffsetCommit, OffsetFetch, OffsetToCommit, SyncGroup, Synced, TxnOffsetCommit,
+};
+pub use transaction::{
+    TRANSACTION_TIMEOUT_MAX, TxnAnswer, TxnDescription, TxnFilter, TxnProducer, TxnRequest,
+    TxnState,
+};
 
 /// Kafka's error codes, by Kafka's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -27,6 +42,7 @@ pub enum ErrorCode {
     NotLeaderOrFollower = 6,
     RequestTimedOut = 7,
     MessageTooLarge = 10,
+    OffsetMetadataTooLarge = 12,
     CoordinatorLoadInProgress = 14,
     CoordinatorNotAvailable = 15,
     NotCoordinator = 16,
@@ -131,6 +147,38 @@ pub enum Request {
         /// One per transaction.
         markers: Vec<TxnMarker>,
     },
+    /// Which broker is in charge of a name?
+    FindCoordinator {
+        /// Of what.
+        kind: CoordinatorKind,
+        /// Its name: a transactional id or a group id.
+        name: String,
+    },
+    /// Asked of a coordinator.
+    Txn(TxnRequest),
+}
+
+/// What a coordinator is in charge of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum CoordinatorKind {
+    /// Transactional ids.
+    Transaction,
+}
+
+impl CoordinatorKind {
+    /// The internal topic that is its log.
+    #[must_use]
+    pub const fn topic(self) -> &'static str {
+        match self {
+            Self::Transaction => "__transaction_state",
+        }
+    }
+
+    /// The kind whose log this topic is.
+    #[must_use]
+    pub fn of_topic(name: &str) -> Option<Self> {
+        [Self::Transaction].into_iter().find(|kind| kind.topic() == name)
+    }
 }
 
 /// How a transaction ended.
@@ -143,11 +191,14 @@ pub enum TransactionResult {
 }
 
 /// Which protocol a transaction follows.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
 pub enum TransactionVersion {
     /// KIP-98: a producer keeps its epoch from transaction to transaction.
     V1,
     /// KIP-890: each end raises the producer's epoch, and the marker carries the raised one.
+    #[default]
     V2,
 }
 
@@ -241,6 +292,10 @@ pub enum Response {
     /// To `WriteTxnMarkers`, in the order of the request: the transaction's producer, the
     /// partition, and whether the marker is durable there.
     WriteTxnMarkers(Vec<(ProducerId, TopicPartition, Result<(), ErrorCode>)>),
+    /// To `FindCoordinator`; `CoordinatorNotAvailable`: nobody is, now.
+    FindCoordinator(Result<NodeId, ErrorCode>),
+    /// To `Txn`.
+    Txn(TxnAnswer),
 }
 
 /// Append batches; answers come in the order of the requests on a connection.
@@ -250,6 +305,9 @@ pub struct ProduceRequest {
     pub acks: Acks,
     /// Longest wait for the answer; then `RequestTimedOut`, which means unknown.
     pub timeout: Dur,
+    /// For batches of a transaction: whose, and by which protocol. By the second one the leader
+    /// makes its partition part of the transaction itself (as with version 12 of Produce).
+    pub transactional: Option<(String, TransactionVersion)>,
     /// One encoded record batch (v2) per partition.
     pub batches: Vec<(TopicPartition, Bytes)>,
 }

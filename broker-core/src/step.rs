@@ -18,7 +18,10 @@ use core::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConnId, Incarnation, IncarnationId, LeaderEpoch, NodeId, StreamId};
+use crate::ids::{
+    ConnId, Incarnation, IncarnationId, LeaderEpoch, NodeId, ProducerEpoch, ProducerId, StreamId,
+    TopicPartition,
+};
 use crate::mutants::Mutants;
 use crate::peer::PeerMsg;
 use crate::probe::Probe;
@@ -412,6 +415,14 @@ pub enum TimerKey {
     Read(u64),
     /// Look for a snapshot of this stream's producers again.
     Load(StreamId),
+    /// A request to another broker has waited long enough.
+    Peer(u64),
+    /// Ask the coordinator again whether this producer may write to this partition.
+    Verify(TopicPartition, ProducerId, ProducerEpoch),
+    /// A coordinator's own, by the partition of its log and a number of its own.
+    Coordinator(TopicPartition, u64),
+    /// Send the markers that this coordinator owes.
+    Markers(TopicPartition),
 }
 
 /// Timers of the quorum.

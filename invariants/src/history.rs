@@ -73,9 +73,15 @@ pub enum Call {
     EndTxn {
         /// Commit it; else abort it.
         commit: bool,
+        /// By which producer, if known.
+        producer: Option<(ProducerId, ProducerEpoch)>,
     },
     /// Ask for a producer id.
-    InitProducerId,
+    InitProducerId {
+        /// Become the producer of a transactional id, whose producer id may be an old one; else get
+        /// one that nobody has had.
+        transactional: bool,
+    },
     /// Read from an offset, in a session that only goes forward.
     Fetch {
         /// Where.

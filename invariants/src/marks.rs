@@ -111,6 +111,14 @@ sometimes! {
         "a reader of committed data stepped over an aborted transaction";
     StableHeldBack = "stable-held-back",
         "the last stable offset was below the high watermark";
+    CoordinatorMoved = "coordinator-moved",
+        "a transaction coordinator took over a log that was not empty";
+    DecisionInherited = "decision-inherited",
+        "a transaction coordinator took over with a decision left to carry out";
+    BeginRefused = "begin-refused",
+        "a leader refused a batch, for its transaction could not begin there";
+    ZombieCommits = "zombie-commits",
+        "a producer asked for a commit after another had taken its place";
     MarkerIdle = "idle-marker",
         "a marker came when no transaction of its producer was open";
     MarkerRefused = "marker-refused",

@@ -61,14 +61,15 @@ properties! {
         mutants ["wal-unknown-is-failure", "produce-waiter-by-corr", "upload-wrong-index",
             "producer-window-one", "producer-state-lost", "producer-state-first",
             "producer-repeat-at-end", "producer-repeat-unconfirmed", "producer-snapshot-ahead",
-            "producer-snapshot-only", "txn-epoch-not-raised"];
+            "producer-snapshot-only", "txn-epoch-not-raised", "txn-epoch-unchecked"];
     L2 offset_dense "OffsetDense":
         "offsets have no gaps or overlaps and grow in the order of appends";
         from "Kafka LogValidator (offset assignment); Redpanda chaos max_offset";
         jepsen Some("nonmonotonic-send, poll-skip, nonmonotonic-poll");
         sometimes ["append-after-ack", "back-pressure"];
         mutants ["wal-unknown-is-failure", "partition-queue-reordered", "produce-waiter-by-corr",
-            "txn-epoch-not-raised", "upload-wrong-index", "producer-repeat-at-end"];
+            "txn-epoch-not-raised", "upload-wrong-index", "producer-repeat-at-end",
+            "txn-epoch-not-bumped"];
     L3 acked_durable "AckedDurable":
         "what was acknowledged with acks=all stays; what definitely failed never shows";
         from "Kafka producer contract (acks=all); Jepsen kafka workload";
@@ -244,7 +245,7 @@ properties! {
         from "KIP-98; Jepsen Bufstream 0.1.0"; jepsen Some("G1b, fractured read");
         sometimes ["transaction-committed", "committed-read", "aborted-skipped"];
         mutants ["txn-commit-taken-for-abort", "txn-marker-of-the-same-epoch",
-            "txn-marker-answered-early"];
+            "txn-marker-answered-early", "txn-markers-unconfirmed"];
     T2 no_aborted_read "NoAbortedRead":
         "a reader of committed data sees nothing that is aborted or undecided";
         from "KIP-98 (isolation.level)"; jepsen Some("G1a");
@@ -252,9 +253,9 @@ properties! {
         mutants ["txn-fetch-to-the-end", "txn-last-stable-off-by-one",
             "txn-marker-unconfirmed-counts", "txn-aborted-untold-after-wait",
             "txn-aborted-untold-from-objects", "txn-snapshot-without-aborted", "txn-open-forgotten",
-            "txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked",
             "txn-marker-answered-early", "producer-state-lost", "producer-snapshot-ahead",
-            "producer-snapshot-only"];
+            "producer-snapshot-only", "txn-epoch-unchecked", "txn-marker-given-up",
+            "txn-answered-unconfirmed"];
     T3 last_stable "LsoRule":
         "the last stable offset is the first of the oldest undecided transaction, and bounds what \
         readers of committed data are told";
@@ -264,22 +265,34 @@ properties! {
             "txn-marker-unconfirmed-counts", "txn-open-forgotten", "txn-listed-end-is-hw",
             "txn-search-unbounded", "upload-wrong-index", "producer-state-lost",
             "producer-snapshot-only"];
+    T4 decision_stable "DecisionStable":
+        "a transaction that is decided is completed so, and no state comes before its time";
+        from "KIP-98, KIP-890, TransactionState.java"; jepsen None;
+        sometimes ["decision-inherited"];
+        mutants ["txn-timeout-decided"];
     T5 outcome_truth "OutcomeTruth":
         "a transaction ends as its producer asked, and has ended when it is told so";
         from "KIP-98 (EndTxn); Redpanda #3616"; jepsen None;
         sometimes ["transaction-committed", "transaction-aborted"];
         mutants ["txn-marker-answered-early", "txn-marker-of-the-same-epoch",
-            "txn-marker-epoch-unchecked"];
+            "txn-marker-epoch-unchecked", "txn-epoch-unchecked", "txn-answered-unconfirmed",
+            "txn-markers-unconfirmed", "txn-unverified"];
+    T6 zombie_fence "ZombieFence":
+        "a producer in whose place another was put commits nothing any more";
+        from "KIP-98, KIP-360, KAFKA-6119"; jepsen None;
+        sometimes ["zombie-commits"];
+        mutants ["txn-epoch-unchecked"];
     T7 marker_once "MarkerOnce":
         "in each partition one marker ends a transaction, and none comes between its batches";
         from "KIP-98, KIP-890; KAFKA-19446"; jepsen None;
         sometimes ["marker-refused", "idle-marker"];
-        mutants ["txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked"];
+        mutants ["txn-marker-of-the-same-epoch"];
     T8 txn_scope "TxnScope":
         "what one marker ends is one transaction";
         from "KAFKA-17754, KIP-890"; jepsen None;
         sometimes ["transaction-committed", "open-across-failover"];
-        mutants ["txn-marker-answered-early"];
+        mutants ["txn-marker-answered-early", "txn-marker-given-up", "txn-unverified",
+            "txn-answered-unconfirmed"];
     T9 coordinator_epoch "CoordEpochMonotone":
         "the coordinator epochs of a producer's markers never fall";
         from "ProducerAppendInfo.checkCoordinatorEpoch"; jepsen None;
@@ -300,7 +313,7 @@ properties! {
         from "KIP-98, KIP-730"; jepsen Some("duplicate");
         sometimes ["produce-repeated", "repeated-after-failover"];
         mutants ["producer-window-one", "producer-state-lost", "producer-repeat-at-end",
-            "producer-snapshot-only", "producer-sequence-unchecked"];
+            "producer-snapshot-only", "producer-sequence-unchecked", "producer-unknown-anywhere"];
     P2 order_no_gap "OrderNoGap":
         "what a producer has in a partition counts on without a gap, in the order of sending";
         from "KIP-98, KIP-360"; jepsen Some("nonmonotonic-send");
@@ -334,14 +347,19 @@ properties! {
     LV3 stable_reaches_end "StableReachesEnd":
         "no transaction hangs: every last stable offset reaches its high watermark";
         from "KIP-890, KIP-664"; jepsen None;
-        sometimes ["transaction-committed", "stable-held-back"];
-        mutants ["txn-marker-answered-early"];
+        sometimes ["transaction-committed", "stable-held-back", "begin-refused"];
+        mutants ["txn-marker-answered-early", "txn-timeout-never-looked"];
+    LV4 decisions_complete "DecisionsComplete":
+        "in the healthy core every transaction that is decided gets complete";
+        from "KIP-98; KAFKA-9777, KAFKA-19999"; jepsen None;
+        sometimes ["decision-inherited", "coordinator-moved"];
+        mutants ["txn-completion-lost", "txn-prepared-forgotten", "txn-timeout-unfenced",
+            "txn-marker-retry-refused"];
     LV5 clients_progress "ClientsProgress":
         "in the healthy core no client tries an operation in vain until its time is over";
         from "Kafka delivery.timeout.ms; Bufstream 0.1.0 (Jepsen: stuck producers)"; jepsen None;
         sometimes ["answered-across-healing"];
-        mutants ["controller-leaderless-kept", "upload-prepare-wedges", "recovery-dedupe-skipped",
-            "txn-marker-retry-refused"];
+        mutants ["controller-leaderless-kept", "upload-prepare-wedges", "recovery-dedupe-skipped"];
     LV7 failover_done "FailoverDone":
         "in the healthy core every partition gets a leader and every dead WAL is recovered";
         from "KAFKA-18138; AutoMQ 44047d63d8, 730aa9fb8c"; jepsen None;

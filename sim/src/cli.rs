@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
 use crate::generate::Choice;
+use crate::plan::Protocol;
 use crate::report::Report;
 use crate::seed::{Seed, SeedRange};
 
@@ -84,9 +85,17 @@ pub struct ChoiceArgs {
     /// Workload of the clients; else the seed picks one
     #[arg(long)]
     pub workload: Option<String>,
+    /// Protocol of the transactions: tv1 (KIP-98) or tv2 (KIP-890)
+    #[arg(long, value_parser = protocol, default_value = "tv2", hide_default_value = true)]
+    pub protocol: Protocol,
     /// Switch a planted bug on (may be repeated)
     #[arg(long = "mutant", value_name = "ID")]
     pub mutants: Vec<String>,
+}
+
+fn protocol(name: &str) -> Result<Protocol, String> {
+    let allowed = Protocol::NAMES.join(" or ");
+    Protocol::by_name(name).ok_or_else(|| format!("allowed: {allowed}"))
 }
 
 impl ChoiceArgs {
@@ -98,6 +107,7 @@ impl ChoiceArgs {
         let choice = Choice {
             profile: self.profile.clone(),
             workload: self.workload.clone(),
+            protocol: self.protocol,
             mutants: self.mutants.clone(),
         };
         choice.check()?;
@@ -255,7 +265,7 @@ pub struct TwiceChildArgs {
 /// `list`.
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// workloads, profiles, faults, invariants, mutants or probes
+    /// workloads, profiles, faults, invariants, mutants, probes or handoff
     #[arg(value_name = "KIND")]
     pub what: String,
     /// Names only, one a line

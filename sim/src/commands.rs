@@ -16,8 +16,8 @@ use std::path::Path;
 use crate::cli::{BadInput, ChoiceArgs, Exit, SubjectArgs};
 use crate::generate::{Choice, generate};
 use crate::outcome::{Outcome, Verdict};
-use crate::plan::Plan;
 use crate::plan::toml::{self, Document};
+use crate::plan::{Plan, Protocol};
 use crate::registry;
 use crate::report::{Report, grouped, simulated};
 use crate::seed::Seed;
@@ -32,6 +32,8 @@ fn flags(choice: &Choice, only: Option<&str>) -> String {
     let mut out = String::new();
     let pairs = [("--profile", &choice.profile), ("--workload", &choice.workload)];
     let pairs = pairs.into_iter().filter_map(|(flag, name)| Some((flag, name.as_deref()?)));
+    let protocol = Some(choice.protocol).filter(|protocol| *protocol != Protocol::default());
+    let pairs = pairs.chain(protocol.map(|protocol| ("--protocol", protocol.name())));
     let mutants = choice.mutants.iter().map(|id| ("--mutant", id.as_str()));
     let only = only.map(|code| ("--only", code));
     for (flag, value) in pairs.chain(mutants).chain(only) {
@@ -91,9 +93,11 @@ fn subject_of(text: &str, choice: &ChoiceArgs, only: Option<&str>) -> Result<Sub
             Err(BadInput(format!("{error}, or a file with a plan (there is none of that name)")))
         }
         Err(_) => {
-            if choice.profile.is_some() || choice.workload.is_some() {
-                let reason = "a plan has its faults and operations already";
-                return Err(BadInput(format!("--profile and --workload need a seed: {reason}")));
+            let drawn = choice.profile.is_some() || choice.workload.is_some();
+            if drawn || choice.protocol != Protocol::default() {
+                let reason = "a plan has its faults, operations and protocol already";
+                let flags = "--profile, --workload and --protocol";
+                return Err(BadInput(format!("{flags} need a seed: {reason}")));
             }
             let (mut plan, seed) = match read_document(path)? {
                 Document::Plan(plan) => (plan, None),

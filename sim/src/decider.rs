@@ -38,9 +38,10 @@ use crate::world::slab::Handle;
 use crate::world::step::Step;
 use crate::world::{World, latency};
 
-/// The liveness phase may take this long, in simulated time: many times the sum of a session
-/// timeout (9 s), an election and a few time-outs of the store (10 s each) in a row.
-pub const LIVENESS_US_MAX: u64 = 120_000_000;
+/// The liveness phase may take this long, in simulated time: until the last operation is given up
+/// (120 s), the transaction that it left has timed out (10 s), its coordinator has looked for such
+/// (every 10 s), and its markers are written.
+pub const LIVENESS_US_MAX: u64 = 160_000_000;
 
 /// The liveness phase takes at least this long, however idle all are: a fetch that nobody answers
 /// must have the time to be seen hanging (2 s), and an idle leader to be seen leading.

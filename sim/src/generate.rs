@@ -12,7 +12,7 @@ pub mod recipes;
 use broker_core::time::Dur;
 use workloads::{Shape, Workload};
 
-use crate::plan::{Limits, OpAt, PLAN_VERSION, Plan, Topology};
+use crate::plan::{Limits, OpAt, PLAN_VERSION, Plan, Protocol, Topology};
 use crate::profiles::{self, Profile};
 use crate::registry;
 use draft::Draft;
@@ -25,6 +25,8 @@ pub struct Choice {
     pub profile: Option<String>,
     /// Name of the workload; else the seed picks one.
     pub workload: Option<String>,
+    /// Protocol of the transactions; else the second one.
+    pub protocol: Protocol,
     /// Planted bugs.
     pub mutants: Vec<String>,
 }
@@ -67,6 +69,7 @@ pub fn generate(seed: u64, choice: &Choice) -> Plan {
         background: seed,
         profile: profile.name.to_owned(),
         workload: workload.name.to_owned(),
+        protocol: choice.protocol,
         mutants: choice.mutants.clone(),
         safety_us,
         topology,

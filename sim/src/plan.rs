@@ -11,6 +11,7 @@ pub mod schema;
 pub mod stored;
 pub mod toml;
 
+use broker_core::protocol::TransactionVersion;
 use serde::{Deserialize, Serialize};
 use workloads::Op;
 
@@ -28,6 +29,9 @@ pub struct Plan {
     pub profile: String,
     /// Which workload drew the operations (information only).
     pub workload: String,
+    /// Which protocol transactional clients speak.
+    #[serde(skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     /// Planted bugs that are on: core and determinism mutants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mutants: Vec<String>,
@@ -44,6 +48,55 @@ pub struct Plan {
     /// Client operations.
     #[serde(rename = "op", skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<OpAt>,
+}
+
+/// Which protocol transactional clients speak (Kafka's feature `transaction.version`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// KIP-98, whose holes are known (KAFKA-17754): never drawn, only asked for.
+    Tv1,
+    /// KIP-890.
+    #[default]
+    Tv2,
+}
+
+impl Protocol {
+    /// Its names in plans and commands.
+    pub const NAMES: [&'static str; 2] = ["tv1", "tv2"];
+
+    /// The protocol of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "tv1" => Some(Self::Tv1),
+            "tv2" => Some(Self::Tv2),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tv1 => "tv1",
+            Self::Tv2 => "tv2",
+        }
+    }
+
+    /// As the core says it.
+    #[must_use]
+    pub const fn version(self) -> TransactionVersion {
+        match self {
+            Self::Tv1 => TransactionVersion::V1,
+            Self::Tv2 => TransactionVersion::V2,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The nodes. Zones are numbered from 0; controller `i`, broker `i`, client `i` stand in zone

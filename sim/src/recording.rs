@@ -52,7 +52,7 @@ fn topic_of(event: &HistoryEvent) -> Option<TopicId> {
         ) => Some(partition.topic),
         EventKind::Invoke(Call::Admin { topic, .. }) => *topic,
         EventKind::Ok(Answer::Created(topic)) => Some(*topic),
-        EventKind::Invoke(Call::EndTxn { .. } | Call::InitProducerId)
+        EventKind::Invoke(Call::EndTxn { .. } | Call::InitProducerId { .. })
         | EventKind::Ok(_)
         | EventKind::Fail(_)
         | EventKind::Unknown

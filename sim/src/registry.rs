@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use broker_core::probe::Probe;
 use serde::Serialize;
+use workloads::spark::driver::Sink;
+use workloads::spark::handoff::{Doubled, Expected, Row, SINKS, TABLE};
 
 use crate::plan::schema;
 use crate::profiles;
@@ -36,7 +38,8 @@ impl Entry {
 }
 
 /// What can be listed.
-pub const KINDS: &[&str] = &["workloads", "profiles", "faults", "invariants", "mutants", "probes"];
+pub const KINDS: &[&str] =
+    &["workloads", "profiles", "faults", "invariants", "mutants", "probes", "handoff"];
 
 /// The entries of one of [`KINDS`].
 ///
@@ -50,6 +53,7 @@ pub fn entries(kind: &str) -> Result<Vec<Entry>, String> {
         "invariants" => properties(),
         "mutants" => mutants(),
         "probes" => probes(),
+        "handoff" => handoff(),
         _ => return Err(unknown("kind of list", kind, KINDS.iter().copied())),
     })
 }
@@ -117,6 +121,47 @@ pub fn mutants() -> Vec<Entry> {
         .iter()
         .map(|row| Entry { kind: "determinism", ..Entry::new(row.id, row.what, row.provenance) });
     core.chain(determinism).collect()
+}
+
+/// The crash points of a Spark query, and what each means for what it hands over, sink by sink:
+/// whether records are lost, how much is doubled, and whether that keeps to the sink's promise. The
+/// tests of `workloads` hold the table to what a query does; no run has one yet.
+#[must_use]
+pub fn handoff() -> Vec<Entry> {
+    let row = |row: &Row| {
+        let sinks = SINKS.iter().map(|sink| {
+            let seen = row.expected(*sink).map_or("none".to_owned(), |it| handed_over(&it));
+            format!("{}: {seen}", sink_name(*sink))
+        });
+        let sinks: Vec<_> = sinks.collect();
+        Entry::new(row.id, &format!("{}. {}", row.what, sinks.join("; ")), "")
+    };
+    TABLE.iter().map(row).collect()
+}
+
+const fn sink_name(sink: Sink) -> &'static str {
+    match sink {
+        Sink::AtLeastOnce => "at-least-once",
+        Sink::Keyed => "keyed",
+        Sink::MarkedTable => "marked-table",
+        Sink::DriverTransaction => "driver-transaction",
+    }
+}
+
+fn handed_over(seen: &Expected) -> String {
+    let doubled = match seen.doubled {
+        Doubled::Nothing => "doubled 0",
+        Doubled::Part => "doubled less than the batch",
+        Doubled::Batch => "doubled up to the batch",
+        Doubled::Unbounded => "doubled without a bound",
+    };
+    let lost = if seen.lost { "lost some" } else { "lost 0" };
+    let broken: Vec<_> = seen.broken.iter().map(|property| format!("{property:?}")).collect();
+    let verdict = match broken.is_empty() {
+        true => "holds".to_owned(),
+        false => format!("BREAKS {}", broken.join(", ")),
+    };
+    format!("{lost}, {doubled}, {verdict}")
 }
 
 /// The probes, which faults may wait for.

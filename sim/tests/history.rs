@@ -17,7 +17,7 @@ use sim::recording;
 fn recorded(seed: u64, workload: Option<&str>, mutant: Option<&str>) -> (Outcome, String) {
     let workload = workload.map(str::to_owned);
     let mutants = mutant.map(str::to_owned).into_iter().collect();
-    let plan = generate(seed, &Choice { profile: None, workload, mutants });
+    let plan = generate(seed, &Choice { workload, mutants, ..Choice::default() });
     let mut history: Vec<HistoryEvent> = Vec::new();
     let options = RunOptions { history: Some(&mut history), ..RunOptions::default() };
     let outcome = run(&plan, options);

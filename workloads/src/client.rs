@@ -12,7 +12,9 @@ use alloc::vec::Vec;
 use broker_core::ids::{
     ConnId, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition, ZoneId,
 };
-use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec, Request, Response};
+use broker_core::protocol::{
+    Acks, ErrorCode, Isolation, OffsetSpec, Request, Response, TransactionVersion,
+};
 use broker_core::step::{Cx, Outbox};
 use broker_core::time::{Dur, Wall};
 
@@ -31,6 +33,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transactional;
 mod values;
 
 use connections::{Matched, Waiter};
@@ -136,6 +139,8 @@ pub struct ClientConfig {
     pub zone: ZoneId,
     /// Brokers to ask first.
     pub bootstrap: Vec<NodeId>,
+    /// Of its transactions.
+    pub protocol: TransactionVersion,
 }
 
 /// One line of a client's history. `call` numbers calls of one client; an operation may make
@@ -194,9 +199,14 @@ pub enum Call {
     EndTxn {
         /// Commit it; else abort it.
         commit: bool,
+        /// By this producer.
+        producer: (ProducerId, ProducerEpoch),
     },
     /// Ask for a producer id.
-    InitProducerId,
+    InitProducerId {
+        /// Become the producer of a transactional id; else get an id that nobody has had.
+        transactional: bool,
+    },
     /// Fetch. `reader` numbers the reading session: offsets in it go only forward.
     Fetch {
         /// Where from.
@@ -305,7 +315,7 @@ impl Client {
     /// A client that knows nothing but its bootstrap servers.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
-        let shared = Shared::new(config.client, config.bootstrap);
+        let shared = Shared::new(config);
         Self { shared, sessions: BTreeMap::new(), finite: 0, disorders: 0 }
     }
 

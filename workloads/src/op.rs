@@ -63,19 +63,26 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "is_false")]
         idempotent: bool,
     },
-    /// Run a transaction: its batches one after the other, then its end in all their partitions.
+    /// Run a transaction: its batches one after the other, then its end.
     Transaction {
         /// The topic's name.
         topic: String,
+        /// The transactional id, which other clients may use, too; then one fences the other.
+        /// Without one it is an id of the client's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
         /// The partition of each batch, 1 or more.
         partitions: Vec<u32>,
         /// Records in each batch, 1 or more.
         records: u32,
         /// Bytes of each record's value, 8 or more.
         bytes: u32,
-        /// Abort it at the end; else commit it.
-        #[serde(default, skip_serializing_if = "is_false")]
-        abort: bool,
+        /// Its client thinks for so long between its last batch and its end.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        think_ms: u32,
+        /// How it ends.
+        #[serde(default, skip_serializing_if = "is_commit")]
+        end: TxnEnd,
     },
     /// Read a partition from its end (`from_start`: from its start) and go on until the run ends.
     Tail {
@@ -124,6 +131,19 @@ pub enum Op {
     },
 }
 
+/// How a transaction ends.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TxnEnd {
+    /// With its commit.
+    #[default]
+    Commit,
+    /// With its abort.
+    Abort,
+    /// Not at all, as if the client's process ended: the coordinator aborts it by and by.
+    Leave,
+}
+
 /// Which offset to ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,6 +156,16 @@ pub enum ListSpec {
     MaxTimestamp,
     /// The first record at or after the client's wall clock, less this many milliseconds.
     AgoMs(u64),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_commit(end: &TxnEnd) -> bool {
+    *end == TxnEnd::Commit
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

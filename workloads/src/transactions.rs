@@ -1,6 +1,7 @@
 //! Transactions over several partitions, committed and aborted, with readers of committed data and
 //! of everything, and some plain batches between them.
 //!
+//! Some transactions share one transactional id over clients, and some are left without an end.
 //! Tempts the broker to show what is not decided or was aborted, to hide what was committed, to let
 //! a late marker end the wrong transaction, and to forget a transaction when its leader changes.
 
@@ -9,7 +10,7 @@ use alloc::vec::Vec;
 
 use broker_core::time::Dur;
 
-use crate::op::ListSpec;
+use crate::op::{ListSpec, TxnEnd};
 use crate::schedule::{OPS_MAX, OPS_MIN, Schedule, Topic, create_first, usual_produce};
 use crate::{Draw, Op, PlannedOp, Shape, Workload};
 
@@ -74,15 +75,30 @@ fn anywhere(s: &mut Schedule<'_>, topic: &Topic) -> (u16, Dur, u32) {
 fn transactions(s: &mut Schedule<'_>, topic: &Topic, total: u64) {
     let (client, begin) = (s.client(), s.in_load());
     let pace_us = (*s.pick(&[60_000, 600_000, 6_000_000])).min(s.moment(100).0);
-    let (count, few) = (if s.chance(150) { 8 } else { s.between(1, 3) }, s.chance(500));
+    // Some ids are used by several clients, each of which fences the others.
+    let shared = s.chance(100).then(|| alloc::format!("shared-{}", s.between(0, 2)));
+    let many = shared.is_none() && s.chance(150);
+    let (count, few) = (if many { 8 } else { s.between(1, 3) }, s.chance(500));
     let first = s.size(0, topic.partitions - 1);
     for _ in 0..count.min(total - s.len()) {
         let at = Dur(begin.0 + s.between(0, pace_us));
         let batches = s.between(1, 5);
         let any = |s: &mut Schedule<'_>| if few { first } else { s.size(0, topic.partitions - 1) };
         let partitions = (0..batches).map(|_| any(s)).collect();
-        let (records, bytes, abort) = (s.size(1, 4), s.size(8, 200), s.chance(350));
+        let (records, bytes) = (s.size(1, 4), s.size(8, 200));
+        let end = match s.between(0, 99) {
+            0..=29 => TxnEnd::Abort,
+            30..=34 => TxnEnd::Leave,
+            _ => TxnEnd::Commit,
+        };
+        let id = shared.clone();
+        // Long enough for another one to take the producer's place; now and then for the time-out.
+        let think_ms = match (id.is_some(), s.between(0, 99)) {
+            (true, 0..=49) => *s.pick(&[500, 1_000, 2_000, 4_000]),
+            (false, 0..=1) => 15_000,
+            _ => 0,
+        };
         let topic = topic.name.clone();
-        s.add(at, client, Op::Transaction { topic, partitions, records, bytes, abort });
+        s.add(at, client, Op::Transaction { topic, id, partitions, records, bytes, think_ms, end });
     }
 }

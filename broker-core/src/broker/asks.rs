@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::ids::{BrokerEpoch, IncarnationId, LeaderEpoch, NodeId, StreamId, TopicPartition};
 use crate::partition::Asker;
 use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest, PeerMsg};
+use crate::protocol::CoordinatorKind;
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
 use crate::upload::asks_again;
@@ -49,6 +50,8 @@ pub(super) enum Purpose {
     Recovery(NodeId, BrokerEpoch, u64),
     /// Get a block of producer ids.
     ProducerIds,
+    /// Create the topic that is the log of such coordinators.
+    InternalTopic(CoordinatorKind),
     /// On behalf of a client.
     Admin(Asker),
 }

@@ -52,6 +52,7 @@ impl Default for Heartbeat {
 impl Broker {
     pub(super) fn boot(&mut self, cx: &Cx, boot: BootImage, out: &mut Outbox<Effect>) {
         self.asks.boot(boot.incarnation_id);
+        self.peers.boot(boot.incarnation_id);
         self.reads.boot(boot.incarnation);
         self.snapshots.boot(boot.incarnation);
         self.observer.boot(cx, boot.incarnation, out);
@@ -175,6 +176,8 @@ impl Broker {
                 }
             }
             Purpose::ProducerIds => self.producer_ids_answered(cx, result, out),
+            // The image will show it, or the next client who asks for its coordinator tries again.
+            Purpose::InternalTopic(_) => {}
             Purpose::Admin(asker) => self.admin_answered(asker, result, out),
         }
     }

@@ -6,6 +6,7 @@
 //! are read side by side and folded in order. A snapshot that can not be read is as good as none:
 //! more of the log is read. Source: `UnifiedLog.rebuildProducerState`, AutoMQ's `ElasticLogLoader`.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -14,6 +15,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Broker;
+use super::coordinators::Coordinator;
 use crate::batch::Header;
 use crate::cache::Extent;
 use crate::ids::{LeaderEpoch, Offset, StreamId, TopicPartition};
@@ -22,6 +24,7 @@ use crate::object::{parse_snapshot_key, snapshot_key, snapshot_prefix};
 use crate::partition::settled::Settled;
 use crate::partition::snapshot;
 use crate::probe::{KnownProducer, Probe};
+use crate::protocol::CoordinatorKind;
 use crate::read::{ReadFor, ReadGone};
 use crate::step::{Cx, Effect, Key, ObjOp, ObjResult, Outbox, TimerKey};
 use crate::store::Backoff;
@@ -47,7 +50,7 @@ enum Stage {
     Listing(Option<u64>, Found),
     /// Gets the newest; `None`: waits to do it again.
     Getting(Option<u64>, Offset),
-    Folding(Fold),
+    Folding(Box<Fold>),
 }
 
 /// The snapshots that the list has shown so far.
@@ -62,6 +65,8 @@ struct Found {
 struct Fold {
     snapshot: Option<Offset>,
     settled: Settled,
+    /// Of a partition that is a coordinator's log; read from the log's start.
+    coordinator: Option<Coordinator>,
     /// Bytes folded behind the snapshot: a successor would have to read them, too.
     bytes: u64,
     /// All before it is folded.
@@ -108,6 +113,9 @@ impl Fold {
             for batch in batches {
                 let header = Header::parse(&batch).expect("what is in the log was checked");
                 self.settled.fold(cx, &batch, &header);
+                if let Some(coordinator) = &mut self.coordinator {
+                    coordinator.fold(&batch, &header);
+                }
                 self.bytes += batch.len() as u64;
                 self.next = header.end_offset();
             }
@@ -133,7 +141,8 @@ impl Broker {
         let (start, end) = (state.start, state.end);
         let (backoff, stage) = (Backoff::default(), Stage::Listing(None, Found::default()));
         self.loading.insert(stream, Loading { partition, epoch, backoff, stage, end });
-        if start == end || cx.mutants.on(Mutant::ProducerStateLost) {
+        let internal = self.coordinator_kind(partition.topic).is_some();
+        if start == end || internal || cx.mutants.on(Mutant::ProducerStateLost) {
             return self.begin_fold(cx, stream, None, out);
         }
         self.load_again(cx, stream, out);
@@ -220,6 +229,8 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let loading = self.loading.get_mut(&stream).expect("the caller saw it");
+        let topic = self.image.topics.get(&loading.partition.topic);
+        let kind = topic.and_then(|topic| CoordinatorKind::of_topic(&topic.name));
         let start = self.image.streams[&stream].start;
         // What the log lost between an old snapshot and its start would be missing.
         let from = from.filter(|(end, _)| *end >= start);
@@ -232,8 +243,9 @@ impl Broker {
             todo.clear();
         }
         let (reads, got) = (BTreeMap::new(), BTreeMap::new());
-        loading.stage =
-            Stage::Folding(Fold { snapshot, settled, bytes: 0, next, todo, reads, got });
+        let coordinator = kind.map(|kind| Coordinator::new(kind, &self.config.limits));
+        let fold = Fold { snapshot, settled, coordinator, bytes: 0, next, todo, reads, got };
+        loading.stage = Stage::Folding(Box::new(fold));
         self.read_on(cx, stream, out);
     }
 
@@ -280,7 +292,7 @@ impl Broker {
         let Loading { partition, epoch, end, stage: Stage::Folding(fold), .. } = loading else {
             panic!("{stream:?} is loaded without a fold");
         };
-        let Fold { snapshot, mut settled, bytes, next, .. } = fold;
+        let Fold { snapshot, mut settled, coordinator, bytes, next, .. } = *fold;
         let partly =
             cx.mutants.on(Mutant::ProducerSnapshotOnly) || cx.mutants.on(Mutant::ProducerStateLost);
         assert!(next == end || partly, "{stream:?} is loaded up to {next:?} of {end:?}");
@@ -295,6 +307,6 @@ impl Broker {
         let aborted = settled.aborted().iter();
         let aborted = aborted.map(|it| (it.producer, it.first, it.last)).collect();
         out.probe(Probe::ProducersLoaded { partition, end, snapshot, producers, aborted });
-        self.open_here(cx, partition, (stream, epoch), (settled, bytes), out);
+        self.open_here(cx, partition, (stream, epoch), (settled, bytes), coordinator, out);
     }
 }

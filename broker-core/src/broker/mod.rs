@@ -28,10 +28,12 @@ use crate::upload::{Upload, UploadEvent};
 use crate::wal::{Wal, WalEvent};
 
 mod asks;
+mod coordinators;
 mod fetch;
 mod lifecycle;
 mod loading;
 mod ownership;
+mod peers;
 mod produce;
 mod producer_ids;
 mod queries;
@@ -40,6 +42,7 @@ mod search;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use asks::{Asks, Purpose};
 
@@ -77,6 +80,10 @@ pub struct Broker {
     searches: BTreeMap<Asker, search::Search>,
     producer_ids: producer_ids::ProducerIds,
     snapshots: snapshots::Snapshots,
+    coordinators: BTreeMap<TopicPartition, coordinators::Coordinator>,
+    peers: peers::Peers,
+    /// Batches of transactions that wait for the coordinator's word.
+    verifying: BTreeMap<verify::Held, verify::Verifying>,
 }
 
 /// How far the process has come.
@@ -124,6 +131,9 @@ impl Broker {
             searches: BTreeMap::new(),
             producer_ids: producer_ids::ProducerIds::default(),
             snapshots: snapshots::Snapshots::default(),
+            coordinators: BTreeMap::new(),
+            peers: peers::Peers::default(),
+            verifying: BTreeMap::new(),
             config,
         }
     }
@@ -136,13 +146,17 @@ impl Broker {
         request: Request,
         out: &mut Outbox<Effect>,
     ) {
-        if let Request::Produce(ProduceRequest { acks: Acks::None, batches, .. }) = request {
-            return self.produce_silently(cx, conn, batches, out);
+        if let Request::Produce(request @ ProduceRequest { acks: Acks::None, .. }) = request {
+            return self.produce_silently(cx, conn, request, out);
         }
         let Some(asker) = self.connections.begin(cx, conn, corr) else {
             out.push(Effect::Close(conn));
             return self.gone(conn, out);
         };
+        self.request(cx, asker, request, out);
+    }
+
+    fn request(&mut self, cx: &Cx, asker: Asker, request: Request, out: &mut Outbox<Effect>) {
         match request {
             Request::Produce(request) => self.produce(cx, asker, request, out),
             Request::Fetch(request) => self.fetch(cx, asker, request, out),
@@ -157,6 +171,10 @@ impl Broker {
             Request::Admin(request) => self.admin(cx, asker, request, out),
             Request::InitProducerId => self.init_producer_id(asker, out),
             Request::WriteTxnMarkers { markers } => self.write_txn_markers(cx, asker, markers, out),
+            Request::FindCoordinator { kind, name } => {
+                self.find_coordinator(cx, asker, (kind, &name), out);
+            }
+            Request::Txn(request) => self.txn(cx, asker, request, out),
         }
     }
 
@@ -174,6 +192,9 @@ impl Broker {
         self.drop_produces(conn, out);
         self.drop_fetches(conn, out);
         self.drop_searches(conn, out);
+        for coordinator in self.coordinators.values_mut() {
+            coordinator.gone(conn);
+        }
     }
 
     fn peer(&mut self, cx: &Cx, from: NodeId, msg: PeerMsg, out: &mut Outbox<Effect>) {
@@ -188,6 +209,13 @@ impl Broker {
                 if let Some((purpose, result)) = answer {
                     self.answered(cx, purpose, result, out);
                 }
+            }
+            PeerMsg::Request { id, incarnation_id, request } => {
+                let asker = self.connections.begin_peer(from, incarnation_id, id);
+                self.request(cx, asker, request, out);
+            }
+            PeerMsg::Response { id, incarnation_id, response } => {
+                self.peer_answered(cx, id, incarnation_id, response, out);
             }
             // Only controllers are asked; a message that lost its way.
             PeerMsg::Ask { .. } => {}
@@ -265,6 +293,14 @@ impl Broker {
                 }
             }
             TimerKey::Load(stream) => self.load_again(cx, stream, out),
+            TimerKey::Peer(id) => self.peer_done(cx, id, None, out),
+            TimerKey::Verify(partition, producer, epoch) => {
+                self.ask_again(cx, (partition, producer, epoch), out);
+            }
+            TimerKey::Coordinator(partition, number) => {
+                self.coordinator_timer(cx, partition, number, out);
+            }
+            TimerKey::Markers(partition) => self.send_markers(cx, partition, out),
             // Timers of controllers.
             TimerKey::Quorum(_) | TimerKey::Session(_) | TimerKey::Sweep => {}
         }

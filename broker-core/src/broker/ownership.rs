@@ -9,6 +9,7 @@ use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
 use super::asks::Purpose;
+use super::coordinators::Coordinator;
 use super::{Broker, Phase};
 use crate::ids::{BrokerEpoch, LeaderEpoch, Offset, StreamId, TopicPartition};
 use crate::metadata::image::StreamState;
@@ -318,6 +319,7 @@ impl Broker {
         partition: TopicPartition,
         (stream, epoch): (StreamId, LeaderEpoch),
         settled: (Settled, u64),
+        coordinator: Option<Coordinator>,
         out: &mut Outbox<Effect>,
     ) {
         let state = &self.image.streams[&stream];
@@ -326,6 +328,9 @@ impl Broker {
         self.partitions.insert(partition, open);
         self.led.insert(stream, partition);
         self.publish(partition, epoch, out);
+        if let Some(coordinator) = coordinator {
+            self.coordinator_opened(cx, partition, coordinator, out);
+        }
     }
 
     /// Clients may know: asks the controller to name this broker as the leader.
@@ -353,6 +358,8 @@ impl Broker {
         self.cache.close(stream);
         let (unconfirmed, fetchers) = open.close(out);
         self.drop_queued(stream);
+        self.stop_verifying(partition, out);
+        self.coordinator_lost(partition, out);
         self.refuse_unconfirmed(partition, unconfirmed, out);
         for fetcher in fetchers {
             self.wake(cx, fetcher, out);

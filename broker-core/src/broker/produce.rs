@@ -3,16 +3,16 @@
 //! A batch gets its offsets when it arrives; if the WAL or the upload has no room it waits in one
 //! queue for the whole broker, so that each partition keeps its order. With acks 1 the answer comes
 //! when the WAL has taken the batch, which promises nothing after a crash; with acks all when it is
-//! confirmed. Batches of transactions are taken without asking a coordinator whether the partition
-//! is part of the transaction (as with `transaction.partition.verification.enable=false`): there is
-//! none yet. Source: `ReplicaManager.appendRecords`, `DelayedProduce.scala`, AutoMQ's `S3Storage`.
+//! confirmed. Whether a transaction may begin here is asked first ([`super::verify`]). Source:
+//! `ReplicaManager.appendRecords`, `DelayedProduce.scala`, AutoMQ's `S3Storage`.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Broker, Phase};
-use crate::batch::{self, Marker, TimestampMs};
+use crate::batch::{self, Header, Marker, TimestampMs};
 use crate::ids::{ConnId, Lsn, Offset, ProducerId, StreamId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::admit::AppendRules;
@@ -20,8 +20,8 @@ use crate::partition::producers::Remembered;
 use crate::partition::{Asker, Unconfirmed, Waiter};
 use crate::probe::Probe;
 use crate::protocol::{
-    Acks, ErrorCode, ProduceRequest, ProduceResult, Produced, Response, TransactionVersion,
-    TxnMarker,
+    Acks, CoordinatorKind, ErrorCode, ProduceRequest, ProduceResult, Produced, Response,
+    TransactionVersion, TxnMarker,
 };
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
@@ -71,7 +71,7 @@ impl Broker {
         request: ProduceRequest,
         out: &mut Outbox<Effect>,
     ) {
-        let ProduceRequest { acks, timeout, batches } = request;
+        let ProduceRequest { acks, timeout, transactional, batches } = request;
         let parts: Vec<_> = batches.iter().map(|&(partition, _)| (partition, None)).collect();
         let (open, producers) = (parts.len(), Vec::new());
         self.produces.insert(asker, Produce { acks, parts, open, producers });
@@ -80,7 +80,9 @@ impl Broker {
         }
         out.arm(TimerKey::ProduceWait(asker.0, asker.1), timeout);
         for (index, (partition, batch)) in batches.into_iter().enumerate() {
-            if let Err(code) = self.append(cx, partition, batch, Some((asker, index)), out) {
+            let waiter = Some((asker, index));
+            let of = transactional.as_ref();
+            if let Err(code) = self.append(cx, partition, (batch, of), waiter, out) {
                 self.settle((asker, index), Err(code), out);
             }
         }
@@ -145,6 +147,7 @@ impl Broker {
             self.settle(waiter, Ok((produced, record.end)), out);
         }
         self.snapshot_if_due(cx, partition, out);
+        self.coordinator_moved(cx, partition, out);
         self.wake_all(cx, partition, out);
         self.cache.evict(out);
     }
@@ -216,12 +219,13 @@ impl Broker {
         &mut self,
         cx: &Cx,
         conn: ConnId,
-        batches: Vec<(TopicPartition, bytes::Bytes)>,
+        request: ProduceRequest,
         out: &mut Outbox<Effect>,
     ) {
         let mut refused = false;
-        for (partition, batch) in batches {
-            refused |= self.append(cx, partition, batch, None, out).is_err();
+        let of = request.transactional.as_ref();
+        for (partition, batch) in request.batches {
+            refused |= self.append(cx, partition, (batch, of), None, out).is_err();
         }
         if refused {
             out.push(Effect::Close(conn));
@@ -229,12 +233,13 @@ impl Broker {
         }
     }
 
-    /// Gives a batch its offsets and passes it on.
+    /// Gives a client's batch its offsets and passes it on; one that begins a transaction here
+    /// waits for the coordinator first.
     fn append(
         &mut self,
         cx: &Cx,
         partition: TopicPartition,
-        produced: bytes::Bytes,
+        (produced, of): (bytes::Bytes, Option<&(String, TransactionVersion)>),
         waiter: Option<Waiter>,
         out: &mut Outbox<Effect>,
     ) -> Result<(), ErrorCode> {
@@ -243,8 +248,29 @@ impl Broker {
             return Err(self.not_led(partition));
         }
         let topic = self.image.topics.get(&partition.topic).ok_or(ErrorCode::UnknownTopicId)?;
+        if CoordinatorKind::of_topic(&topic.name).is_some() {
+            return Err(ErrorCode::InvalidTopicException);
+        }
         let rules = AppendRules::new(&topic.configs, limits.batch_bytes_max);
         let (admitted, offsets) = rules.admit(cx, produced)?;
+        let header = Header::parse(&admitted).expect("just checked");
+        let held = self.must_verify(cx, partition, &header, of.map(|(_, version)| *version))?;
+        if let (Some(held), Some((id, version))) = (held, of) {
+            self.verify(cx, held, (id, *version), (admitted, offsets, waiter), out);
+            return Ok(());
+        }
+        self.append_checked(cx, partition, (admitted, offsets), waiter, out)
+    }
+
+    /// As [`Self::append`], of a batch that was checked and is free to begin a transaction.
+    pub(super) fn append_checked(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        (admitted, offsets): (bytes::Bytes, u64),
+        waiter: Option<Waiter>,
+        out: &mut Outbox<Effect>,
+    ) -> Result<(), ErrorCode> {
         let open = self.partitions.get_mut(&partition).expect("just seen");
         match open.check_producer(cx, &admitted) {
             Ok(None) => {}
@@ -256,7 +282,16 @@ impl Broker {
             Err(code @ ErrorCode::InvalidProducerEpoch) => return Err(code),
             Err(code) => return self.refuse_when_proven(cx, (partition, code), waiter, out),
         }
-        self.place(cx, partition, (admitted, offsets), waiter, out)
+        if !self.queue_has_room(admitted.len() as u64) {
+            if cx.mutants.on(Mutant::ProducerStateFirst) {
+                let open = self.partitions.get_mut(&partition).expect("just seen");
+                let batch = batch::stamp(admitted, open.log_end(), open.epoch());
+                open.remember(cx, &batch);
+            }
+            return Err(ErrorCode::NotEnoughReplicas);
+        }
+        self.place(cx, partition, (admitted, offsets), waiter, out);
+        Ok(())
     }
 
     /// Gives a batch that was checked its offsets and passes it on.
@@ -267,22 +302,15 @@ impl Broker {
         (checked, offsets): (bytes::Bytes, u64),
         waiter: Option<Waiter>,
         out: &mut Outbox<Effect>,
-    ) -> Result<(), ErrorCode> {
+    ) {
         let open = self.partitions.get_mut(&partition).expect("the caller saw it");
-        let too_early = cx.mutants.on(Mutant::ProducerStateFirst);
-        if too_early {
-            let batch = batch::stamp(checked.clone(), open.log_end(), open.epoch());
-            open.remember(cx, &batch);
-        }
-        if !self.queue_has_room(checked.len() as u64) {
-            return Err(ErrorCode::NotEnoughReplicas);
-        }
-        let open = self.partitions.get_mut(&partition).expect("just seen");
         let base = open.append(cx, offsets, waiter, out);
         let (stream, epoch, end) = (open.stream(), open.epoch(), base.plus(offsets));
         let batch = batch::stamp(checked, base, epoch);
-        if !too_early {
-            open.remember(cx, &batch);
+        open.remember(cx, &batch);
+        if let Some(coordinator) = self.coordinators.get_mut(&partition) {
+            let header = Header::parse(&batch).expect("what is appended was checked");
+            coordinator.fold(&batch, &header);
         }
         let record = WalRecord { stream, epoch, base, end, batch };
         if cx.mutants.on(Mutant::PartitionHwIsLeo) {
@@ -298,7 +326,6 @@ impl Broker {
             out.probe(Probe::PartitionQueued { partition });
             self.queue.push_back(Queued { partition, record });
         }
-        Ok(())
     }
 
     /// A leader that was replaced, and does not know it, may miss what its successor has appended:
@@ -361,7 +388,7 @@ impl Broker {
     }
 
     /// A batch waits only if it must; one may wait whatever its size.
-    fn queue_has_room(&self, bytes: u64) -> bool {
+    pub(super) fn queue_has_room(&self, bytes: u64) -> bool {
         let waiting: u64 = self.queue.iter().map(|queued| queued.record.batch.len() as u64).sum();
         let limits = self.config.limits;
         self.queue.is_empty()
@@ -415,7 +442,7 @@ impl Broker {
     }
 
     /// One part of a produce has its result; the first one counts.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         (asker, index): Waiter,
         result: Result<(Produced, Offset), ErrorCode>,
@@ -514,7 +541,10 @@ impl Broker {
             return Err(code);
         }
         let batch = marker.encode(TimestampMs::floor(cx.wall));
-        self.place(cx, partition, (batch, 1), waiter, out)?;
+        if !self.queue_has_room(batch.len() as u64) {
+            return Err(ErrorCode::NotEnoughReplicas);
+        }
+        self.place(cx, partition, (batch, 1), waiter, out);
         out.probe(Probe::MarkerAppended { partition });
         Ok(())
     }

@@ -29,7 +29,7 @@ impl ProducerIds {
         self.blocks.iter().map(|(_, count)| count).sum()
     }
 
-    fn take(&mut self) -> Option<ProducerId> {
+    pub(super) fn take(&mut self) -> Option<ProducerId> {
         let (id, count) = self.blocks.pop_front()?;
         if count > 1 {
             self.blocks.push_front((id.next(), count - 1));
@@ -48,7 +48,7 @@ impl Broker {
         self.reply(asker, answer, out);
     }
 
-    fn keep_ids_at_hand(&mut self, out: &mut Outbox<Effect>) {
+    pub(super) fn keep_ids_at_hand(&mut self, out: &mut Outbox<Effect>) {
         let Some(epoch) = self.epoch() else { return };
         let enough = self.producer_ids.left() >= PREFETCH_BELOW;
         if !enough && !self.asks.is_waiting(Purpose::ProducerIds) {

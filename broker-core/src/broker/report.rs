@@ -71,6 +71,12 @@ impl Broker {
         if produces > 0 {
             lines.push(format!("produce: {produces} requests wait for confirmation"));
         }
+        for coordinator in self.coordinators.values() {
+            lines.extend(coordinator.blocked());
+        }
+        for (partition, producer, epoch) in self.verifying.keys() {
+            lines.push(format!("verify: {producer:?} {epoch:?} in {partition:?}"));
+        }
         lines.extend(self.reads.blocked());
         lines
     }
@@ -90,6 +96,9 @@ impl Broker {
             && self.closing.is_empty()
             && self.queue.is_empty()
             && self.produces.is_empty()
+            && self.coordinators.values().all(|coordinator| coordinator.blocked().is_empty())
+            && self.verifying.is_empty()
+            && self.peers.len() == 0
             && self.reads.is_idle()
             && self.partitions.values().all(|open| open.high_watermark() == open.log_end())
     }

@@ -67,6 +67,10 @@ impl Broker {
         partition: TopicPartition,
         out: &mut Outbox<Effect>,
     ) {
+        // A coordinator's log is read as a whole.
+        if self.coordinators.contains_key(&partition) {
+            return;
+        }
         let every = self.config.limits.upload_block_bytes_max;
         let open = self.partitions.get_mut(&partition).expect("the caller saw it");
         let stream = open.stream();

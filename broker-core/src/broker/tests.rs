@@ -5,6 +5,7 @@
     reason = "a test names what it wants, and fails on anything else"
 )]
 
+mod coordinators;
 mod faults;
 mod host;
 mod lifecycle;

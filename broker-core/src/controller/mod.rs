@@ -129,7 +129,10 @@ impl Controller {
             Input::Drain => self.quorum.resign(cx, out, &mut events),
             Input::Client { conn, .. } => out.push(Effect::Close(conn)),
             // Controllers have no store and arm no other timers; nobody answers them.
-            Input::Peer { msg: PeerMsg::Answer { .. }, .. }
+            Input::Peer {
+                msg: PeerMsg::Answer { .. } | PeerMsg::Request { .. } | PeerMsg::Response { .. },
+                ..
+            }
             | Input::Gone(_)
             | Input::ObjDone(..)
             | Input::Timer(
@@ -149,7 +152,11 @@ impl Controller {
                 | TimerKey::FetchWait(..)
                 | TimerKey::Search(..)
                 | TimerKey::Read(_)
-                | TimerKey::Load(_),
+                | TimerKey::Load(_)
+                | TimerKey::Peer(_)
+                | TimerKey::Verify(..)
+                | TimerKey::Coordinator(..)
+                | TimerKey::Markers(_),
             ) => {}
         }
         for event in events {

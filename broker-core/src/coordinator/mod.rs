@@ -1,12 +1,15 @@
 //! A coordinator: the host of a state that is the fold of a log.
 //!
-//! One shard per partition of an internal topic, at that partition's leader. A request gives records
-//! and an answer. The records are appended as one batch and are part of the state at once, read from
-//! the very bytes that are in the log, so that a successor that replays it gets the same state. The
-//! answer leaves only when all that it may have seen is confirmed. Nothing of it survives the loss
-//! of the leadership: what was not confirmed is answered `NotCoordinator`, and whether it happened
-//! is for the log to say. Source: Kafka's `CoordinatorRuntime.java`, `TransactionStateManager.scala`,
-//! KIP-848 ("Group Coordinator").
+//! One shard per partition of an internal topic, at that partition's leader. A request gives
+//! records and an answer. The records are appended as one batch and are part of the state at once,
+//! read from the very bytes that are in the log, so that a successor that replays it gets the same
+//! state. The answer leaves only when all that it may have seen is confirmed. Nothing of it
+//! survives the loss of the leadership: what was not confirmed is answered `NotCoordinator`, and
+//! whether it happened is for the log to say. Source: Kafka's `CoordinatorRuntime.java`,
+//! `TransactionStateManager.scala`, KIP-848 ("Group Coordinator").
+
+pub mod group;
+pub mod txn;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -17,7 +20,7 @@ use bytes::Bytes;
 
 use crate::batch::{self, Header, Marker, NewRecord, ProducerStamp, TimestampMs};
 use crate::format::FormatError;
-use crate::ids::{Offset, ProducerEpoch, ProducerId};
+use crate::ids::{ConnId, Offset, ProducerEpoch, ProducerId};
 use crate::partition::Asker;
 use crate::protocol::{ErrorCode, TransactionResult};
 use crate::time::Dur;
@@ -109,7 +112,8 @@ pub struct Host<S: Shard> {
     /// As of the log's end.
     state: S,
     /// Answers that wait, and up to where the log must be confirmed for each; ascending. Bounded by
-    /// the requests that clients may have open.
+    /// the requests that clients have open, and by those of other brokers while the log stands
+    /// still.
     parked: VecDeque<(Offset, Asker, S::Answer)>,
 }
 
@@ -157,6 +161,11 @@ impl<S: Shard> Host<S> {
     pub fn confirmed(&mut self, upto: Offset) -> impl Iterator<Item = (Asker, S::Answer)> {
         let ready = self.parked.partition_point(|(end, ..)| *end <= upto);
         self.parked.drain(..ready).map(|(_, asker, answer)| (asker, answer))
+    }
+
+    /// A connection is gone: nobody waits for its answers.
+    pub fn gone(&mut self, conn: ConnId) {
+        self.parked.retain(|(_, asker, _)| asker.0 != conn);
     }
 
     /// The leadership is lost: what must be told to those who wait.

@@ -5,11 +5,13 @@
 //! the broker's business (`broker::ownership`). Source: `UnifiedLog.java`, `Partition.java`,
 //! `LogValidator.java`, AutoMQ's `ElasticLog` (one replica, high watermark = confirmed offset).
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::batch::{Header, Marker, TimestampMs};
-use crate::ids::{ConnId, LeaderEpoch, Offset, StreamId, TopicPartition};
+use crate::ids::{
+    ConnId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, StreamId, TopicPartition,
+};
 use crate::metadata::image::StreamState;
 use crate::mutants::Mutant;
 use crate::probe::Probe;
@@ -54,6 +56,10 @@ pub struct Partition {
     unsaved_bytes: u64,
     /// What has offsets and is not confirmed, in the order of the offsets.
     unconfirmed: VecDeque<Unconfirmed>,
+    /// Producers whose transaction the coordinator is asked about, and what tells one question from
+    /// the next. A marker, or a batch of a transaction, of the producer ends all of its.
+    guards: BTreeMap<(ProducerId, ProducerEpoch), u64>,
+    next_guard: u64,
     /// Fetches to look at again when the high watermark moves.
     fetchers: BTreeSet<Asker>,
 }
@@ -124,6 +130,9 @@ impl Partition {
             last_stable: log_start,
             unsaved_bytes,
             unconfirmed: VecDeque::new(),
+            guards: BTreeMap::new(),
+            // No number of an earlier leadership comes back.
+            next_guard: u64::from(epoch.0) << 32,
             fetchers: BTreeSet::new(),
         };
         partition.probe_epochs(out);
@@ -178,6 +187,36 @@ impl Partition {
         self.producers.check_marker(cx, marker, version)
     }
 
+    /// Whether this producer has a transaction open here, under this epoch, as of the log's end.
+    #[must_use]
+    pub fn is_open(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.producers.is_open(producer, epoch)
+    }
+
+    /// Whether nothing is known of the producer of this batch.
+    #[must_use]
+    pub fn is_new(&self, header: &Header) -> bool {
+        self.producers.is_new(header)
+    }
+
+    /// The coordinator is asked whether this producer may begin a transaction here.
+    pub fn guard(&mut self, of: (ProducerId, ProducerEpoch)) -> u64 {
+        let guard = self.next_guard;
+        self.next_guard += 1;
+        self.guards.insert(of, guard);
+        guard
+    }
+
+    /// The coordinator has answered the question with this number. Whether nothing has come since
+    /// it was asked.
+    pub fn take_guard(&mut self, of: (ProducerId, ProducerEpoch), guard: u64) -> bool {
+        let kept = self.guards.get(&of) == Some(&guard);
+        if kept {
+            self.guards.remove(&of);
+        }
+        kept
+    }
+
     /// A batch was given its place: its producer's next one comes behind it.
     pub fn remember(&mut self, cx: &Cx, batch: &[u8]) {
         let header = Header::parse(batch).expect("what is appended was checked");
@@ -185,6 +224,10 @@ impl Partition {
             let now = TimestampMs::floor(cx.wall);
             self.producers.forget_silent(now);
             self.settled.forget_silent(now);
+        }
+        let transactional = header.attributes.transactional();
+        if let Some(id) = u64::try_from(header.producer.id).ok().filter(|_| transactional) {
+            self.guards.retain(|(of, _), _| *of != ProducerId(id));
         }
         self.producers.appended(cx, batch, &header);
     }

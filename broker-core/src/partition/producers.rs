@@ -244,6 +244,13 @@ impl Producers {
         self.forgetful |= self.known.len() < before;
     }
 
+    /// Whether this producer has a transaction open under this epoch.
+    #[must_use]
+    pub fn is_open(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        let known = self.known.get(&producer).filter(|known| known.epoch == epoch);
+        known.is_some_and(|known| known.open.is_some())
+    }
+
     /// First offset of the oldest open transaction.
     #[must_use]
     pub fn first_open(&self) -> Option<Offset> {

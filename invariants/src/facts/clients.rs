@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use broker_core::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
@@ -180,8 +180,17 @@ pub(crate) struct Transaction {
     pub(crate) commit: Option<bool>,
     /// What became of that.
     pub(crate) outcome: Outcome,
+    /// Who asked for it, and the epoch that somebody else had been given by then.
+    pub(crate) zombie: Option<((ProducerId, ProducerEpoch), ProducerEpoch)>,
     /// A reader of committed data was given a part of it.
     pub(crate) read: bool,
+}
+
+impl Transaction {
+    /// Its commit was asked for, and not refused.
+    pub(crate) fn may_be_committed(&self) -> bool {
+        self.commit == Some(true) && self.outcome != Outcome::Failed
+    }
 }
 
 /// Outcome of a produce, or of the end of a transaction.
@@ -248,7 +257,9 @@ pub(crate) enum OpenCall {
         read: Query,
         epoch: LeaderEpoch,
     },
-    InitProducerId,
+    InitProducerId {
+        transactional: bool,
+    },
     Admin {
         /// The topic that is to be deleted.
         deletes: Option<TopicId>,
@@ -294,6 +305,8 @@ pub(crate) struct Clients {
     pub(crate) open: BTreeMap<(u16, u32), Open>,
     /// Clients that got an answer in the healthy core.
     pub(crate) answered: BTreeSet<u16>,
+    /// The largest epoch that InitProducerId has given out of each transactional producer.
+    pub(crate) fences: BTreeMap<ProducerId, ProducerEpoch>,
     /// Producer ids that clients were given.
     pub(crate) producers: BTreeSet<ProducerId>,
     /// Topics whose deletion was asked for.
@@ -376,15 +389,19 @@ impl Clients {
                 spec: *spec,
                 isolation: *isolation,
             },
-            Call::EndTxn { commit } => {
-                self.transactions.entry(op).or_default().commit = Some(*commit);
+            Call::EndTxn { commit, producer } => {
+                let fence = producer.and_then(|(id, _)| self.fences.get(&id).copied());
+                let fenced = producer.zip(fence).filter(|((_, epoch), fence)| epoch < fence);
+                let txn = self.transactions.entry(op).or_default();
+                (txn.commit, txn.outcome) = (Some(*commit), Outcome::Open);
+                txn.zombie = fenced.filter(|_| *commit);
                 OpenCall::EndTxn { txn: op }
             }
             Call::EpochEnd { partition, epoch, leader_epoch } => OpenCall::EpochEnd {
                 read: self.query(client, *partition, *leader_epoch),
                 epoch: *epoch,
             },
-            Call::InitProducerId => OpenCall::InitProducerId,
+            &Call::InitProducerId { transactional } => OpenCall::InitProducerId { transactional },
             Call::Admin { topic, deletes } => {
                 let deletes = topic.filter(|_| *deletes);
                 self.deletions.extend(deletes);
@@ -433,15 +450,6 @@ impl Clients {
     /// The transaction in which this value was sent, if it was in one.
     pub(crate) fn transaction_of(&mut self, value: Option<u64>) -> Option<u32> {
         self.sent(value?)?.0.txn
-    }
-
-    /// Whether some transaction with a batch in this partition has no end that its producer heard
-    /// of.
-    pub(crate) fn has_left_transaction_in(&self, partition: TopicPartition) -> bool {
-        let Some(place) = self.index.get(&partition) else { return false };
-        let left =
-            |txn: u32| self.transactions.get(&txn).is_some_and(|it| it.outcome != Outcome::Ok);
-        self.sends.values().any(|send| send.partition == *place && send.txn.is_some_and(left))
     }
 
     /// `client` was shown this under `epoch`.

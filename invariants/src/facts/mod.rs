@@ -2,6 +2,7 @@
 //! for, in shapes that answer each question in constant or logarithmic time.
 
 pub(crate) mod clients;
+pub(crate) mod coordinators;
 pub(crate) mod folded;
 pub(crate) mod ledger;
 pub(crate) mod nodes;
@@ -24,6 +25,7 @@ pub(crate) struct Facts {
     /// When the safety phase ended.
     pub(crate) healed: Option<SimTime>,
     pub(crate) clients: clients::Clients,
+    pub(crate) coordinators: coordinators::Coordinators,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) nodes: nodes::Nodes,
     pub(crate) raft: raft::Raft,

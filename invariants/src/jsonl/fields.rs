@@ -152,6 +152,7 @@ fields! {
     LogAppendTime log_append_time_us "log_append_time_us": i64, "µs since 1970, not negative";
     ProducerId producer_id "producer_id": u64, "0 to 9,223,372,036,854,775,807";
     ProducerEpoch producer_epoch "producer_epoch": i16, "0 to 32,767";
+    Transactional transactional "transactional": bool, "true or false";
     Deletes deletes "deletes": bool, "true or false";
     #[serde(borrow)] Error error "error": Text<'a>,
         "the name of one of Kafka's errors, such as NOT_LEADER_OR_FOLLOWER";

@@ -129,9 +129,11 @@ fn invoked(reader: &mut Reader, flat: &Flat<'_>, function: Function) -> Read<Cal
         Function::EndTxn => {
             let (txn, commit) = (flat.txn.unwrap_or_default(), flat.commit.unwrap_or_default());
             reader.order.decide(txn, commit)?;
-            Call::EndTxn { commit }
+            Call::EndTxn { commit, producer: identity(flat)? }
         }
-        Function::InitProducerId => Call::InitProducerId,
+        Function::InitProducerId => {
+            Call::InitProducerId { transactional: flat.transactional.unwrap_or_default() }
+        }
         Function::Fetch => Call::Fetch {
             partition: partition(reader, flat)?,
             offset: offset(flat.offset, Field::Offset)?.unwrap_or_default(),
@@ -203,6 +205,18 @@ fn spec(flat: &Flat<'_>) -> Read<OffsetSpec> {
     }
 }
 
+fn identity(flat: &Flat<'_>) -> Read<Option<(ProducerId, ProducerEpoch)>> {
+    let Some(id) = flat.producer_id else { return Ok(None) };
+    let epoch = flat.producer_epoch.unwrap_or_default();
+    if i64::try_from(id).is_err() {
+        return Err(wrong(Field::ProducerId, id));
+    }
+    if epoch < 0 {
+        return Err(wrong(Field::ProducerEpoch, epoch));
+    }
+    Ok(Some((ProducerId(id), ProducerEpoch(epoch))))
+}
+
 fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> {
     let offset = offset(flat.offset, Field::Offset)?;
     Ok(match begun.function {
@@ -220,15 +234,8 @@ fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> 
         },
         Function::EndTxn => Answer::Done,
         Function::InitProducerId => {
-            let id = flat.producer_id.unwrap_or_default();
-            let epoch = flat.producer_epoch.unwrap_or_default();
-            if i64::try_from(id).is_err() {
-                return Err(wrong(Field::ProducerId, id));
-            }
-            if epoch < 0 {
-                return Err(wrong(Field::ProducerEpoch, epoch));
-            }
-            Answer::ProducerId(ProducerId(id), ProducerEpoch(epoch))
+            let (id, epoch) = identity(flat)?.unwrap_or_default();
+            Answer::ProducerId(id, epoch)
         }
         Function::Fetch => fetched(flat)?,
         Function::ListOffsets => {

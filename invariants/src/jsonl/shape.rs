@@ -22,15 +22,17 @@ pub(super) fn of(type_: Type, function: Function) -> Shape {
     use Field::{
         Acks, At, Commit, Count, Damaged, Deletes, Epoch, Error, FirstValue, HighWatermark,
         Idempotent, Isolation, LastStable, LeaderEpoch, LogAppendTime, LogStart, Offset, Partition,
-        ProducerEpoch, ProducerId, Reader, Records, Skipped, Timestamp, Topic, Txn,
+        ProducerEpoch, ProducerId, Reader, Records, Skipped, Timestamp, Topic, Transactional, Txn,
     };
     match (type_, function) {
         (Type::Invoke, Function::Produce) => shape(
             &[Field::Function, Topic, Partition, FirstValue, Count],
             &[Acks, Damaged, Idempotent, Txn, Timestamp],
         ),
-        (Type::Invoke, Function::EndTxn) => shape(&[Field::Function, Txn, Commit], &[]),
-        (Type::Invoke, Function::InitProducerId) => shape(&[Field::Function], &[]),
+        (Type::Invoke, Function::EndTxn) => {
+            shape(&[Field::Function, Txn, Commit], &[ProducerId, ProducerEpoch])
+        }
+        (Type::Invoke, Function::InitProducerId) => shape(&[Field::Function], &[Transactional]),
         (Type::Invoke, Function::Fetch) => {
             shape(&[Field::Function, Topic, Partition, Offset], &[Reader, LeaderEpoch, Isolation])
         }

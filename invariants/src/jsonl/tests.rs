@@ -254,8 +254,14 @@ fn every_event() -> Vec<HistoryEvent> {
     let calls = [
         (produce(1, Acks::All, true), Answer::Produced { base: offset, log_append_time: time }),
         (produce(3, Acks::None, false), Answer::Done),
-        (Call::EndTxn { commit: true }, Answer::Done),
-        (Call::InitProducerId, Answer::ProducerId(ProducerId(8), ProducerEpoch(9))),
+        (
+            Call::EndTxn { commit: true, producer: Some((ProducerId(8), ProducerEpoch(2))) },
+            Answer::Done,
+        ),
+        (
+            Call::InitProducerId { transactional: true },
+            Answer::ProducerId(ProducerId(8), ProducerEpoch(9)),
+        ),
         (fetch, fetched),
         (list(OffsetSpec::At(Wall(1))), Answer::Listed(Some((offset, time, leader_epoch)))),
         (list(OffsetSpec::MaxTimestamp), Answer::Listed(None)),
@@ -272,7 +278,7 @@ fn every_event() -> Vec<HistoryEvent> {
         kinds.extend([EventKind::Invoke(call), EventKind::Ok(answer)]);
     }
     for end in [EventKind::Unknown, EventKind::Fail(Some(ErrorCode::NotLeaderOrFollower))] {
-        kinds.extend([EventKind::Invoke(Call::InitProducerId), end]);
+        kinds.extend([EventKind::Invoke(Call::InitProducerId { transactional: false }), end]);
     }
     kinds.push(EventKind::GaveUp);
     let event = |(kind, nth): (EventKind, u32)| {

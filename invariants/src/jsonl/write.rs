@@ -81,11 +81,7 @@ impl Writer {
                 idempotent,
                 transactional,
             } => Flat {
-                acks: Some(match acks {
-                    Acks::All => AcksWord::All,
-                    Acks::Leader => AcksWord::Leader,
-                    Acks::None => AcksWord::None,
-                }),
+                acks: Some(acks_word(acks)),
                 first_value: Some(first_value),
                 count: Some(count),
                 damaged: damaged.then_some(true),
@@ -94,10 +90,17 @@ impl Writer {
                 txn: transactional.then_some(op),
                 ..of(Function::Produce, Some(partition))
             },
-            Call::EndTxn { commit } => {
-                Flat { txn: Some(op), commit: Some(commit), ..of(Function::EndTxn, None) }
-            }
-            Call::InitProducerId => of(Function::InitProducerId, None),
+            Call::EndTxn { commit, producer } => Flat {
+                txn: Some(op),
+                commit: Some(commit),
+                producer_id: producer.map(|(id, _)| id.0),
+                producer_epoch: producer.map(|(_, epoch)| epoch.0),
+                ..of(Function::EndTxn, None)
+            },
+            Call::InitProducerId { transactional } => Flat {
+                transactional: transactional.then_some(true),
+                ..of(Function::InitProducerId, None)
+            },
             Call::Fetch { partition, offset, reader, leader_epoch, isolation } => Flat {
                 offset: Some(offset.0),
                 reader: Some(reader),
@@ -106,12 +109,7 @@ impl Writer {
                 ..of(Function::Fetch, Some(partition))
             },
             Call::ListOffsets { partition, spec, leader_epoch, isolation } => {
-                let (at, time) = match spec {
-                    OffsetSpec::Latest => (At::Latest, None),
-                    OffsetSpec::Earliest => (At::Earliest, None),
-                    OffsetSpec::MaxTimestamp => (At::Max, None),
-                    OffsetSpec::At(time) => (At::Time, Some(time)),
-                };
+                let (at, time) = spec_words(spec);
                 Flat {
                     at: Some(at),
                     timestamp_us: micros(time),
@@ -210,4 +208,21 @@ fn name(code: ErrorCode) -> String {
 
 fn text(line: &impl Serialize) -> String {
     serde_json::to_string(line).expect("a line has nothing that JSON can not say")
+}
+
+fn acks_word(acks: Acks) -> AcksWord {
+    match acks {
+        Acks::All => AcksWord::All,
+        Acks::Leader => AcksWord::Leader,
+        Acks::None => AcksWord::None,
+    }
+}
+
+fn spec_words(spec: OffsetSpec) -> (At, Option<Wall>) {
+    match spec {
+        OffsetSpec::Latest => (At::Latest, None),
+        OffsetSpec::Earliest => (At::Earliest, None),
+        OffsetSpec::MaxTimestamp => (At::Max, None),
+        OffsetSpec::At(time) => (At::Time, Some(time)),
+    }
 }

@@ -136,8 +136,7 @@ impl Judge {
             let Some(txn) = self.facts.clients.transaction_of(slot.value()) else { continue };
             visible.entry(txn).or_default().read = true;
             let known = self.facts.clients.transactions.get(&txn).copied().unwrap_or_default();
-            // Only behind a refusal is a transaction decided the other way.
-            let may = known.commit == Some(true);
+            let may = known.may_be_committed();
             ask!(self, T2, no_aborted_read::kept(partition, offset, may));
         }
         self.facts.clients.seen[place].slots = seen;

@@ -6,9 +6,7 @@ use broker_core::time::Wall;
 
 use super::{Judge, ask};
 use crate::Check;
-use crate::facts::clients::{
-    Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query, Transaction,
-};
+use crate::facts::clients::{Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query};
 use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
@@ -123,7 +121,12 @@ impl Judge {
             (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
                 self.epoch_ended(read, *epoch, *found)
             }
-            (OpenCall::InitProducerId, Answer::ProducerId(id, _)) => {
+            (OpenCall::InitProducerId { transactional: true }, Answer::ProducerId(id, epoch)) => {
+                let fence = self.facts.clients.fences.entry(*id).or_default();
+                *fence = (*fence).max(*epoch);
+                Ok(())
+            }
+            (OpenCall::InitProducerId { transactional: false }, Answer::ProducerId(id, _)) => {
                 let anew = self.facts.clients.producers.insert(*id);
                 ask!(self, P1, no_dup::given(*id, anew));
                 Ok(())
@@ -452,10 +455,9 @@ impl Judge {
                     ask!(self, L4, read_stable::out_of_range(partition, *offset, owed));
                 }
             }
-            // As if it had never been asked for.
             OpenCall::EndTxn { txn } => {
-                let transactions = &mut self.facts.clients.transactions;
-                let known = transactions.insert(*txn, Transaction::default()).unwrap_or_default();
+                self.transaction_over(*txn, Outcome::Failed);
+                let known = self.facts.clients.transactions[txn];
                 if known.commit == Some(true) {
                     ask!(self, T2, no_aborted_read::refused(*txn, known.read));
                 }
@@ -463,7 +465,7 @@ impl Judge {
             OpenCall::Fetch { .. }
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
-            | OpenCall::InitProducerId
+            | OpenCall::InitProducerId { .. }
             | OpenCall::Admin { .. } => {}
         }
         Ok(())

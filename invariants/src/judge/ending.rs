@@ -9,8 +9,8 @@ use crate::facts::Facts;
 use crate::history::SimTime;
 use crate::marks::Mark;
 use crate::properties::{
-    backlog_drains, clients_progress, failover_done, image_equiv, orphan_bound, range_contig,
-    stable_reaches_end,
+    backlog_drains, clients_progress, decisions_complete, failover_done, image_equiv, orphan_bound,
+    range_contig, stable_reaches_end,
 };
 use crate::table::Code;
 use crate::view::View;
@@ -54,6 +54,7 @@ impl Judge {
         let owing = [
             (Code::LV2, true),
             (Code::LV3, !self.facts.clients.transactions.is_empty()),
+            (Code::LV4, !self.facts.coordinators.is_empty()),
             (Code::LV5, asked || !self.facts.clients.given_up.is_empty()),
             (Code::LV7, !self.facts.ledger.partitions.is_empty()),
             (Code::LV8, wals.values().any(|wal| !wal.confirmed.is_empty())),
@@ -87,6 +88,7 @@ impl Judge {
         add(Code::LV2, &|| self.quorum_leads.owed(facts, view));
         add(Code::LV7, &|| failover_done::owed(facts, view));
         add(Code::LV8, &|| backlog_drains::owed(facts, view));
+        add(Code::LV4, &|| decisions_complete::owed(facts));
         add(Code::LV3, &|| stable_reaches_end::owed(facts));
         add(Code::LV1, &|| self.readers.owed(facts, view));
         add(Code::LV5, &|| clients_progress::owed(facts, view));

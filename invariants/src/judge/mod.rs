@@ -5,6 +5,7 @@
 pub(crate) mod alone;
 mod brokers;
 mod clients;
+mod coordinators;
 mod ending;
 mod final_log;
 mod metadata;
@@ -179,6 +180,9 @@ impl Judge {
             Probe::RecoveryStarted { .. }
             | Probe::RecoveryListed { .. }
             | Probe::RecoveryTook { .. } => self.recovery(node, probe),
+            Probe::CoordinatorLoaded { .. }
+            | Probe::TxnRecorded { .. }
+            | Probe::TxnVerified { .. } => self.coordinator(probe),
             Probe::UploadCommitRefused { object } => {
                 let state = self.facts.ledger.objects.get(object);
                 ask!(self, O3, commit_idem::refused(node, *object, state));

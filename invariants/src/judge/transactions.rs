@@ -7,15 +7,13 @@ use broker_core::ids::{Offset, TopicPartition};
 use super::final_log::FinalLog;
 use super::{Judge, ask};
 use crate::Check;
-use crate::facts::clients::Outcome;
 use crate::facts::folded::{Class, Folded};
 use crate::marks::Mark;
 use crate::properties::outcome_truth::Asked;
 use crate::properties::{
     atomic_visibility, coordinator_epoch, last_stable, marker_once, no_aborted_read, outcome_truth,
-    txn_scope,
+    txn_scope, zombie_fence,
 };
-use crate::table::Code;
 
 impl Judge {
     /// A reader of committed data was given the record with this value.
@@ -32,7 +30,7 @@ impl Judge {
         let Some(txn) = clients.transaction_of(value) else { return Ok(()) };
         let known = clients.transactions.entry(txn).or_default();
         known.read = true;
-        let asked = known.commit == Some(true);
+        let asked = known.may_be_committed();
         ask!(self, T2, no_aborted_read::read(partition, offset, txn, asked));
         self.marks.hit(Mark::CommittedRead);
         Ok(())
@@ -40,15 +38,11 @@ impl Judge {
 
     /// A lookup by time told a reader of committed data of the record at this offset.
     pub(super) fn looked_up_committed(&mut self, place: u32, offset: Offset) -> Check {
-        let seen = &self.facts.clients.seen[place as usize];
-        let (partition, value) = (seen.partition, seen.known(offset).value());
-        let clients = &mut self.facts.clients;
-        let Some(txn) = clients.transaction_of(value) else { return Ok(()) };
-        self.marks.evaluated(Code::T3);
-        match clients.transactions.get(&txn).and_then(|it| it.commit) {
-            None if self.set.has(Code::T3) => last_stable::undecided(partition, offset, txn),
-            Some(_) | None => Ok(()),
-        }
+        let partition = self.facts.clients.seen[place as usize].partition;
+        let terms = self.facts.served.terms(partition).iter();
+        let Some(stable) = terms.map(|term| term.last_stable).max() else { return Ok(()) };
+        ask!(self, T3, last_stable::looked_up(partition, offset, stable));
+        Ok(())
     }
 
     /// Judges every partition's transactions, and those that span several.
@@ -75,6 +69,7 @@ impl Judge {
         decided: &mut BTreeMap<u32, bool>,
     ) -> Check {
         let mut begun: BTreeMap<u32, Offset> = BTreeMap::new();
+        let pending = !self.facts.coordinators.decided().is_empty();
         for group in &log.folded.groups {
             let mut first: Option<u32> = None;
             for (base, _) in &group.batches {
@@ -89,10 +84,15 @@ impl Judge {
             let before = begun.insert(txn, group.first);
             ask!(self, T7, marker_once::begins(partition, txn, group.first, before));
             let known = self.facts.clients.transactions.get(&txn).copied().unwrap_or_default();
-            let (commit, ok) = (known.commit, known.outcome == Outcome::Ok);
+            let (commit, outcome) = (known.commit, known.outcome);
             let end = group.end.map(|(commit, _)| commit);
-            let asked = Asked { txn, commit, ok };
+            let asked = Asked { txn, commit, outcome, pending };
             ask!(self, T5, outcome_truth::ended(partition, group.first, asked, end));
+            if let Some((identity, fence)) = known.zombie {
+                self.marks.hit(Mark::ZombieCommits);
+                let committed = end == Some(true);
+                ask!(self, T6, zombie_fence::committed(txn, identity, fence, committed));
+            }
             if let Some(end) = end {
                 let before = *decided.entry(txn).or_insert(end);
                 ask!(self, T1, atomic_visibility::decided(partition, txn, end, before));

@@ -53,15 +53,15 @@ pub(crate) fn listed(
     Ok(())
 }
 
-/// A lookup by time told a reader of committed data of the record at `offset` of `txn`, which
-/// nobody had asked to end.
-pub(crate) fn undecided(partition: TopicPartition, offset: Offset, txn: u32) -> Check {
+/// A lookup by time told a reader of committed data of the record at `offset`; no leader has had a
+/// last stable offset above `last_stable`.
+pub(crate) fn looked_up(partition: TopicPartition, offset: Offset, last_stable: Offset) -> Check {
     require!(
-        false,
+        offset < last_stable,
         T3,
         partition,
-        "offset {offset} was listed for readers of committed data, and nobody has ended its \
-         transaction {txn}"
+        "offset {offset} was listed for readers of committed data, and no last stable offset was \
+         ever above {last_stable}"
     );
     Ok(())
 }
@@ -76,9 +76,7 @@ mod tests {
     use crate::history::{Answer, Call};
     use crate::testing::{A, Case, P, S, Txn};
 
-    /// A's offsets at high watermark 1, and a log with an open transaction at 0.
-    fn at(last_stable: u64) -> Case {
-        let mut case = Case::cluster("T3");
+    fn leads(case: &mut Case, last_stable: u64, high_watermark: u64) {
         let (partition, epoch, next) = (P, LeaderEpoch(0), Offset(0));
         case.probe(A, &Probe::PartitionOpened { partition, stream: S, epoch, next });
         case.probe(
@@ -88,10 +86,16 @@ mod tests {
                 epoch,
                 log_start: Offset(0),
                 last_stable: Offset(last_stable),
-                high_watermark: Offset(1),
-                log_end: Offset(1),
+                high_watermark: Offset(high_watermark),
+                log_end: Offset(high_watermark),
             },
         );
+    }
+
+    /// A's offsets at high watermark 1, and a log with an open transaction at 0.
+    fn at(last_stable: u64) -> Case {
+        let mut case = Case::cluster("T3");
+        leads(&mut case, last_stable, 1);
         let txn = case.begins();
         case.writes(txn, P, 100, 1, 0);
         case.log(P, &[Txn::Data(0, 100)]).finish();
@@ -142,21 +146,21 @@ mod tests {
         assert!(end_listed(0).holds());
     }
 
-    #[test]
-    fn lookup_that_finds_an_open_transaction_breaks() {
+    fn lookup_finds(offset: u64, last_stable: u64) -> Case {
         let mut case = Case::cluster("T3");
-        let txn = case.begins();
-        case.writes(txn, P, 100, 1, 0);
-        asks(&mut case, OffsetSpec::MaxTimestamp, 0, Some(crate::testing::time_of(100)));
-        assert!(case.breaks("T3"));
+        leads(&mut case, last_stable, 1);
+        case.produced(100, 1, 0);
+        asks(&mut case, OffsetSpec::MaxTimestamp, offset, Some(crate::testing::time_of(100)));
+        case
     }
 
     #[test]
-    fn lookup_that_finds_a_transaction_that_is_to_be_committed_holds() {
-        let mut case = Case::cluster("T3");
-        let txn = case.begins();
-        case.writes(txn, P, 100, 1, 0).ends(txn, true);
-        asks(&mut case, OffsetSpec::MaxTimestamp, 0, Some(crate::testing::time_of(100)));
-        assert!(case.holds());
+    fn lookup_that_finds_what_is_not_stable_breaks() {
+        assert!(lookup_finds(0, 0).breaks("T3"));
+    }
+
+    #[test]
+    fn lookup_that_finds_what_is_stable_holds() {
+        assert!(lookup_finds(0, 1).holds());
     }
 }

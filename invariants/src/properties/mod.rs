@@ -14,9 +14,9 @@ modules! {
     durable_before_reply
     broker_fence one_leader leader_eligible
     no_dup order_no_gap dedup_answer state_equiv
-    atomic_visibility no_aborted_read last_stable outcome_truth marker_once txn_scope
-    coordinator_epoch
+    atomic_visibility no_aborted_read last_stable decision_stable outcome_truth zombie_fence
+    marker_once txn_scope coordinator_epoch
     list_offsets epoch_end
-    readers_progress quorum_leads stable_reaches_end clients_progress failover_done backlog_drains
-    backs_off
+    readers_progress quorum_leads stable_reaches_end decisions_complete clients_progress
+    failover_done backlog_drains backs_off
 }

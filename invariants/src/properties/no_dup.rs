@@ -81,7 +81,7 @@ mod tests {
     fn given(ids: [u64; 2]) -> Case {
         let mut case = Case::cluster("P1");
         for id in ids {
-            let asked = case.invoke(1, Call::InitProducerId);
+            let asked = case.invoke(1, Call::InitProducerId { transactional: false });
             case.ok(asked, Answer::ProducerId(ProducerId(id), ProducerEpoch(0)));
         }
         case

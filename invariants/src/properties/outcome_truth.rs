@@ -1,8 +1,10 @@
-//! T5 OutcomeTruth: a transaction ends as its producer asked, or not at all; once the producer
-//! heard that it has ended, it has. Source: KIP-98 (EndTxn), Redpanda #3616.
+//! T5 OutcomeTruth: no transaction is committed unless its producer asked for it and was not told
+//! that it is not; once the producer heard how it ended, it has ended so. Coordinators abort what
+//! takes too long by themselves. Source: KIP-98 (EndTxn), Redpanda #3616.
 
 use broker_core::ids::{Offset, TopicPartition};
 
+use crate::facts::clients::Outcome;
 use crate::{Check, require};
 
 /// What is known of a transaction's end.
@@ -12,7 +14,9 @@ pub(crate) struct Asked {
     /// What its producer asked for, if it did.
     pub(crate) commit: Option<bool>,
     /// It heard that this is done.
-    pub(crate) ok: bool,
+    pub(crate) outcome: Outcome,
+    /// Some decision is still to be carried out: whether it ever is, is for LV4 to say.
+    pub(crate) pending: bool,
 }
 
 /// The batches of a transaction from `first` on ended like this in the final log.
@@ -22,19 +26,22 @@ pub(crate) fn ended(
     asked: Asked,
     end: Option<bool>,
 ) -> Check {
-    let Asked { txn, commit, ok } = asked;
+    let Asked { txn, commit, outcome, .. } = asked;
+    let allowed = commit == Some(true) && outcome != Outcome::Failed;
     require!(
-        end.is_none() || end == commit,
+        end != Some(true) || allowed,
         T5,
         partition,
-        "transaction {txn}, from offset {first} on, ended with commit {end:?}; asked for was \
-         {commit:?}"
+        "transaction {txn}, from offset {first} on, is committed; asked for was commit {commit:?}, \
+         and the answer {outcome:?}"
     );
+    let awaited = end.is_none() && asked.pending;
     require!(
-        !ok || end.is_some(),
+        outcome != Outcome::Ok || end == commit || awaited,
         T5,
         partition,
-        "the end of transaction {txn} was confirmed, but from offset {first} on it has no marker"
+        "that transaction {txn} ended with commit {commit:?} was confirmed, but from offset \
+         {first} on its end is {end:?}"
     );
     Ok(())
 }

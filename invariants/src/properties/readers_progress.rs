@@ -76,12 +76,6 @@ impl ReadersProgress {
             .collect();
         for Tail { client, partition, next } in view.tails() {
             let end = facts.clients.shown_end(partition);
-            // What a producer left undecided holds readers of committed data back.
-            let stable = facts.served.terms(partition).last().map(|term| term.last_stable);
-            let stable = stable.filter(|stable| {
-                *stable < end && facts.clients.has_left_transaction_in(partition)
-            });
-            let end = stable.unwrap_or(end);
             let behind = next.is_none_or(|next| next < end);
             if behind && judged(client) && facts.ledger.partitions.contains_key(&partition) {
                 let index = partition.index;

@@ -14,7 +14,7 @@ use broker_core::object::{BlockRecord, Builder, ObjectHeader};
 use broker_core::protocol::{Acks, Isolation, TransactionResult};
 use broker_core::step::Flow;
 
-use super::{A, A_EPOCH, Case, P, S, none, prepare, read, time_of};
+use super::{A, A_EPOCH, Case, Opened, P, S, none, prepare, read, time_of};
 use crate::history::{Answer, Call};
 
 /// A second partition, and its stream.
@@ -77,9 +77,20 @@ impl Case {
 
     /// Its end is asked for, and done.
     pub(crate) fn ends(&mut self, txn: u32, commit: bool) -> &mut Self {
-        self.op = txn;
-        let opened = self.invoke(1, Call::EndTxn { commit });
+        let opened = self.asks_end(txn, commit);
         self.ok(opened, Answer::Done)
+    }
+
+    /// Its end is asked for, and nobody hears what became of that.
+    pub(crate) fn ends_unknown(&mut self, txn: u32, commit: bool) -> &mut Self {
+        let opened = self.asks_end(txn, commit);
+        self.unknown(opened)
+    }
+
+    fn asks_end(&mut self, txn: u32, commit: bool) -> Opened {
+        self.op = txn;
+        let producer = Some((ProducerId(7), ProducerEpoch(0)));
+        self.invoke(1, Call::EndTxn { commit, producer })
     }
 
     /// Client 2 reads what is committed from the start: `(offset, value, epoch)`s, and what it

@@ -147,7 +147,7 @@ fn seen(events: &[HistoryEvent]) -> Seen {
                     failed,
                 });
             }
-            Call::EndTxn { commit } => {
+            Call::EndTxn { commit, .. } => {
                 let ok = matches!(end, Some((_, EventKind::Ok(_))));
                 seen.ends.push(End { txn: op, commit: *commit, begun, ok, failed });
             }

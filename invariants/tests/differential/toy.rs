@@ -168,7 +168,7 @@ impl Toy {
                 open.done = Some(Answer::Done);
             },
         );
-        (Call::EndTxn { commit: self.below(3) > 0 }, txn)
+        (Call::EndTxn { commit: self.below(3) > 0, producer: None }, txn)
     }
 
     fn fetch(&mut self) -> Call {
@@ -196,7 +196,7 @@ impl Toy {
                 let txn = transactional.then_some(open.op);
                 self.append(partition.index.0 as usize, first_value, u64::from(count), txn)
             }
-            Call::EndTxn { commit } => {
+            Call::EndTxn { commit, .. } => {
                 for index in 0..2 {
                     let commit = if self.goes_wrong() { !commit } else { commit };
                     let of =

@@ -69,7 +69,12 @@ impl Load {
         let mut end = base + BATCH;
         let mut skipped = Vec::new();
         if transactional {
-            self.call(client, op, Call::EndTxn { commit: true }, Some(Answer::Done));
+            self.call(
+                client,
+                op,
+                Call::EndTxn { commit: true, producer: None },
+                Some(Answer::Done),
+            );
             skipped.push((Offset(end), Offset(end + 1)));
             end += 1;
         }

@@ -10,6 +10,7 @@ use super::{check_only, repeat_seed};
 use crate::cli::{BadInput, Exit, SweepArgs};
 use crate::generate::Choice;
 use crate::interrupt::Interrupt;
+use crate::plan::Protocol;
 use crate::report::{Report, grouped, rate, simulated};
 use crate::seed::SeedRange;
 use crate::sweep::{self, News, Novelty, Orders, Run, Seeds, Totals};
@@ -87,12 +88,15 @@ fn announce(orders: &Orders, duration: Option<Duration>, report: &Report) {
     };
     let time = duration.map_or_else(String::new, |time| format!(" for {} s", time.as_secs()));
     let or_all = |name: &Option<String>| name.clone().unwrap_or_else(|| "all".to_owned());
-    let Choice { profile, workload, mutants } = &orders.choice;
+    let Choice { profile, workload, protocol, mutants } = &orders.choice;
     let (profile, workload) = (or_all(profile), or_all(workload));
     report.line(format!(
         "sweep   {seeds}{time}, {} jobs, profiles: {profile}, workloads: {workload}",
         orders.jobs
     ));
+    if *protocol != Protocol::default() {
+        report.line(format!("protocol {}", protocol.name()));
+    }
     if !mutants.is_empty() {
         report.line(format!("mutants {}", mutants.join(", ")));
     }

@@ -32,6 +32,7 @@ pub(crate) fn plan(faults: Vec<Fault>) -> Plan {
         ops.push(OpAt { at_us: 3 * S + number * 200_000, client: (number % 3) as u16, op });
     }
     Plan {
+        protocol: Default::default(),
         version: PLAN_VERSION,
         background: 7,
         profile: "test".to_owned(),

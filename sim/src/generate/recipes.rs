@@ -411,6 +411,29 @@ recipes! {
         let by_us_max = stream.steps(5 * S, 12 * S, 100 * MS);
         draft.on(on, lasting, What::Stall { per_mille: 400, by_us_max });
     };
+    /// A coordinator dies or freezes as soon as a decision is durable: its successor has to carry
+    /// it out.
+    ON_DECIDED = "on-decided", |draft, stream| {
+        let on = Anchor {
+            after_us: stream.steps(0, 20 * MS, MS),
+            ..anchor("txn.decided", stream.between(1, 60), None)
+        };
+        let lasting = stream.steps(2 * S, 15 * S, 100 * MS);
+        if stream.chance(500) {
+            draft.on(on, lasting, What::Pause { node: me() });
+        } else {
+            draft.on(on, lasting, What::Crash { node: me(), keep: Keep::All });
+        }
+    };
+    /// While a transaction is written down, what brokers say to one another is held back: an answer
+    /// of the coordinator comes when the transaction is over.
+    ON_TXN_HOLD = "on-txn-hold", |draft, stream| {
+        let on = anchor("txn.recorded", stream.between(1, 120), None);
+        let lasting = stream.steps(50 * MS, 1_500 * MS, 50 * MS);
+        let hold_us_max = stream.steps(500 * MS, 3 * S, 100 * MS);
+        let (drop_pm, duplicate_pm, hold_pm) = (20, 200, 400);
+        draft.on(on, lasting, What::Lossy { drop_pm, duplicate_pm, hold_pm, hold_us_max });
+    };
     /// A leader that has just served a fetch loses the other controllers.
     ON_FETCH_CUT = "on-fetch-cut", |draft, stream| {
         let on = anchor("quorum.fetch_served", stream.between(10, 400), None);

@@ -82,6 +82,7 @@ pub const PLAN: &[Key] = &[
     needed("background", Type::Seed),
     needed("profile", Type::Text),
     needed("workload", Type::Text),
+    optional("protocol", Type::Word(&super::Protocol::NAMES)),
     optional("mutants", Type::Texts),
     needed("safety", Type::Micros(SAFETY_US_MAX)),
 ];
@@ -296,10 +297,12 @@ pub const OPS: &[Kind] = &[
         what: "run a transaction: its batches one after the other, then its end",
         keys: &[
             TOPIC,
+            optional("id", Type::Text),
             needed("partitions", Type::Ints(0, u32::MAX as i64)),
             needed("records", Type::Int(1, 100_000)),
             needed("bytes", Type::Int(8, 1 << 24)),
-            optional("abort", Type::Bool),
+            optional("think_ms", Type::Int(0, 600_000)),
+            optional("end", Type::Word(&["commit", "abort", "leave"])),
         ],
     },
     Kind {

@@ -12,7 +12,9 @@ use workloads::Op;
 use super::check::{Place, check, check_mutant};
 use super::schema::{self, Key, Kind, Type};
 use super::stored::{Found, StoredSeed};
-use super::{Anchor, Fault, Limits, OpAt, PLAN_VERSION, Plan, Topology, What, When, micros};
+use super::{
+    Anchor, Fault, Limits, OpAt, PLAN_VERSION, Plan, Protocol, Topology, What, When, micros,
+};
 use crate::registry;
 
 mod write;
@@ -179,6 +181,7 @@ fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result
     let topology: Topology = fields(source, (topology, span), schema::TOPOLOGY, "[topology]")?;
     let (limits, span) = &at.limits;
     let limits: Limits = fields(source, (limits, span), schema::LIMITS, "[limits]")?;
+    let protocol = top.remove("protocol").and_then(|name| Protocol::by_name(name.as_str()?));
     let mut text = |key: &str| match top.remove(key) {
         Some(Value::String(text)) => text,
         other => unreachable!("`{key}` was checked to be a text, and is {other:?}"),
@@ -188,6 +191,7 @@ fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result
         background: parse_seed(&text("background")).expect("checked"),
         profile: text("profile"),
         workload: text("workload"),
+        protocol: protocol.unwrap_or_default(),
         safety_us: micros::parse(&text("safety")).expect("checked"),
         mutants: top.remove("mutants").map_or_else(Vec::new, texts),
         topology,

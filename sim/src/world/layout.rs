@@ -6,6 +6,7 @@ use broker_core::config::{BrokerConfig, BrokerLimits, ControllerConfig};
 use broker_core::ids::{NodeId, ZoneId};
 use broker_core::mutants::{self, Mutants};
 use broker_core::probe::Probe;
+use broker_core::protocol::TransactionVersion;
 use broker_core::time::Dur;
 use workloads::client::ClientConfig;
 
@@ -98,6 +99,7 @@ pub struct Layout {
     clients: u16,
     zones: u8,
     limits: BrokerLimits,
+    protocol: TransactionVersion,
     /// Keys per page of a list.
     pub list_page_max: usize,
     /// The core's mutants that are on.
@@ -134,6 +136,7 @@ impl Layout {
             clients: topology.clients,
             zones: topology.zones,
             limits: limits(plan),
+            protocol: plan.protocol.version(),
             list_page_max: plan.limits.list_page_max,
             mutants,
             nondeterminism,
@@ -336,6 +339,7 @@ impl Layout {
             client: client as u16,
             zone: self.zone(self.client(client)).expect("a client stands in a zone"),
             bootstrap,
+            protocol: self.protocol,
         }
     }
 
@@ -397,6 +401,12 @@ impl Layout {
     }
 }
 
+/// Few, so that a run's producers use them up.
+const PRODUCER_EPOCH_MAX: i16 = 6;
+
+/// Few, so that a run's coordinators meet faults.
+const COORDINATOR_PARTITIONS: u32 = 3;
+
 fn limits(plan: &Plan) -> BrokerLimits {
     let limits = plan.limits;
     BrokerLimits {
@@ -409,6 +419,8 @@ fn limits(plan: &Plan) -> BrokerLimits {
         upload_block_interval: Dur(limits.upload_block_interval_us),
         cache_bytes_max: limits.cache_bytes_max,
         produce_queue_max: limits.produce_queue_max,
+        coordinator_partitions: COORDINATOR_PARTITIONS,
+        producer_epoch_max: PRODUCER_EPOCH_MAX,
         ..BrokerLimits::default()
     }
 }

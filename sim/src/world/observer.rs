@@ -215,8 +215,12 @@ fn history_call(call: client::Call) -> history::Call {
                 transactional,
             }
         }
-        client::Call::EndTxn { commit } => history::Call::EndTxn { commit },
-        client::Call::InitProducerId => history::Call::InitProducerId,
+        client::Call::EndTxn { commit, producer } => {
+            history::Call::EndTxn { commit, producer: Some(producer) }
+        }
+        client::Call::InitProducerId { transactional } => {
+            history::Call::InitProducerId { transactional }
+        }
         client::Call::Fetch { partition, offset, reader, leader_epoch, isolation } => {
             history::Call::Fetch { partition, offset, reader, leader_epoch, isolation }
         }

@@ -20,13 +20,17 @@ pub(super) enum Route {
     Topic,
     /// To the leader of this partition.
     Leader(PartitionIndex),
+    /// To this broker; no topic is needed.
+    Node(NodeId),
+    /// To this broker, with the topic's id.
+    TopicAt(NodeId),
 }
 
 /// Where a request goes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Target {
     pub(super) node: NodeId,
-    /// Of the topic; meaningless for [`Route::Any`].
+    /// Of the topic, if the route gives it.
     pub(super) topic: Option<TopicId>,
     /// Of the partition; 0 unless a leader was asked for.
     pub(super) leader_epoch: LeaderEpoch,
@@ -170,9 +174,12 @@ impl Metadata {
     /// Where a request can go now.
     pub(super) fn resolve(&self, topic: &str, route: Route, lot: u64) -> Resolved {
         let any = Target { node: self.any_broker(lot), topic: None, leader_epoch: LeaderEpoch(0) };
-        if route == Route::Any {
-            return Resolved::Ready(any);
-        }
+        let any = match route {
+            Route::Any => return Resolved::Ready(any),
+            Route::Node(node) => return Resolved::Ready(Target { node, ..any }),
+            Route::TopicAt(node) => Target { node, ..any },
+            Route::Topic | Route::Leader(_) => any,
+        };
         let Some(known) = self.topics.get(topic).filter(|known| !known.idle) else {
             return Resolved::NotYet;
         };

@@ -137,14 +137,3 @@ pub(super) const fn of_read(code: ErrorCode) -> Next {
         _ => Next::Done,
     }
 }
-
-/// A marker was refused. It is sent until it is taken, for one that comes again changes nothing, or
-/// until the metadata does not know the topic any more: a broker that lags may not know it yet. (A
-/// coordinator gives up what another one has taken over; here there is no other.) Source:
-/// `TransactionMarkerRequestCompletionHandler`.
-pub(super) const fn of_marker(code: ErrorCode) -> Next {
-    match of_read(code) {
-        Next::Done | Next::Again | Next::Retry => Next::Retry,
-        Next::Refresh => Next::Refresh,
-    }
-}

@@ -102,6 +102,7 @@ impl Produce {
         Asked {
             call: (!again).then_some(call),
             request: Request::Produce(ProduceRequest {
+                transactional: None,
                 acks: self.acks,
                 timeout: PRODUCE_TIMEOUT,
                 batches: [(partition, batch)].into(),

@@ -10,6 +10,7 @@ use broker_core::batch::ProducerStamp;
 use broker_core::ids::{ConnId, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use broker_core::protocol::{ErrorCode, Request, Response};
 use broker_core::step::{Cx, Outbox};
+use broker_core::time::Dur;
 
 use super::connections::{Lane, Waiter};
 use super::idempotence::{Place, Turn};
@@ -17,7 +18,7 @@ use super::metadata::{Refresh, Resolved, Target};
 use super::outcome::Next;
 use super::reader::Mode;
 use super::task::Task;
-use super::transaction::{Producer, Step};
+use super::transaction::Step;
 use super::{
     Answer, Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared,
 };
@@ -32,7 +33,8 @@ const MISSING_MAX: u32 = 20;
 
 /// What a task wants to be sent.
 pub(super) struct Asked {
-    /// What begins; `None`: another attempt of the call that is open.
+    /// What begins, unless it is another attempt of the call that is open; `None`: nothing that is
+    /// worth a call of its own.
     pub(super) call: Option<Call>,
     pub(super) request: Request,
     /// Whether there will be an answer at all.
@@ -136,13 +138,16 @@ impl Session {
         {
             shared.idempotence.join(place, self.op, produce.records);
         }
-        if self.is_finite() {
-            out.push(ClientOut::Arm {
-                key: ClientTimer::Delivery(self.op),
-                after: DELIVERY_TIMEOUT,
-            });
+        // A transaction's time begins when it has a producer.
+        if self.is_finite() && !matches!(self.task, Task::Transaction(_)) {
+            self.arm_delivery(out);
         }
         self.go(shared, cx, out)
+    }
+
+    fn arm_delivery(&self, out: &mut Outbox<ClientOut>) {
+        let (key, after) = (ClientTimer::Delivery(self.op), DELIVERY_TIMEOUT);
+        out.push(ClientOut::Arm { key, after });
     }
 
     /// Gives back what the session holds. It must be dropped then.
@@ -169,6 +174,13 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
+        if let Task::Transaction(transaction) = &mut self.task {
+            match transaction.take_turn(&mut shared.producers, self.op) {
+                None => return self.hold(out),
+                Some(true) => self.arm_delivery(out),
+                Some(false) => {}
+            }
+        }
         let lot = mixed(cx.entropy, u64::from(self.op));
         let found = shared.metadata.resolve(self.task.topic(), self.task.route(), lot);
         let Resolved::Ready(target) = found else {
@@ -185,7 +197,6 @@ impl Session {
             return Progress::Finished;
         }
         let turn = match (&mut self.task, target.topic) {
-            (Task::Transaction(transaction), _) => transaction.turn(&mut shared.producers, self.op),
             (task, Some(topic)) if let Some(place) = task.place() => {
                 shared.idempotence.turn(&place, topic, self.op)
             }
@@ -194,11 +205,7 @@ impl Session {
         let stamp = match turn {
             Turn::Send(stamp) => stamp,
             Turn::AskId => return self.ask_id(target, shared, out),
-            Turn::Wait => {
-                self.phase = Phase::Held;
-                out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
-                return Progress::Going;
-            }
+            Turn::Wait => return self.hold(out),
         };
         let asked = match &mut self.task {
             Task::Produce(produce) => produce.ask(&target, stamp, cx, &mut shared.numbers),
@@ -208,11 +215,11 @@ impl Session {
             Task::Reader(reader) => reader.ask(&target, &mut shared.numbers),
         };
         let call = self.standing.unwrap_or_else(|| shared.numbers.call());
-        if let Some(begins) = asked.call {
+        if let Some(begins) = asked.call.filter(|_| self.standing.is_none()) {
             self.observe(call, CallEvent::Invoke(begins), out);
-        }
-        if self.task.is_standing() {
-            self.standing = Some(call);
+            if self.task.is_standing() {
+                self.standing = Some(call);
+            }
         }
         let waiter = asked.answered.then_some(Waiter::Session(self.op));
         let lane = self.task.lane(self.op);
@@ -227,6 +234,13 @@ impl Session {
         Progress::Going
     }
 
+    /// Others come first.
+    fn hold(&mut self, out: &mut Outbox<ClientOut>) -> Progress {
+        self.phase = Phase::Held;
+        out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
+        Progress::Going
+    }
+
     fn ask_id(
         &mut self,
         target: Target,
@@ -234,7 +248,7 @@ impl Session {
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
         let call = shared.numbers.call();
-        self.observe(call, CallEvent::Invoke(Call::InitProducerId), out);
+        self.observe(call, CallEvent::Invoke(Call::InitProducerId { transactional: false }), out);
         let (lane, waiter) = (self.task.lane(self.op), Some(Waiter::Session(self.op)));
         let request = Request::InitProducerId;
         let conn = shared.connections.send(lane, target.node, request, waiter, out);
@@ -321,39 +335,60 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
-        let call = self.standing.expect("an attempt belongs to a call");
         let Task::Transaction(transaction) = &mut self.task else {
             unreachable!("a step of {:?}", self.task)
         };
         match step {
-            Step::Done(answer) => self.call_over(call, CallEvent::Ok(answer), out),
+            Step::Done(answer) => {
+                let (left, thinks) = (transaction.has_left(), transaction.thinks());
+                self.call_over(CallEvent::Ok(answer), out);
+                if left {
+                    return Progress::Finished;
+                }
+                if let Some(after) = thinks {
+                    self.pause(after, out);
+                    return Progress::Going;
+                }
+            }
+            Step::Became(answer) => self.call_over(CallEvent::Ok(answer), out),
             Step::Ended(answer) => {
-                self.call_over(call, CallEvent::Ok(answer), out);
+                self.call_over(CallEvent::Ok(answer), out);
                 return Progress::Finished;
             }
             Step::Partly => {}
+            Step::Fenced(code) => {
+                let event = self.refused(code);
+                self.call_over(event, out);
+                return Progress::Finished;
+            }
             Step::Refused { code, definite, next } => {
-                self.doubtful |= !definite;
-                let event = if self.doubtful { CallEvent::Unknown } else { CallEvent::Fail(code) };
-                if transaction.must_abort(code, next) {
-                    transaction.abort();
-                    self.call_over(call, event, out);
-                } else {
+                self.doubtful |= !definite && self.standing.is_some();
+                if !transaction.must_abort(code, next) {
                     if next == Next::Refresh {
                         shared.want_metadata(cx, out);
                     }
                     return self.back_off(cx, out);
                 }
+                transaction.abort();
+                let event = self.refused(code);
+                self.call_over(event, out);
             }
         }
         self.attempts = 0;
         self.go(shared, cx, out)
     }
 
-    /// A call of a transaction has ended.
-    fn call_over(&mut self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {
-        (self.standing, self.doubtful) = (None, false);
-        self.observe(call, event, out);
+    /// How a call ends whose newest attempt did nothing.
+    fn refused(&self, code: ErrorCode) -> CallEvent {
+        if self.doubtful { CallEvent::Unknown } else { CallEvent::Fail(code) }
+    }
+
+    /// The call of a transaction that was under way, if one was, has ended.
+    fn call_over(&mut self, event: CallEvent, out: &mut Outbox<ClientOut>) {
+        self.doubtful = false;
+        if let Some(call) = self.standing.take() {
+            self.observe(call, event, out);
+        }
     }
 
     /// One attempt of an idempotent produce is over. The call ends with an answer that is final.
@@ -389,13 +424,7 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
-        match (&mut self.task, result) {
-            (Task::Transaction(transaction), Ok((id, epoch))) => {
-                transaction.adopt(Producer::new(id, epoch, mixed(cx.entropy, id.0)));
-            }
-            (Task::Transaction(_), Err(_)) => {}
-            _ => shared.idempotence.answered(result.ok()),
-        }
+        shared.idempotence.answered(result.ok());
         match result {
             Ok((id, epoch)) => {
                 self.observe(call, CallEvent::Ok(Answer::ProducerId(id, epoch)), out);
@@ -415,7 +444,8 @@ impl Session {
             Phase::InFlight { call, .. } => {
                 if let Task::Transaction(transaction) = &mut self.task {
                     transaction.unanswered();
-                    self.doubtful = true;
+                    // Without a call it is asked for again.
+                    self.doubtful |= self.standing.is_some();
                 } else if let Some(place) = self.task.place() {
                     let unknown = (CallEvent::Unknown, Next::Refresh);
                     self.attempt_over(&place, unknown, shared, out);
@@ -426,9 +456,7 @@ impl Session {
             }
             Phase::AskingId { call, .. } => {
                 self.observe(call, CallEvent::Unknown, out);
-                if self.task.place().is_some() {
-                    shared.idempotence.answered(None);
-                }
+                shared.idempotence.answered(None);
                 true
             }
             Phase::Metadata | Phase::Held | Phase::Backoff => false,
@@ -459,6 +487,8 @@ impl Session {
     /// The operation was tried long enough.
     pub(super) fn on_expiry(&mut self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
         let open = match self.phase {
+            // What is asked beside the calls of a transaction is none.
+            Phase::InFlight { .. } if matches!(self.task, Task::Transaction(_)) => None,
             Phase::InFlight { call, .. } | Phase::AskingId { call, .. } => Some(call),
             Phase::Metadata | Phase::Held | Phase::Backoff => None,
         };
@@ -502,9 +532,13 @@ impl Session {
     fn back_off(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) -> Progress {
         let after = backoff(self.attempts, mixed(cx.entropy, u64::from(self.op)));
         self.attempts = self.attempts.saturating_add(1);
+        self.pause(after, out);
+        Progress::Going
+    }
+
+    fn pause(&mut self, after: Dur, out: &mut Outbox<ClientOut>) {
         self.phase = Phase::Backoff;
         out.push(ClientOut::Arm { key: ClientTimer::Session(self.op), after });
-        Progress::Going
     }
 
     fn observe(&self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {

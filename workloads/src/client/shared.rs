@@ -3,9 +3,6 @@
 //!
 //! Source: Kafka's `Metadata.timeToNextUpdate`, KIP-580 (backoff).
 
-use alloc::vec::Vec;
-
-use broker_core::ids::NodeId;
 use broker_core::protocol::Request;
 use broker_core::step::{Cx, Outbox};
 use broker_core::time::Dur;
@@ -13,8 +10,8 @@ use broker_core::time::Dur;
 use super::connections::{Connections, Lane, Waiter};
 use super::idempotence::Idempotence;
 use super::metadata::{Metadata, Refresh};
-use super::transaction::Producers;
-use super::{BACKOFF_MAX, BACKOFF_MIN, ClientOut, ClientTimer, REQUEST_TIMEOUT};
+use super::transactional::Producers;
+use super::{BACKOFF_MAX, BACKOFF_MIN, ClientConfig, ClientOut, ClientTimer, REQUEST_TIMEOUT};
 
 /// What the sessions of a client have in common.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -37,14 +34,15 @@ pub(super) struct Numbers {
 }
 
 impl Shared {
-    pub(super) fn new(client: u16, bootstrap: Vec<NodeId>) -> Self {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        let ClientConfig { client, bootstrap, protocol, .. } = config;
         Self {
             client,
             connections: Connections::new(client),
             metadata: Metadata::new(bootstrap),
             numbers: Numbers { client, calls: 0, values: 0, readers: 0 },
             idempotence: Idempotence::default(),
-            producers: Producers::default(),
+            producers: Producers::new(client, protocol),
         }
     }
 

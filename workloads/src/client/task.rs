@@ -4,8 +4,9 @@
 //! [`super::transaction`], [`super::reader`], [`super::queries`]).
 
 use broker_core::ids::{PartitionIndex, TopicId};
-use broker_core::protocol::Isolation;
+use broker_core::protocol::{Isolation, TransactionResult};
 use broker_core::step::Cx;
+use broker_core::time::Dur;
 
 use super::connections::Lane;
 use super::idempotence::Place;
@@ -14,8 +15,8 @@ use super::mixed;
 use super::producer::Produce;
 use super::queries::{Admin, Order, Query, Question};
 use super::reader::{Kind, Mode, Reader};
-use super::transaction::Transaction;
-use crate::op::Op;
+use super::transaction::{End, Transaction};
+use crate::op::{Op, TxnEnd};
 
 /// An operation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -49,9 +50,14 @@ impl Task {
                 let (size, how) = ((records, bytes), (damaged, idempotent));
                 Self::Produce(Produce::new(topic, PartitionIndex(partition), size, acks, how))
             }
-            Op::Transaction { topic, partitions, records, bytes, abort } => {
-                let size = (records, bytes);
-                Self::Transaction(Transaction::new(topic, &partitions, size, abort))
+            Op::Transaction { topic, id, partitions, records, bytes, think_ms, end } => {
+                let (size, think) = ((records, bytes), Dur::ms(think_ms.into()));
+                let end = match end {
+                    TxnEnd::Commit => End::Decide(TransactionResult::Commit),
+                    TxnEnd::Abort => End::Decide(TransactionResult::Abort),
+                    TxnEnd::Leave => End::Leave,
+                };
+                Self::Transaction(Transaction::new((topic, id), &partitions, size, (think, end)))
             }
             Op::Tail { topic, partition, from_start, committed } => {
                 reader(topic, partition, Mode::Tail { from_start }, committed)

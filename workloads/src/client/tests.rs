@@ -9,10 +9,12 @@ use broker_core::batch::ProducerStamp;
 use broker_core::ids::PartitionIndex;
 use broker_core::protocol::{
     MetadataResponse, PartitionMetadata, ProduceRequest, ProduceResult, Produced, TopicMetadata,
+    TxnAnswer, TxnRequest,
 };
 use broker_core::time::Mono;
 
 use super::*;
+use crate::op::TxnEnd;
 
 mod fuzz;
 mod outcomes;
@@ -24,7 +26,7 @@ const T: TopicId = TopicId(7);
 const B0: NodeId = NodeId(10);
 const B1: NodeId = NodeId(11);
 
-/// Every error code there is: the match in [`super::outcome`] keeps the list honest.
+/// Every error code that the requests made here can get, and some that they can not.
 const CODES: &[ErrorCode] = &[
     ErrorCode::OffsetOutOfRange,
     ErrorCode::CorruptMessage,
@@ -58,6 +60,14 @@ const CODES: &[ErrorCode] = &[
     ErrorCode::InvalidProducerEpoch,
     ErrorCode::InvalidTxnState,
     ErrorCode::TransactionCoordinatorFenced,
+    ErrorCode::CoordinatorNotAvailable,
+    ErrorCode::NotCoordinator,
+    ErrorCode::InvalidProducerIdMapping,
+    ErrorCode::InvalidTransactionTimeout,
+    ErrorCode::ConcurrentTransactions,
+    ErrorCode::TransactionalIdAuthorizationFailed,
+    ErrorCode::ProducerFenced,
+    ErrorCode::TransactionAbortable,
 ];
 
 /// A request on its way.
@@ -82,7 +92,11 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let config = ClientConfig { client: 3, zone: ZoneId(0), bootstrap: vec![B0] };
+        Self::of(TransactionVersion::V2)
+    }
+
+    fn of(protocol: TransactionVersion) -> Self {
+        let config = ClientConfig { client: 3, zone: ZoneId(0), bootstrap: vec![B0], protocol };
         Self {
             client: Client::new(config),
             entropy: 1,
@@ -234,9 +248,10 @@ fn catch_up() -> Op {
     Op::CatchUp { topic: "t".to_string(), partition: 0, committed: false }
 }
 
-fn transaction(partitions: &[u32], abort: bool) -> Op {
+fn transaction(partitions: &[u32], end: TxnEnd) -> Op {
     let (topic, partitions) = ("t".to_string(), Vec::from(partitions));
-    Op::Transaction { topic, partitions, records: 2, bytes: 16, abort }
+    let (records, bytes, think_ms) = (2, 16, 0);
+    Op::Transaction { topic, id: None, partitions, records, bytes, think_ms, end }
 }
 
 fn produce(acks: i8, damaged: bool) -> Op {

@@ -450,7 +450,10 @@ pub(super) fn batch_of<'a>(records: impl Iterator<Item = (i64, &'a str)>) -> Byt
 
 pub(super) fn produce(partition: TopicPartition, batch: Bytes, acks: Acks) -> Request {
     let batches = vec![(partition, batch)];
-    Request::Produce(ProduceRequest { acks, timeout: Dur::secs(30), batches })
+    // Counts for batches of transactions only.
+    let transactional = Some(("t".into(), TransactionVersion::V1));
+    let timeout = Dur::secs(30);
+    Request::Produce(ProduceRequest { acks, timeout, transactional, batches })
 }
 
 pub(super) fn fetch(partition: TopicPartition, from: u64, bytes_min: u32) -> Request {

@@ -1,5 +1,5 @@
 //! Transactions in one partition: what readers of committed data see, before and after markers,
-//! from the cache and from objects, and what a successor knows of them.
+//! from the cache and from objects, and what a successor knows of them. No coordinator is asked.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -13,6 +13,10 @@ use crate::time::{Dur, Wall};
 
 use TransactionResult::{Abort, Commit};
 use TransactionVersion::{V1, V2};
+
+fn unverified() -> BrokerLimits {
+    BrokerLimits { verify_transactions: false, ..BrokerLimits::default() }
+}
 
 /// One record of producer `id` in a transaction.
 fn data(host: &Host, id: i64, epoch: i16, sequence: i32, time_ms: i64) -> bytes::Bytes {
@@ -91,7 +95,7 @@ fn listed(host: &mut Host, partition: TopicPartition, spec: OffsetSpec) -> Optio
 
 /// Offsets: 0 of producer 1, 1 of producer 2, 2 aborts 1, 3 of producer 1; 2 and 1 are open then.
 fn with_open() -> (Host, TopicPartition) {
-    let limits = BrokerLimits { upload_block_bytes_max: 150, ..BrokerLimits::default() };
+    let limits = BrokerLimits { upload_block_bytes_max: 150, ..unverified() };
     let mut host = Host::new(limits);
     let partition = host.create_topic(&[]);
     assert_eq!(write(&mut host, partition, 1, 0), Offset(0));
@@ -131,7 +135,7 @@ fn reader_of_everything_is_told_no_aborted_transactions() {
 
 #[test]
 fn fetch_of_committed_data_waits_for_the_marker() {
-    let mut host = Host::new(BrokerLimits::default());
+    let mut host = Host::new(unverified());
     let partition = host.create_topic(&[]);
     write(&mut host, partition, 1, 0);
     let (leader, conn) = (host.leader(partition), host.conn());
@@ -152,7 +156,7 @@ fn fetch_of_committed_data_waits_for_the_marker() {
 
 #[test]
 fn offsets_listed_for_readers_of_committed_data_end_at_the_last_stable_one() {
-    let mut host = Host::new(BrokerLimits::default());
+    let mut host = Host::new(unverified());
     let partition = host.create_topic(&[]);
     let leader = host.leader(partition);
     let now = Wall(host.wall.0 + host.now as i64);
@@ -192,7 +196,7 @@ fn successor_knows_open_and_aborted_transactions_from_snapshot_and_log() {
 
 #[test]
 fn markers_are_answered_one_by_one_and_late_ones_refused() {
-    let mut host = Host::new(BrokerLimits::default());
+    let mut host = Host::new(unverified());
     let partition = host.create_topic(&[]);
     let leader = host.leader(partition);
     write(&mut host, partition, 1, 0);

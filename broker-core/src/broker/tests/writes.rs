@@ -175,7 +175,8 @@ fn produce_timed_out_is_unknown_and_may_still_land() {
     let (mut host, partition, leader) = ready(&[]);
     let conn = host.conn();
     let batches = vec![(partition, host.batch(&["a"]))];
-    let request = ProduceRequest { acks: Acks::All, timeout: Dur::ms(10), batches };
+    let (acks, timeout, transactional) = (Acks::All, Dur::ms(10), None);
+    let request = ProduceRequest { acks, timeout, transactional, batches };
     host.send(leader, conn, 0, Request::Produce(request));
     host.run(10_000);
     let Some(Response::Produce(results)) = host.replies.remove(&(conn, 0)) else { panic!() };

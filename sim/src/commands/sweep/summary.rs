@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::repeat_seed;
 use crate::generate::Choice;
+use crate::plan::Protocol;
 use crate::plan::schema::FAULTS;
 use crate::registry;
 use crate::report::{Report, grouped, rate, share, simulated};
@@ -41,8 +42,9 @@ const WIDE_RUNS_MIN: u64 = 1_000;
 
 /// What a wide sweep did not do.
 fn idle(totals: &Totals, orders: &Orders, never_reached: &[&'static str]) -> Vec<&'static str> {
-    let Choice { profile, workload, mutants } = &orders.choice;
-    let all = profile.is_none() && workload.is_none() && mutants.is_empty();
+    let Choice { profile, workload, protocol, mutants } = &orders.choice;
+    let usual = *protocol == Protocol::default() && mutants.is_empty();
+    let all = profile.is_none() && workload.is_none() && usual;
     if totals.runs < WIDE_RUNS_MIN || !all || orders.only.is_some() {
         return Vec::new();
     }

@@ -39,7 +39,10 @@ fn op_of(kind: u8) -> Op {
         6 => Op::EpochEnd { topic, partition: 0, back: 1 },
         7 => Op::CreateTopic { topic, partitions: 1 },
         8 => idempotent(),
-        9 => transaction(&[0, 1, 0], kind > 128),
+        9 => transaction(
+            &[0, 1, 0],
+            [TxnEnd::Commit, TxnEnd::Abort, TxnEnd::Leave][usize::from(kind % 3)],
+        ),
         _ => Op::DeleteTopic { topic },
     }
 }
@@ -119,11 +122,21 @@ fn answer_to(req: &Request, how: u8) -> Response {
             true => Ok((ProducerId(n), ProducerEpoch(0))),
             false => Err(code),
         }),
-        Request::WriteTxnMarkers { markers } => {
-            let marker = &markers[0];
-            let result = if sound { Ok(()) } else { Err(code) };
-            Response::WriteTxnMarkers(vec![(marker.producer, marker.partitions[0], result)])
+        Request::WriteTxnMarkers { .. } => panic!("clients write no markers"),
+        Request::FindCoordinator { .. } => {
+            Response::FindCoordinator(if sound { Ok(B1) } else { Err(code) })
         }
+        Request::Txn(request) => Response::Txn(match request {
+            _ if !sound => request.refusal(code),
+            TxnRequest::InitProducerId { .. } => {
+                TxnAnswer::InitProducerId(Ok((ProducerId(n), ProducerEpoch(0))))
+            }
+            TxnRequest::AddPartitions { partitions, .. } => {
+                TxnAnswer::AddPartitions(vec![(partitions[0], Ok(()))])
+            }
+            TxnRequest::End { of, .. } => TxnAnswer::End(Ok((of.producer, of.epoch.next()))),
+            TxnRequest::Describe { .. } | TxnRequest::List(_) => panic!("{request:?}"),
+        }),
     }
 }
 

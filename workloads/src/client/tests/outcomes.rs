@@ -56,7 +56,10 @@ fn produce_refused_is_failed_only_where_the_code_proves_it() {
                 | E::InvalidTopicException
                 | E::InvalidRequiredAcks
                 | E::InvalidRequest
-                | E::InvalidTxnState => (true, true),
+                | E::InvalidTxnState
+                | E::InvalidProducerIdMapping
+                | E::TransactionalIdAuthorizationFailed
+                | E::TransactionAbortable => (true, true),
                 E::CorruptMessage
                 | E::NotEnoughReplicas
                 | E::ThrottlingQuotaExceeded

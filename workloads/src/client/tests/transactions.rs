@@ -1,28 +1,66 @@
-//! Transactions: order of the requests, producers used again, aborts, markers sent again.
+//! Transactions: order of the requests by both protocols, producers used again, aborts,
+//! coordinators that move, and what a refusal means for the producer.
 
 use broker_core::batch::{Header, Marker};
-use broker_core::protocol::{TransactionResult, TransactionVersion, TxnMarker};
+use broker_core::protocol::{TransactionResult, TransactionVersion};
 
 use super::*;
 
-fn begun(partitions: &[u32], abort: bool) -> Rig {
-    let mut rig = Rig::new();
-    rig.op(1, transaction(partitions, abort));
-    rig.metadata(&[(Some(B0), 1), (Some(B1), 1)]);
+use TransactionResult::{Abort, Commit};
+use TransactionVersion::{V1, V2};
+
+/// Answers the request for the coordinator.
+fn found(rig: &mut Rig) {
     let asks = rig.take();
-    assert!(matches!(asks.req, Request::InitProducerId), "{:?}", asks.req);
-    rig.answer(&asks, Response::InitProducerId(Ok((ProducerId(5), ProducerEpoch(0)))));
+    assert!(matches!(asks.req, Request::FindCoordinator { .. }), "{:?}", asks.req);
+    rig.answer(&asks, Response::FindCoordinator(Ok(B1)));
+}
+
+/// Takes the request to the coordinator.
+fn asked(rig: &mut Rig) -> (Sent, TxnRequest) {
+    let sent = rig.take();
+    assert_eq!(sent.to, B1, "the coordinator");
+    let Request::Txn(request) = sent.req.clone() else { panic!("{:?}", sent.req) };
+    (sent, request)
+}
+
+fn became_known(rig: &mut Rig, epoch: i16) -> Option<(ProducerId, ProducerEpoch)> {
+    let (sent, request) = asked(rig);
+    let TxnRequest::InitProducerId { expected, .. } = request else { panic!("{request:?}") };
+    let identity = (ProducerId(5), ProducerEpoch(epoch));
+    rig.answer(&sent, Response::Txn(TxnAnswer::InitProducerId(Ok(identity))));
+    expected
+}
+
+fn begun_by(version: TransactionVersion, partitions: &[u32], end: TxnEnd) -> Rig {
+    let mut rig = Rig::of(version);
+    rig.op(1, transaction(partitions, end));
+    found(&mut rig);
+    assert_eq!(became_known(&mut rig, 0), None);
+    rig.metadata(&[(Some(B0), 1), (Some(B1), 1)]);
     rig
+}
+
+fn begun(partitions: &[u32], end: TxnEnd) -> Rig {
+    begun_by(V2, partitions, end)
+}
+
+/// Answers the request to make a partition part of the transaction.
+fn added(rig: &mut Rig, partition: u32) {
+    let (sent, request) = asked(rig);
+    let TxnRequest::AddPartitions { partitions, .. } = request else { panic!("{request:?}") };
+    assert_eq!(partitions, [tp(partition)]);
+    rig.answer(&sent, Response::Txn(TxnAnswer::AddPartitions(vec![(tp(partition), Ok(()))])));
 }
 
 /// The batch that is asked for next: its partition and header.
 fn batch_sent(rig: &mut Rig) -> (Sent, TopicPartition, Header) {
     let sent = rig.take();
     let Request::Produce(request) = &sent.req else { panic!("{:?}", sent.req) };
+    assert!(request.transactional.is_some());
     let (partition, batch) = &request.batches[0];
     let header = broker_core::batch::verify_produced(batch).unwrap();
     assert!(header.attributes.transactional());
-    assert_eq!(Marker::read(batch, &header), None);
     let (partition, header) = (*partition, header);
     (sent, partition, header)
 }
@@ -37,78 +75,94 @@ fn written(rig: &mut Rig, partition: u32, epoch: i16, sequence: i32) {
     rig.answer(&sent, Response::Produce(vec![result]));
 }
 
-fn marker_sent(rig: &mut Rig) -> (Sent, TxnMarker) {
-    let sent = rig.take();
-    let Request::WriteTxnMarkers { markers } = &sent.req else { panic!("{:?}", sent.req) };
-    let marker = markers[0].clone();
-    (sent, marker)
+fn refused(rig: &mut Rig, code: ErrorCode) {
+    let (sent, partition, _) = batch_sent(rig);
+    let result = ProduceResult { partition, result: Err(code) };
+    rig.answer(&sent, Response::Produce(vec![result]));
 }
 
-fn marked(rig: &mut Rig, result: Result<(), ErrorCode>) -> TxnMarker {
-    let (sent, marker) = marker_sent(rig);
-    let done = (marker.producer, marker.partitions[0], result);
-    rig.answer(&sent, Response::WriteTxnMarkers(vec![done]));
-    marker
+/// Answers the request for the end; how it was to end, and under which epoch.
+fn ended(rig: &mut Rig, answer: Result<i16, ErrorCode>) -> (TransactionResult, i16) {
+    let (sent, request) = asked(rig);
+    let TxnRequest::End { of, result, .. } = request else { panic!("{request:?}") };
+    let answer = answer.map(|epoch| (of.producer, ProducerEpoch(epoch)));
+    rig.answer(&sent, Response::Txn(TxnAnswer::End(answer)));
+    (result, of.epoch.0)
 }
 
-fn end_of(rig: &Rig) -> Vec<bool> {
-    let ends = rig.invokes().into_iter().filter_map(|call| match call {
-        Call::EndTxn { commit } => Some(*commit),
-        _ => None,
-    });
-    ends.collect()
+fn ends_asked(rig: &Rig) -> usize {
+    rig.invokes().iter().filter(|call| matches!(call, Call::EndTxn { .. })).count()
 }
 
 #[test]
-fn transaction_writes_in_order_and_ends_once_in_each_partition() {
-    let mut rig = begun(&[0, 1, 0], false);
+fn transaction_by_the_second_protocol_leaves_adding_to_the_leaders() {
+    let mut rig = begun(&[0, 1, 0], TxnEnd::Commit);
     written(&mut rig, 0, 0, 0);
     written(&mut rig, 1, 0, 0);
     written(&mut rig, 0, 0, 2);
-    let markers = [marked(&mut rig, Ok(())), marked(&mut rig, Ok(()))];
-    assert_eq!(markers.clone().map(|it| it.partitions), [[tp(1)], [tp(0)]]);
-    assert!(markers.iter().all(|it| it.result == TransactionResult::Commit));
-    assert_eq!(end_of(&rig), [true]);
-    assert_eq!(rig.ends().last(), Some(&&CallEvent::Ok(Answer::Done)));
+    assert_eq!(ended(&mut rig, Ok(1)), (Commit, 0));
+    assert_eq!((ends_asked(&rig), rig.ends().last()), (1, Some(&&CallEvent::Ok(Answer::Done))));
+    rig.assert_finished();
+}
+
+#[test]
+fn transaction_by_the_first_protocol_adds_each_partition_once() {
+    let mut rig = begun_by(V1, &[0, 1, 0], TxnEnd::Abort);
+    added(&mut rig, 0);
+    written(&mut rig, 0, 0, 0);
+    added(&mut rig, 1);
+    written(&mut rig, 1, 0, 0);
+    written(&mut rig, 0, 0, 2);
+    assert_eq!(ended(&mut rig, Ok(0)), (Abort, 0));
     rig.assert_finished();
 }
 
 #[test]
 fn transaction_behind_another_counts_on_by_v1_and_begins_anew_by_v2() {
-    let mut rig = begun(&[0], false);
-    written(&mut rig, 0, 0, 0);
-    let marker = marked(&mut rig, Ok(()));
-    rig.rested();
-    rig.op(2, transaction(&[0], true));
-    rig.metadata(&[(Some(B0), 1)]);
-    let (epoch, sequence) = match marker.version {
-        TransactionVersion::V1 => (0, 2),
-        TransactionVersion::V2 => (1, 0),
-    };
-    assert_eq!(marker.epoch, ProducerEpoch(epoch));
-    written(&mut rig, 0, epoch, sequence);
-    assert_eq!(marked(&mut rig, Ok(())).result, TransactionResult::Abort);
-    rig.assert_finished();
-}
-
-#[test]
-fn transaction_with_a_batch_that_is_refused_for_good_is_aborted() {
-    for code in [ErrorCode::MessageTooLarge, ErrorCode::OutOfOrderSequenceNumber] {
-        let mut rig = begun(&[0, 1, 1], false);
+    for (version, epoch, sequence) in [(V1, 0, 2), (V2, 1, 0)] {
+        let mut rig = begun_by(version, &[0], TxnEnd::Commit);
+        let add = |rig: &mut Rig| {
+            if version == V1 {
+                added(rig, 0)
+            }
+        };
+        add(&mut rig);
         written(&mut rig, 0, 0, 0);
-        let (sent, at, _) = batch_sent(&mut rig);
-        let refused = ProduceResult { partition: at, result: Err(code) };
-        rig.answer(&sent, Response::Produce(vec![refused]));
-        let markers = [marked(&mut rig, Ok(())), marked(&mut rig, Ok(()))];
-        assert_eq!(markers.map(|it| it.result), [TransactionResult::Abort; 2]);
-        assert_eq!(end_of(&rig), [false]);
+        ended(&mut rig, Ok(epoch));
+        rig.rested();
+        rig.op(2, transaction(&[0], TxnEnd::Abort));
+        rig.metadata(&[(Some(B0), 1)]);
+        add(&mut rig);
+        written(&mut rig, 0, epoch, sequence);
+        assert_eq!(ended(&mut rig, Ok(epoch)), (Abort, epoch));
         rig.assert_finished();
     }
 }
 
 #[test]
+fn transaction_with_a_batch_that_is_refused_for_good_is_aborted() {
+    for code in [ErrorCode::MessageTooLarge, ErrorCode::OutOfOrderSequenceNumber] {
+        let mut rig = begun(&[0, 1, 1], TxnEnd::Commit);
+        written(&mut rig, 0, 0, 0);
+        refused(&mut rig, code);
+        assert_eq!(ended(&mut rig, Ok(1)), (Abort, 0));
+        rig.assert_finished();
+    }
+}
+
+#[test]
+fn producer_by_the_first_protocol_renews_its_epoch_after_a_refused_batch() {
+    let mut rig = begun_by(V1, &[0], TxnEnd::Commit);
+    added(&mut rig, 0);
+    refused(&mut rig, ErrorCode::OutOfOrderSequenceNumber);
+    ended(&mut rig, Ok(0));
+    rig.op(2, transaction(&[0], TxnEnd::Commit));
+    assert_eq!(became_known(&mut rig, 1), Some((ProducerId(5), ProducerEpoch(0))));
+}
+
+#[test]
 fn batch_of_a_transaction_that_came_back_is_sent_again_under_its_number() {
-    let mut rig = begun(&[0], false);
+    let mut rig = begun(&[0], TxnEnd::Commit);
     let (sent, ..) = batch_sent(&mut rig);
     rig.gone(sent.conn);
     rig.rested();
@@ -119,22 +173,51 @@ fn batch_of_a_transaction_that_came_back_is_sent_again_under_its_number() {
 }
 
 #[test]
-fn marker_is_sent_until_it_is_taken_by_v1_under_raised_coordinator_epochs() {
-    let mut rig = begun(&[0], false);
+fn coordinator_that_moved_is_looked_for_and_the_end_asked_again_as_one_call() {
+    let mut rig = begun(&[0], TxnEnd::Commit);
     written(&mut rig, 0, 0, 0);
-    let first = marked(&mut rig, Err(ErrorCode::NotEnoughReplicas));
+    ended(&mut rig, Err(ErrorCode::ConcurrentTransactions));
     rig.fire(ClientTimer::Session(1));
-    let (sent, second) = marker_sent(&mut rig);
-    assert_eq!(first, second, "the first was answered");
+    ended(&mut rig, Err(ErrorCode::NotCoordinator));
+    rig.fire(ClientTimer::Session(1));
+    found(&mut rig);
+    let (sent, _) = asked(&mut rig);
     rig.gone(sent.conn);
-    rig.rested();
-    rig.metadata(&[(Some(B1), 2)]);
     rig.fire(ClientTimer::Session(1));
-    let third = marked(&mut rig, Ok(()));
-    let raised = third.coordinator_epoch > second.coordinator_epoch;
-    assert_eq!(raised, third.version == TransactionVersion::V1);
-    assert_eq!(end_of(&rig).len(), 1);
+    found(&mut rig);
+    assert_eq!(ended(&mut rig, Ok(1)), (Commit, 0));
+    assert_eq!(ends_asked(&rig), 1);
     rig.assert_finished();
+}
+
+#[test]
+fn end_refused_as_fenced_is_a_failure_unless_an_attempt_is_in_doubt() {
+    for doubt in [false, true] {
+        let mut rig = begun(&[0], TxnEnd::Commit);
+        written(&mut rig, 0, 0, 0);
+        if doubt {
+            ended(&mut rig, Err(ErrorCode::NotCoordinator));
+            rig.fire(ClientTimer::Session(1));
+            found(&mut rig);
+        }
+        ended(&mut rig, Err(ErrorCode::ProducerFenced));
+        let failed = CallEvent::Fail(ErrorCode::ProducerFenced);
+        let expected = if doubt { CallEvent::Unknown } else { failed };
+        assert_eq!(rig.ends().last(), Some(&&expected));
+        rig.assert_finished();
+        rig.op(2, transaction(&[0], TxnEnd::Commit));
+        assert_eq!(became_known(&mut rig, 2), None, "as a new producer of the id");
+    }
+}
+
+#[test]
+fn transaction_left_asks_for_no_end_and_its_successor_begins_anew() {
+    let mut rig = begun(&[0], TxnEnd::Leave);
+    written(&mut rig, 0, 0, 0);
+    assert_eq!(ends_asked(&rig), 0);
+    rig.assert_finished();
+    rig.op(2, transaction(&[0], TxnEnd::Commit));
+    assert_eq!(became_known(&mut rig, 1), None);
 }
 
 #[test]

@@ -1,0 +1,239 @@
+//! The first batch of a transaction in a partition: the leader asks the coordinator before it
+//! appends, so that no batch opens a transaction that nobody will end.
+//!
+//! By the first protocol the partition must be part of the transaction already, by the second one
+//! the question makes it so. Batches that come meanwhile wait behind the first one. A marker that
+//! comes meanwhile takes the permission away: what was asked for is over then. Source: KIP-890,
+//! `ReplicaManager.handleProduceAppend`, `AddPartitionsToTxnManager.scala`,
+//! `VerificationGuard.java`.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec;
+
+use bytes::Bytes;
+
+use super::Broker;
+use super::peers::PeerPurpose;
+use crate::batch::Header;
+use crate::ids::{NodeId, ProducerEpoch, ProducerId, TopicPartition};
+use crate::mutants::Mutant;
+use crate::partition::{Partition, Waiter};
+use crate::probe::Probe;
+use crate::protocol::{
+    CoordinatorKind, ErrorCode, Request, Response, TransactionVersion, TxnAnswer, TxnProducer,
+    TxnRequest,
+};
+use crate::step::{Cx, Effect, Outbox, TimerKey};
+use crate::time::Dur;
+
+/// While the transaction before is being ended the coordinator is asked again this often …
+const RETRY_AFTER: Dur = Dur::ms(20);
+
+/// … so many times (`add.partitions.to.txn.retry.backoff.ms`, and its `max`, which is 100 ms).
+const RETRIES_MAX: u8 = 5;
+
+/// Names what waits: the batches of one producer's epoch for one partition.
+pub(super) type Held = (TopicPartition, ProducerId, ProducerEpoch);
+
+/// Batches that wait for the coordinator's word.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Verifying {
+    transactional_id: String,
+    version: TransactionVersion,
+    /// What the partition gave out when it was asked for.
+    guard: u64,
+    /// How often it was asked again.
+    retries: u8,
+    /// Checked batches, and how many offsets each takes. Bounded by the requests that clients may
+    /// have open.
+    batches: VecDeque<(Bytes, u64, Option<Waiter>)>,
+}
+
+impl Broker {
+    /// Whether this batch must wait until the coordinator has been asked.
+    ///
+    /// # Errors
+    /// If it is of a transaction and its request names no transactional id.
+    pub(super) fn must_verify(
+        &self,
+        cx: &Cx,
+        partition: TopicPartition,
+        header: &Header,
+        transactional: Option<TransactionVersion>,
+    ) -> Result<Option<Held>, ErrorCode> {
+        if !header.attributes.transactional() || cx.mutants.on(Mutant::TxnUnverified) {
+            return Ok(None);
+        }
+        // KafkaApis.handleProduceRequest: nobody is authorised to a transactional id of null.
+        let version = transactional.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
+        if version == TransactionVersion::V1 && !self.config.limits.verify_transactions {
+            return Ok(None);
+        }
+        let id = u64::try_from(header.producer.id).map_err(|_| ErrorCode::InvalidRecord)?;
+        let (producer, epoch) = (ProducerId(id), ProducerEpoch(header.producer.epoch));
+        let open = self.partitions[&partition].is_open(producer, epoch);
+        Ok((!open).then_some((partition, producer, epoch)))
+    }
+
+    /// Keeps a checked batch until the coordinator has answered.
+    pub(super) fn verify(
+        &mut self,
+        cx: &Cx,
+        held: Held,
+        (transactional_id, version): (&str, TransactionVersion),
+        batch: (Bytes, u64, Option<Waiter>),
+        out: &mut Outbox<Effect>,
+    ) {
+        if let Some(verifying) = self.verifying.get_mut(&held) {
+            return verifying.batches.push_back(batch);
+        }
+        let open = self.partitions.get_mut(&held.0).expect("the caller saw it");
+        let (guard, transactional_id) = (open.guard((held.1, held.2)), transactional_id.into());
+        let batches = [batch].into();
+        let verifying = Verifying { transactional_id, version, guard, retries: 0, batches };
+        self.verifying.insert(held, verifying);
+        self.ask_coordinator(cx, held, out);
+    }
+
+    /// Asks again; what a marker took away meanwhile was not given yet.
+    pub(super) fn ask_again(&mut self, cx: &Cx, held: Held, out: &mut Outbox<Effect>) {
+        let Some(verifying) = self.verifying.get_mut(&held) else { return };
+        let open = self.partitions.get_mut(&held.0).expect("what is given up stops verifying");
+        verifying.guard = open.guard((held.1, held.2));
+        self.ask_coordinator(cx, held, out);
+    }
+
+    fn ask_coordinator(&mut self, cx: &Cx, held: Held, out: &mut Outbox<Effect>) {
+        let Some(verifying) = self.verifying.get(&held) else { return };
+        let guard = verifying.guard;
+        let (partition, producer, epoch) = held;
+        let transactional_id = verifying.transactional_id.clone();
+        match self.coordinator_of(CoordinatorKind::Transaction, &transactional_id) {
+            Ok((_, node)) => {
+                let of = TxnProducer { transactional_id, producer, epoch };
+                let request = TxnRequest::AddPartitions {
+                    of,
+                    partitions: vec![partition],
+                    verify_only: verifying.version == TransactionVersion::V1,
+                    version: verifying.version,
+                };
+                let purpose = PeerPurpose::Verify(held, guard);
+                self.peers.ask(node, Request::Txn(request), purpose, out);
+            }
+            Err(code) => self.verified(cx, held, Err(code), out),
+        }
+    }
+
+    pub(super) fn verify_answered(
+        &mut self,
+        cx: &Cx,
+        (held, guard): (Held, u64),
+        response: Option<Response>,
+        out: &mut Outbox<Effect>,
+    ) {
+        let asked = self.verifying.get_mut(&held).filter(|verifying| verifying.guard == guard);
+        let Some(verifying) = asked else { return };
+        let result = match response {
+            Some(Response::Txn(TxnAnswer::AddPartitions(results))) => {
+                results.first().map_or(Err(ErrorCode::InvalidRequest), |(_, result)| *result)
+            }
+            // No answer, or one to something else.
+            _ => Err(ErrorCode::CoordinatorNotAvailable),
+        };
+        let concurrent = result == Err(ErrorCode::ConcurrentTransactions);
+        let second = verifying.version == TransactionVersion::V2;
+        if concurrent && second && verifying.retries < RETRIES_MAX {
+            verifying.retries += 1;
+            return out.arm(TimerKey::Verify(held.0, held.1, held.2), RETRY_AFTER);
+        }
+        self.verified(cx, held, result, out);
+    }
+
+    /// The coordinator has spoken: the batches go on, in order, or are refused.
+    fn verified(
+        &mut self,
+        cx: &Cx,
+        held: Held,
+        result: Result<(), ErrorCode>,
+        out: &mut Outbox<Effect>,
+    ) {
+        let verifying = self.verifying.remove(&held).expect("the caller saw it");
+        let Verifying { guard, batches, version, .. } = verifying;
+        let (partition, producer, epoch) = held;
+        let Some(open) = self.partitions.get_mut(&partition) else { return };
+        let kept = open.take_guard((producer, epoch), guard);
+        let result = match result {
+            Ok(()) if kept => Ok(()),
+            Ok(()) => Err(ErrorCode::InvalidTxnState),
+            Err(code) => Err(for_producer(code, version)),
+        };
+        out.probe(Probe::TxnVerified { partition, producer, refused: result.err() });
+        for (batch, offsets, waiter) in batches {
+            let appended = match result {
+                Ok(()) if version == TransactionVersion::V2 && self.skips(partition, &batch) => {
+                    Err(ErrorCode::OutOfOrderSequenceNumber)
+                }
+                Ok(()) => self.append_checked(cx, partition, (batch, offsets), waiter, out),
+                Err(code) => Err(code),
+            };
+            if let (Err(code), Some(waiter)) = (appended, waiter) {
+                self.settle(waiter, Err(code), out);
+            }
+        }
+    }
+
+    /// Whether a producer that nothing is known of begins with another number than 0. By the second
+    /// protocol it must not, whoever may have been forgotten here: its epoch is new
+    /// (`ProducerAppendInfo.checkSequence` with a verification entry).
+    fn skips(&self, partition: TopicPartition, batch: &[u8]) -> bool {
+        let header = Header::parse(batch).expect("what waits was checked");
+        let unknown = |open: &Partition| open.is_new(&header);
+        self.partitions.get(&partition).is_some_and(unknown) && header.producer.base_sequence != 0
+    }
+
+    /// A partition is given up: what waits for it was never appended.
+    pub(super) fn stop_verifying(&mut self, partition: TopicPartition, out: &mut Outbox<Effect>) {
+        let code = self.not_led(partition);
+        let gone = self.verifying.extract_if(.., |held, _| held.0 == partition);
+        for ((partition, producer, epoch), verifying) in gone.collect::<alloc::vec::Vec<_>>() {
+            out.disarm(TimerKey::Verify(partition, producer, epoch));
+            for waiter in verifying.batches.into_iter().filter_map(|(.., waiter)| waiter) {
+                self.settle(waiter, Err(code), out);
+            }
+        }
+    }
+
+    /// Which broker is in charge of `name`, and the partition of its log.
+    ///
+    /// # Errors
+    /// `CoordinatorNotAvailable` if nobody is, as far as this broker knows.
+    pub(super) fn coordinator_of(
+        &self,
+        kind: CoordinatorKind,
+        name: &str,
+    ) -> Result<(TopicPartition, NodeId), ErrorCode> {
+        let partition = self.coordinator_partition(kind, name);
+        let partition = partition.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let leader = self.image.partitions.get(&partition).and_then(|state| state.leader);
+        Ok((partition, leader.ok_or(ErrorCode::CoordinatorNotAvailable)?))
+    }
+}
+
+/// What a producer is told when its batch may not be appended. `NotEnoughReplicas` is the code that
+/// every client takes for "nothing was appended, try again" (`ReplicaManager`).
+fn for_producer(code: ErrorCode, version: TransactionVersion) -> ErrorCode {
+    let retriable = [
+        ErrorCode::ConcurrentTransactions,
+        ErrorCode::CoordinatorLoadInProgress,
+        ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotCoordinator,
+    ];
+    if retriable.contains(&code) {
+        return ErrorCode::NotEnoughReplicas;
+    }
+    if code == ErrorCode::TransactionAbortable && version == TransactionVersion::V1 {
+        return ErrorCode::InvalidTxnState;
+    }
+    if code == ErrorCode::ProducerFenced { ErrorCode::InvalidProducerEpoch } else { code }
+}

@@ -1,0 +1,32 @@
+//! Transaction coordinators: what they write of each transactional id, and what is carried out.
+
+use broker_core::probe::Probe;
+
+use super::{Judge, ask};
+use crate::Check;
+use crate::marks::Mark;
+use crate::properties::decision_stable;
+
+impl Judge {
+    pub(super) fn coordinator(&mut self, probe: &Probe) -> Check {
+        match probe {
+            Probe::CoordinatorLoaded { partition, epoch, end } => {
+                let (read, owes) = self.facts.coordinators.loaded(*partition, *epoch, *end);
+                self.marks.hit_if(read, Mark::CoordinatorMoved);
+                self.marks.hit_if(owes, Mark::DecisionInherited);
+            }
+            Probe::TxnRecorded { coordinator, epoch, id, at, txn } => {
+                let log = (*coordinator, *epoch);
+                let before = self.facts.coordinators.recorded(log, id, *at, *txn);
+                if let Some(before) = before {
+                    ask!(self, T4, decision_stable::follows(id, before, *txn));
+                }
+            }
+            Probe::TxnVerified { refused, .. } => {
+                self.marks.hit_if(refused.is_some(), Mark::BeginRefused);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

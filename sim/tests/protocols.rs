@@ -1,0 +1,31 @@
+//! The two protocols of transactions: the first one has a hole that runs find (KAFKA-17754), the
+//! second one, in the same runs, has not.
+
+use sim::decider::{RunOptions, run};
+use sim::generate::{Choice, generate};
+use sim::outcome::Verdict;
+use sim::plan::Protocol;
+
+/// Few runs, one of which meets the hole by the first protocol.
+const SEEDS: std::ops::Range<u64> = 20..30;
+
+fn verdicts(protocol: Protocol) -> Vec<Verdict> {
+    let workload = Some("transactions".to_owned());
+    let choice = Choice { workload, protocol, ..Choice::default() };
+    SEEDS.map(|seed| run(&generate(seed, &choice), RunOptions::default()).verdict).collect()
+}
+
+#[test]
+fn first_protocol_lets_a_late_end_end_the_next_transaction() {
+    let found = verdicts(Protocol::Tv1);
+    let torn = |verdict: &&Verdict| match verdict {
+        Verdict::Violated { property, .. } => ["T1", "T2", "T8"].contains(&property.as_str()),
+        _ => false,
+    };
+    assert!(found.iter().filter(torn).count() > 0, "{found:?}");
+}
+
+#[test]
+fn second_protocol_passes_the_same_runs() {
+    assert!(verdicts(Protocol::Tv2).iter().all(|verdict| *verdict == Verdict::Passed));
+}
