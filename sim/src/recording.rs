@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use broker_core::ids::TopicId;
 use invariants::history::{Answer, Call, EventKind, HistoryEvent};
 use invariants::jsonl::Writer;
-use workloads::Op;
 
 use crate::plan::Plan;
 
@@ -33,7 +32,7 @@ fn topics(plan: &Plan, events: &[HistoryEvent]) -> BTreeMap<TopicId, String> {
             continue;
         };
         names.entry(topic).or_insert_with(|| {
-            let name = name_in(&op.op);
+            let name = op.op.topic();
             let nth = used.entry(name).or_default();
             *nth += 1;
             if *nth == 1 { name.to_owned() } else { format!("{name}#{nth}") }
@@ -57,21 +56,5 @@ fn topic_of(event: &HistoryEvent) -> Option<TopicId> {
         | EventKind::Fail(_)
         | EventKind::Unknown
         | EventKind::GaveUp => None,
-    }
-}
-
-fn name_in(op: &Op) -> &str {
-    match op {
-        Op::CreateTopic { topic, .. }
-        | Op::DeleteTopic { topic }
-        | Op::AddPartitions { topic, .. }
-        | Op::AlterConfig { topic, .. }
-        | Op::DescribeConfigs { topic }
-        | Op::Produce { topic, .. }
-        | Op::Transaction { topic, .. }
-        | Op::Tail { topic, .. }
-        | Op::CatchUp { topic, .. }
-        | Op::ListOffsets { topic, .. }
-        | Op::EpochEnd { topic, .. } => topic,
     }
 }

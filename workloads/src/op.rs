@@ -131,6 +131,26 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The name of the topic that it is about.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        match self {
+            Self::CreateTopic { topic, .. }
+            | Self::DeleteTopic { topic }
+            | Self::AddPartitions { topic, .. }
+            | Self::AlterConfig { topic, .. }
+            | Self::DescribeConfigs { topic }
+            | Self::Produce { topic, .. }
+            | Self::Transaction { topic, .. }
+            | Self::Tail { topic, .. }
+            | Self::CatchUp { topic, .. }
+            | Self::ListOffsets { topic, .. }
+            | Self::EpochEnd { topic, .. } => topic,
+        }
+    }
+}
+
 /// How a transaction ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -34,22 +34,6 @@ fn shapes() -> impl Strategy<Value = Shape> {
     )
 }
 
-fn topic_of(op: &Op) -> &str {
-    match op {
-        Op::CreateTopic { topic, .. }
-        | Op::DeleteTopic { topic }
-        | Op::AddPartitions { topic, .. }
-        | Op::AlterConfig { topic, .. }
-        | Op::DescribeConfigs { topic }
-        | Op::Produce { topic, .. }
-        | Op::Transaction { topic, .. }
-        | Op::Tail { topic, .. }
-        | Op::CatchUp { topic, .. }
-        | Op::ListOffsets { topic, .. }
-        | Op::EpochEnd { topic, .. } => topic,
-    }
-}
-
 fn produces(plan: &[PlannedOp]) -> impl Iterator<Item = (&PlannedOp, u32)> {
     plan.iter().filter_map(|planned| match planned.op {
         Op::Produce { partition, .. } => Some((planned, partition)),
@@ -98,9 +82,9 @@ proptest! {
             let mut created = BTreeSet::new();
             for planned in &plan {
                 if matches!(planned.op, Op::CreateTopic { .. }) {
-                    created.insert(topic_of(&planned.op));
+                    created.insert(planned.op.topic());
                 }
-                prop_assert!(created.contains(topic_of(&planned.op)), "{planned:?}");
+                prop_assert!(created.contains(planned.op.topic()), "{planned:?}");
             }
         }
     }

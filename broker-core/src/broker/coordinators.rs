@@ -88,6 +88,21 @@ impl Broker {
         Some(TopicPartition { topic, index })
     }
 
+    /// Which broker is in charge of `name`, and the partition of its log.
+    ///
+    /// # Errors
+    /// `CoordinatorNotAvailable` if nobody is, as far as this broker knows.
+    pub(super) fn coordinator_of(
+        &self,
+        kind: CoordinatorKind,
+        name: &str,
+    ) -> Result<(TopicPartition, NodeId), ErrorCode> {
+        let partition = self.coordinator_partition(kind, name);
+        let partition = partition.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let leader = self.image.partitions.get(&partition).and_then(|state| state.leader);
+        Ok((partition, leader.ok_or(ErrorCode::CoordinatorNotAvailable)?))
+    }
+
     pub(super) fn find_coordinator(
         &mut self,
         cx: &Cx,
@@ -139,22 +154,7 @@ impl Broker {
                 return self.reply(asker, Response::Txn(answer), out);
             }
         };
-        let found = self.transactions_of(id).map(|(partition, _)| partition);
-        // A shard's own records always have room; what asks for more has to wait for it.
-        let roomy = found.and_then(|partition| match self.queue_has_room(0) {
-            true => Ok(partition),
-            false => Err(ErrorCode::CoordinatorNotAvailable),
-        });
-        let unknown = |partition: &TopicPartition| !self.image.partitions.contains_key(partition);
-        let partition = match (roomy, &request) {
-            (Ok(_), TxnRequest::AddPartitions { partitions, .. })
-                if partitions.iter().any(unknown) =>
-            {
-                Err(ErrorCode::UnknownTopicOrPartition)
-            }
-            (roomy, _) => roomy,
-        };
-        let partition = match partition {
+        let partition = match self.admitted(id, &request) {
             Ok(partition) => partition,
             Err(code) => return self.reply(asker, Response::Txn(request.refusal(code)), out),
         };
@@ -162,6 +162,26 @@ impl Broker {
             state.handle(cx, asker, &request, fresh, outcome);
         });
         self.keep_ids_at_hand(out);
+    }
+
+    /// The shard that may be asked for this on behalf of `id`.
+    fn admitted(&self, id: &str, request: &TxnRequest) -> Result<TopicPartition, ErrorCode> {
+        let (partition, _) = self.transactions_of(id)?;
+        // A shard's own records always have room; what asks for more has to wait for it.
+        if !self.queue_has_room(0) {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        let unknown = |partition: &TopicPartition| !self.image.partitions.contains_key(partition);
+        match request {
+            TxnRequest::AddPartitions { partitions, .. } if partitions.iter().any(unknown) => {
+                Err(ErrorCode::UnknownTopicOrPartition)
+            }
+            TxnRequest::InitProducerId { .. }
+            | TxnRequest::AddPartitions { .. }
+            | TxnRequest::End { .. }
+            | TxnRequest::Describe { .. }
+            | TxnRequest::List(_) => Ok(partition),
+        }
     }
 
     /// The shard in charge of `id`, if it is here.
@@ -238,10 +258,8 @@ impl Broker {
             host.park(end, asker, answer);
         }
         if cx.mutants.on(Mutant::TxnAnsweredUnconfirmed) {
-            let ready: Vec<_> = host.confirmed(end).collect();
-            for (asker, answer) in ready {
-                self.reply(asker, Response::Txn(answer), out);
-            }
+            let ready = host.confirmed(end).collect();
+            self.tell(ready, out);
         }
         self.coordinator_moved(cx, partition, out);
     }
@@ -278,10 +296,8 @@ impl Broker {
         let (epoch, confirmed, end) = (open.epoch(), open.high_watermark(), open.log_end());
         let early = cx.mutants.on(Mutant::TxnMarkersUnconfirmed);
         let decided = host.state_mut().confirmed(if early { end } else { confirmed });
-        let ready: Vec<_> = host.confirmed(confirmed).collect();
-        for (asker, answer) in ready {
-            self.reply(asker, Response::Txn(answer), out);
-        }
+        let ready = host.confirmed(confirmed).collect();
+        self.tell(ready, out);
         for Decision { id, at } in &decided {
             let (id, at) = (id.as_str().into(), *at);
             out.probe(Probe::TxnDecided { coordinator: partition, epoch, id, at });
@@ -298,8 +314,11 @@ impl Broker {
         };
         out.disarm(TimerKey::Coordinator(partition, crate::coordinator::txn::CLEANUP));
         out.disarm(TimerKey::Markers(partition));
-        let waiting: Vec<_> = host.close().collect();
-        for (asker, answer) in waiting {
+        self.tell(host.close().collect(), out);
+    }
+
+    fn tell(&mut self, answers: Vec<(Asker, TxnAnswer)>, out: &mut Outbox<Effect>) {
+        for (asker, answer) in answers {
             self.reply(asker, Response::Txn(answer), out);
         }
     }

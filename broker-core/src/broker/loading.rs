@@ -24,7 +24,6 @@ use crate::object::{parse_snapshot_key, snapshot_key, snapshot_prefix};
 use crate::partition::settled::Settled;
 use crate::partition::snapshot;
 use crate::probe::{KnownProducer, Probe};
-use crate::protocol::CoordinatorKind;
 use crate::read::{ReadFor, ReadGone};
 use crate::step::{Cx, Effect, Key, ObjOp, ObjResult, Outbox, TimerKey};
 use crate::store::Backoff;
@@ -228,9 +227,8 @@ impl Broker {
         from: Option<(Offset, Settled)>,
         out: &mut Outbox<Effect>,
     ) {
+        let kind = self.coordinator_kind(self.loading[&stream].partition.topic);
         let loading = self.loading.get_mut(&stream).expect("the caller saw it");
-        let topic = self.image.topics.get(&loading.partition.topic);
-        let kind = topic.and_then(|topic| CoordinatorKind::of_topic(&topic.name));
         let start = self.image.streams[&stream].start;
         // What the log lost between an old snapshot and its start would be missing.
         let from = from.filter(|(end, _)| *end >= start);

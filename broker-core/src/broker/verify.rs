@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::Broker;
 use super::peers::PeerPurpose;
 use crate::batch::Header;
-use crate::ids::{NodeId, ProducerEpoch, ProducerId, TopicPartition};
+use crate::ids::{ProducerEpoch, ProducerId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::partition::{Partition, Waiter};
 use crate::probe::Probe;
@@ -202,21 +202,6 @@ impl Broker {
                 self.settle(waiter, Err(code), out);
             }
         }
-    }
-
-    /// Which broker is in charge of `name`, and the partition of its log.
-    ///
-    /// # Errors
-    /// `CoordinatorNotAvailable` if nobody is, as far as this broker knows.
-    pub(super) fn coordinator_of(
-        &self,
-        kind: CoordinatorKind,
-        name: &str,
-    ) -> Result<(TopicPartition, NodeId), ErrorCode> {
-        let partition = self.coordinator_partition(kind, name);
-        let partition = partition.ok_or(ErrorCode::CoordinatorNotAvailable)?;
-        let leader = self.image.partitions.get(&partition).and_then(|state| state.leader);
-        Ok((partition, leader.ok_or(ErrorCode::CoordinatorNotAvailable)?))
     }
 }
 

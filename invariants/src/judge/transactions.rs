@@ -48,6 +48,7 @@ impl Judge {
     /// Judges every partition's transactions, and those that span several.
     pub(super) fn transactions(&mut self, logs: &BTreeMap<u32, FinalLog>) -> Check {
         let mut decided = BTreeMap::new();
+        let pending = !self.facts.coordinators.decided().is_empty();
         for (place, log) in logs.iter().filter(|(_, log)| log.is_whole()) {
             let folded = &log.folded;
             let partition = self.facts.clients.seen[*place as usize].partition;
@@ -55,7 +56,7 @@ impl Judge {
                 ask!(self, T9, coordinator_epoch::markers(partition, folded.deposed.first()));
             }
             self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerIdle);
-            self.groups(partition, log, &mut decided)?;
+            self.groups((partition, log), pending, &mut decided)?;
             self.stable_offsets(*place, folded)?;
             self.committed_reads(*place, folded)?;
         }
@@ -64,12 +65,11 @@ impl Judge {
 
     fn groups(
         &mut self,
-        partition: TopicPartition,
-        log: &FinalLog,
+        (partition, log): (TopicPartition, &FinalLog),
+        pending: bool,
         decided: &mut BTreeMap<u32, bool>,
     ) -> Check {
         let mut begun: BTreeMap<u32, Offset> = BTreeMap::new();
-        let pending = !self.facts.coordinators.decided().is_empty();
         for group in &log.folded.groups {
             let mut first: Option<u32> = None;
             for (base, _) in &group.batches {

@@ -69,33 +69,16 @@ pub(crate) fn looked_up(partition: TopicPartition, offset: Offset, last_stable: 
 #[cfg(test)]
 mod tests {
     use broker_core::ids::{LeaderEpoch, Offset};
-    use broker_core::probe::Probe;
     use broker_core::protocol::{Isolation, OffsetSpec};
     use broker_core::time::Wall;
 
     use crate::history::{Answer, Call};
-    use crate::testing::{A, Case, P, S, Txn};
-
-    fn leads(case: &mut Case, last_stable: u64, high_watermark: u64) {
-        let (partition, epoch, next) = (P, LeaderEpoch(0), Offset(0));
-        case.probe(A, &Probe::PartitionOpened { partition, stream: S, epoch, next });
-        case.probe(
-            A,
-            &Probe::PartitionOffsets {
-                partition,
-                epoch,
-                log_start: Offset(0),
-                last_stable: Offset(last_stable),
-                high_watermark: Offset(high_watermark),
-                log_end: Offset(high_watermark),
-            },
-        );
-    }
+    use crate::testing::{Case, P, Txn};
 
     /// A's offsets at high watermark 1, and a log with an open transaction at 0.
     fn at(last_stable: u64) -> Case {
         let mut case = Case::cluster("T3");
-        leads(&mut case, last_stable, 1);
+        case.leads(last_stable, 1);
         let txn = case.begins();
         case.writes(txn, P, 100, 1, 0);
         case.log(P, &[Txn::Data(0, 100)]).finish();
@@ -148,7 +131,7 @@ mod tests {
 
     fn lookup_finds(offset: u64, last_stable: u64) -> Case {
         let mut case = Case::cluster("T3");
-        leads(&mut case, last_stable, 1);
+        case.leads(last_stable, 1);
         case.produced(100, 1, 0);
         asks(&mut case, OffsetSpec::MaxTimestamp, offset, Some(crate::testing::time_of(100)));
         case

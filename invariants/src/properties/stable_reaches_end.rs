@@ -27,27 +27,11 @@ pub(crate) fn owed(facts: &Facts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use broker_core::ids::{LeaderEpoch, Offset};
-    use broker_core::probe::Probe;
-
-    use crate::testing::{A, Case, P, S};
+    use crate::testing::{Case, P};
 
     /// A's last stable offset when the run ends with a high watermark of 2.
     fn hangs(case: &mut Case, last_stable: u64) {
-        let (partition, epoch, next) = (P, LeaderEpoch(0), Offset(0));
-        case.probe(A, &Probe::PartitionOpened { partition, stream: S, epoch, next });
-        case.probe(
-            A,
-            &Probe::PartitionOffsets {
-                partition,
-                epoch,
-                log_start: Offset(0),
-                last_stable: Offset(last_stable),
-                high_watermark: Offset(2),
-                log_end: Offset(2),
-            },
-        );
-        case.heal().finish();
+        case.leads(last_stable, 2).heal().finish();
     }
 
     fn at_rest(last_stable: u64) -> Case {

@@ -11,6 +11,7 @@ use broker_core::ids::{
 };
 use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
 use broker_core::object::{BlockRecord, Builder, ObjectHeader};
+use broker_core::probe::Probe;
 use broker_core::protocol::{Acks, Isolation, TransactionResult};
 use broker_core::step::Flow;
 
@@ -45,6 +46,24 @@ impl Case {
             self.unknown(opened);
         }
         self.op
+    }
+
+    /// A leads the partition, with these offsets.
+    pub(crate) fn leads(&mut self, last_stable: u64, high_watermark: u64) -> &mut Self {
+        let (partition, epoch, next) = (P, LeaderEpoch(0), Offset(0));
+        self.probe(A, &Probe::PartitionOpened { partition, stream: S, epoch, next });
+        self.probe(
+            A,
+            &Probe::PartitionOffsets {
+                partition,
+                epoch,
+                log_start: Offset(0),
+                last_stable: Offset(last_stable),
+                high_watermark: Offset(high_watermark),
+                log_end: Offset(high_watermark),
+            },
+        );
+        self
     }
 
     /// A batch of the transaction is acknowledged at `base`.
