@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use crate::coordinator::group::GroupLimits;
 use crate::ids::{NodeId, ZoneId};
 use crate::time::Dur;
 
@@ -54,14 +55,16 @@ pub struct BrokerLimits {
     pub produce_queue_max: usize,
     /// Largest record batch accepted unless the topic says otherwise.
     pub batch_bytes_max: u32,
-    /// Partitions of `__transaction_state` when it is created
-    /// (`transaction.state.log.num.partitions`).
+    /// Partitions of each internal topic when it is created
+    /// (`transaction.state.log.num.partitions`, `offsets.topic.num.partitions`).
     pub coordinator_partitions: u32,
     /// Batches of transactions by the first protocol wait for the coordinator's word
     /// (`transaction.partition.verification.enable`). By the second one they always do.
     pub verify_transactions: bool,
     /// Producers of transactions go up to this epoch; then they get another id. Kafka's is fixed.
     pub producer_epoch_max: i16,
+    /// Of the groups that it coordinates.
+    pub groups: GroupLimits,
 }
 
 impl Default for BrokerLimits {
@@ -80,6 +83,7 @@ impl Default for BrokerLimits {
             coordinator_partitions: 50,
             verify_transactions: true,
             producer_epoch_max: i16::MAX - 1,
+            groups: GroupLimits::default(),
         }
     }
 }

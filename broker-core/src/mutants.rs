@@ -158,7 +158,7 @@ mutants! {
         "AutoMQ failover order (acquire, then list)", ["W4", "W3", "L3", "L7"];
     BrokerSurvivesFencing = "broker-survives-fencing",
         "a broker that learns it is fenced goes on",
-        "AutoMQ 8f9a584b4f", ["C1", "LV7"];
+        "AutoMQ 8f9a584b4f", ["C1", "LV7", "LV4"];
     PartitionHwIsLeo = "partition-hw-is-leo",
         "fetches see records that are not durable yet",
         "Redpanda #3003", ["L5", "L4"];
@@ -185,7 +185,7 @@ mutants! {
         "KIP-98 (the reason for sequence numbers)", ["P2", "P1"];
     ProducerUnknownAnywhere = "producer-unknown-anywhere",
         "a producer that is not known may begin with any sequence number",
-        "KAFKA-15591, KAFKA-19880, AutoMQ #584", ["P2", "P1"];
+        "KAFKA-15591, KAFKA-19880, AutoMQ #584", ["P2"];
     TxnFetchToTheEnd = "txn-fetch-to-the-end",
         "readers of committed data are given all below the high watermark",
         "synthetic (UnifiedLog.read: the last stable offset bounds it)", ["T2", "T3"];
@@ -219,7 +219,7 @@ mutants! {
         "KAFKA-19999", ["LV4"];
     TxnMarkerEpochUnchecked = "txn-marker-epoch-unchecked",
         "a marker ends whatever transaction its producer has open",
-        "Redpanda #3232", ["T5"];
+        "Redpanda #3232", ["T5", "T7"];
     TxnCoordinatorUnchecked = "txn-coordinator-unchecked",
         "a marker of a coordinator that was replaced is taken",
         "synthetic (ProducerAppendInfo.checkCoordinatorEpoch left out)", ["T9"];
@@ -279,10 +279,10 @@ mutants! {
         "AutoMQ f205638ccb", ["LV1"];
     TxnEpochNotBumped = "txn-epoch-not-bumped",
         "the end of a transaction by the second protocol leaves the producer's epoch as it is",
-        "KAFKA-17754 (Bufstream 0.1.0, Jepsen)", ["L2"];
+        "KAFKA-17754 (Bufstream 0.1.0, Jepsen)", ["L2", "LV4"];
     TxnEpochUnchecked = "txn-epoch-unchecked",
         "a coordinator lets a producer that was replaced end the transaction of its successor",
-        "KAFKA-9600 (an epoch compared the wrong way)", ["L1", "T2", "T5", "T6"];
+        "KAFKA-9600 (an epoch compared the wrong way)", ["T2", "T5", "T6", "T10"];
     TxnTimeoutDecided = "txn-timeout-decided",
         "a transaction that takes too long is aborted although it was decided otherwise",
         "synthetic (TransactionStateManager.timedOutTransactions looks at Ongoing only)", ["T4"];
@@ -300,56 +300,71 @@ mutants! {
         "KAFKA-9777 (a completion is lost)", ["LV4"];
     TxnMarkerGivenUp = "txn-marker-given-up",
         "a marker that a broker could not write is taken for written",
-        "KAFKA-12671 (hanging transactions)", ["T2", "T8"];
+        "KAFKA-12671 (hanging transactions)", ["T2", "T8", "LV3"];
     TxnAnsweredUnconfirmed = "txn-answered-unconfirmed",
         "a coordinator answers before the records that the answer rests on are confirmed",
-        "KAFKA-15784", ["T5", "T2", "T8"];
+        "KAFKA-15784", ["T5", "T2", "T8", "T10"];
     TxnMarkersUnconfirmed = "txn-markers-unconfirmed",
         "markers are sent before the decision is confirmed",
         "synthetic (TransactionStateManager.appendTransactionToLog left out)", ["T5", "T1"];
     TxnUnverified = "txn-unverified",
         "a leader takes a transaction's batch without asking the coordinator",
-        "KAFKA-14402 (before KIP-890)", ["T8", "T5"];
-    // No host runs the group coordinator yet: unit tests show these.
+        "KAFKA-14402 (before KIP-890)", ["T8", "T5", "T10"];
+    TxnAnsweredUnproven = "txn-answered-unproven",
+        "a coordinator that was replaced and does not know it answers from what it remembers",
+        "synthetic (TransactionCoordinator.endTransaction refuses without an append)", ["T10"];
+    TxnPendingLooked = "txn-pending-looked",
+        "the end of a transaction is compared with an epoch that is not settled yet",
+        "KAFKA-18464", ["T10"];
+    TxnOverflowOldId = "txn-overflow-old-id",
+        "a producer whose epochs are used up is told its old id, not the next one",
+        "KAFKA-18660", ["T10"];
+    TxnConcurrentIsFinal = "txn-concurrent-is-final",
+        "a leader refuses a batch because its producer's last transaction is still being ended",
+        "KAFKA-18575", ["T10"];
+    TxnGuardLossFinal = "txn-guard-loss-final",
+        "a batch is refused because the marker of its producer's last transaction came meanwhile",
+        "Kafka (UnifiedLog.analyzeAndValidateProducerState without the VerificationGuard)", ["T10"];
+    GroupRequireStableIgnored = "group-require-stable-ignored",
+        "offsets are read past those of a transaction that is open",
+        "Redpanda #28554", ["G1", "G3"];
+    GroupTxnCommitUnfenced = "group-txn-commit-unfenced",
+        "offsets of a transaction are taken from a member that was replaced",
+        "KIP-447 (validateTransactionalOffsetCommit left out)", ["G2", "G3"];
+    GroupGenerationUnchecked = "group-generation-unchecked",
+        "commits and heartbeats of any generation are taken from members of classic groups",
+        "synthetic (ClassicGroup.validateOffsetCommit without the generation)", ["G2"];
+    GroupMemberEpochUnchecked = "group-member-epoch-unchecked",
+        "commits of any member epoch are taken from members of KIP-848 groups",
+        "synthetic (ConsumerGroup.validateOffsetCommit without the epoch)", ["G2"];
+    GroupGivenBeforeRevoked = "group-given-before-revoked",
+        "a partition is given to a member before the one that has it says that it gave it up",
+        "synthetic (CurrentAssignmentBuilder without unreleased partitions)", ["G5"];
+    GroupTxnOffsetAtOnce = "group-txn-offset-at-once",
+        "offsets of a transaction count when they are written, not when it is committed",
+        "KAFKA-15784 turned round", ["G1", "G3", "G4"];
+    GroupSessionsUnseeded = "group-sessions-unseeded",
+        "a new coordinator does not watch the members that it inherits",
+        "KAFKA-18138 (the same slip in a group coordinator: onLoaded)", ["LV6"];
+    GroupAssignmentNotStored = "group-assignment-not-stored",
+        "the leader's assignment is told and not written",
+        "synthetic (classicGroupSync without its record)", ["G5"];
+    // What these do no run can notice: unit tests show them.
     GroupMarkerOffsetDecides = "group-marker-offset-decides",
         "of two commits of one offset the one whose marker comes later counts, not the later one",
         "Redpanda CORE-17000", [];
-    GroupRequireStableIgnored = "group-require-stable-ignored",
-        "offsets are read past those of a transaction that is open",
-        "Redpanda #28554", [];
-    GroupTxnCommitUnfenced = "group-txn-commit-unfenced",
-        "offsets of a transaction are taken from a member that was replaced",
-        "KIP-447 (validateTransactionalOffsetCommit left out)", [];
     GroupNobodyRefused = "group-nobody-refused",
         "offsets of a transaction are refused when they name no member",
         "KAFKA-18060", [];
     GroupPendingExpires = "group-pending-expires",
         "offsets expire under an open transaction, and the group with them",
         "KAFKA-19163", [];
-    GroupGenerationUnchecked = "group-generation-unchecked",
-        "commits and heartbeats of any generation are taken from members of classic groups",
-        "synthetic (ClassicGroup.validateOffsetCommit without the generation)", [];
-    GroupMemberEpochUnchecked = "group-member-epoch-unchecked",
-        "commits of any member epoch are taken from members of KIP-848 groups",
-        "synthetic (ConsumerGroup.validateOffsetCommit without the epoch)", [];
-    GroupGivenBeforeRevoked = "group-given-before-revoked",
-        "a partition is given to a member before the one that has it says that it gave it up",
-        "synthetic (CurrentAssignmentBuilder without unreleased partitions)", [];
-    GroupTxnOffsetAtOnce = "group-txn-offset-at-once",
-        "offsets of a transaction count when they are written, not when it is committed",
-        "KAFKA-15784 turned round", [];
-    GroupSessionsUnseeded = "group-sessions-unseeded",
-        "a new coordinator does not watch the members that it inherits",
-        "KAFKA-18138 (the same slip in a group coordinator: onLoaded)", [];
-    GroupAssignmentNotStored = "group-assignment-not-stored",
-        "the leader's assignment is told and not written",
-        "synthetic (classicGroupSync without its record)", [];
 }
 
 /// The planted bugs that a run can meet.
 pub const REGISTRY: &[MutantRow] = ROWS.split_at(promised()).0;
 
-/// Those of machines that no host runs yet, which promise nothing: their unit tests show them.
+/// Those that no run can notice, which promise nothing: unit tests show them.
 pub const UNHOSTED: &[MutantRow] = ROWS.split_at(promised()).1;
 
 /// The rows that promise something come first.

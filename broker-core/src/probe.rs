@@ -2,33 +2,24 @@
 //! proof that a run reached something. They are effects like any other and change nothing.
 
 mod define;
+mod group;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ids::{
     BrokerEpoch, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId,
-    QuorumEpoch, Sequence, StreamId, TopicPartition,
+    QuorumEpoch, StreamId, TopicPartition,
 };
 use crate::metadata::record::Record;
-use crate::partition::producers::Standing;
-use crate::protocol::{Acks, ErrorCode, TxnState};
+pub use crate::partition::producers::KnownProducer;
+use crate::protocol::{Acks, ErrorCode, Generation, MemberEpoch, TransactionResult, TxnState};
 use crate::step::HaltReason;
 
 use define::probes;
+use group::with_group_probes;
 
-/// A producer that a partition remembers.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct KnownProducer {
-    /// Its id.
-    pub id: ProducerId,
-    /// How it stands.
-    pub standing: Standing,
-    /// Its newest batches, oldest first: first sequence number and offset.
-    pub batches: Vec<(Sequence, Offset)>,
-}
-
-probes! {
+with_group_probes! {
     // Quorum.
     /// The log was read at boot.
     QuorumLoaded = "quorum.loaded" {

@@ -154,13 +154,17 @@ pub enum Request {
         /// Its name: a transactional id or a group id.
         name: String,
     },
-    /// Asked of a coordinator.
+    /// Asked of the coordinator of a transactional id.
     Txn(TxnRequest),
+    /// Asked of the coordinator of a group.
+    Group(GroupRequest),
 }
 
 /// What a coordinator is in charge of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CoordinatorKind {
+    /// Groups.
+    Group,
     /// Transactional ids.
     Transaction,
 }
@@ -170,6 +174,7 @@ impl CoordinatorKind {
     #[must_use]
     pub const fn topic(self) -> &'static str {
         match self {
+            Self::Group => "__consumer_offsets",
             Self::Transaction => "__transaction_state",
         }
     }
@@ -177,7 +182,7 @@ impl CoordinatorKind {
     /// The kind whose log this topic is.
     #[must_use]
     pub fn of_topic(name: &str) -> Option<Self> {
-        [Self::Transaction].into_iter().find(|kind| kind.topic() == name)
+        [Self::Group, Self::Transaction].into_iter().find(|kind| kind.topic() == name)
     }
 }
 
@@ -296,6 +301,8 @@ pub enum Response {
     FindCoordinator(Result<NodeId, ErrorCode>),
     /// To `Txn`.
     Txn(TxnAnswer),
+    /// To `Group`.
+    Group(GroupAnswer),
 }
 
 /// Append batches; answers come in the order of the requests on a connection.

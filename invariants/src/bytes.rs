@@ -142,6 +142,7 @@ pub(crate) struct Entry {
     pub(crate) end: Offset,
     pub(crate) producer: Option<(ProducerId, ProducerEpoch)>,
     pub(crate) numbered: Option<Numbered>,
+    pub(crate) transactional: bool,
     pub(crate) control: bool,
     /// Whether it commits, and its coordinator's epoch.
     pub(crate) marker: Option<(bool, CoordinatorEpoch)>,
@@ -181,6 +182,6 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
     });
     let marker = batch::Marker::read(bytes, &header)
         .map(|marker| (marker.result == TransactionResult::Commit, marker.coordinator_epoch));
-    let entry = Entry { base, end, producer, numbered, control, marker };
+    let entry = Entry { base, end, producer, numbered, transactional, control, marker };
     Some(Batch { epoch: header.leader_epoch, entry, records })
 }

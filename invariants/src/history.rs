@@ -1,11 +1,13 @@
 //! What clients saw: invoke, ok, fail, unknown. Offsets are visible and values unique. A fact that
 //! a client can not see is `None`: nothing is made up, and what needs it is not judged there.
 
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
-use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
-use broker_core::time::Wall;
+use broker_core::protocol::{Acks, ErrorCode, Generation, Isolation, OffsetSpec};
+use broker_core::time::{Dur, Wall};
 use serde::{Deserialize, Serialize};
 
 /// Simulated true time, µs since the start of the run. For histories of other brokers: µs since
@@ -15,6 +17,9 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(transparent)]
 pub struct SimTime(pub u64);
+
+/// A transactional id.
+pub type TransactionalId = Arc<str>;
 
 /// One event of a history.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -40,8 +45,9 @@ pub enum EventKind {
     Ok(Answer),
     /// It was definitely not done; why, if that is known and a code of this broker's.
     Fail(Option<ErrorCode>),
-    /// It may have been done, may still be, may never be.
-    Unknown,
+    /// It may have been done, may still be, may never be; what its newest attempt was refused with,
+    /// if it was, and that is a code of this broker's.
+    Unknown(Option<ErrorCode>),
     /// The client's whole operation is over without an end, tried for as long as it tries. The
     /// number of the call is a fresh one.
     GaveUp,
@@ -68,6 +74,16 @@ pub enum Call {
         idempotent: bool,
         /// A part of the transaction that has the event's operation as its number.
         transactional: bool,
+        /// By the producer of this transactional id, if known.
+        id: Option<TransactionalId>,
+    },
+    /// Make a partition part of the transaction that has the event's operation as its number; one
+    /// call is all attempts.
+    AddPartitions {
+        /// Which.
+        partition: TopicPartition,
+        /// By the producer of this transactional id, if known.
+        id: Option<TransactionalId>,
     },
     /// End the transaction that has the event's operation as its number; one call is all attempts.
     EndTxn {
@@ -75,12 +91,52 @@ pub enum Call {
         commit: bool,
         /// By which producer, if known.
         producer: Option<(ProducerId, ProducerEpoch)>,
+        /// Of this transactional id, if known.
+        id: Option<TransactionalId>,
     },
-    /// Ask for a producer id.
+    /// Ask for a producer id. An attempt that nobody answered is a call of its own: it may be done
+    /// when a later one is over.
     InitProducerId {
         /// Become the producer of a transactional id, whose producer id may be an old one; else get
         /// one that nobody has had.
         transactional: bool,
+        /// Of this one, if known.
+        id: Option<TransactionalId>,
+        /// How long its transactions may take, if known.
+        timeout: Option<Dur>,
+        /// Who it was until now, if it wants to go on as that one (KIP-360).
+        expected: Option<(ProducerId, ProducerEpoch)>,
+    },
+    /// Commit offsets of a group; one call is all attempts.
+    CommitOffsets {
+        /// The group.
+        group: String,
+        /// The member's id; empty: nobody's.
+        member: String,
+        /// Its generation or member epoch.
+        generation: Generation,
+        /// What was read since the commit before, by partition: from where, and where to read on.
+        offsets: Vec<(TopicPartition, Offset, Offset)>,
+        /// A part of the transaction that has the event's operation as its number.
+        transactional: bool,
+    },
+    /// Read the committed offsets of a group.
+    FetchOffsets {
+        /// The group.
+        group: String,
+        /// Of these.
+        partitions: Vec<TopicPartition>,
+        /// Transactions that hold offsets were to be waited for.
+        require_stable: bool,
+    },
+    /// Ask for the part of a generation of a classic group.
+    SyncGroup {
+        /// The group.
+        group: String,
+        /// The member's id.
+        member: String,
+        /// The generation.
+        generation: Generation,
     },
     /// Read from an offset, in a session that only goes forward.
     Fetch {
@@ -154,6 +210,10 @@ pub enum Answer {
     EpochEnd(Option<(LeaderEpoch, Offset)>),
     /// A producer id and its epoch.
     ProducerId(ProducerId, ProducerEpoch),
+    /// Committed offsets, where there are any.
+    Offsets(Vec<(TopicPartition, Option<Offset>)>),
+    /// A member's part of a generation.
+    Assigned(Vec<TopicPartition>),
     /// A topic exists.
     Created(TopicId),
     /// Done.

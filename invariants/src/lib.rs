@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod bytes;
 mod facts;
+pub mod handoff;
 pub mod history;
 pub mod jsonl;
 mod judge;

@@ -57,6 +57,8 @@ sometimes! {
         "a produce with an unknown outcome turned out not to be in the log";
     DefiniteFailure = "definite-failure",
         "a produce definitely failed";
+    GroupShared = "group-shared",
+        "at the end several members of a group had a part of its topic";
     DamagedRefused = "damaged-refused",
         "a damaged batch was refused";
     ReadAgain = "read-again",
@@ -119,6 +121,10 @@ sometimes! {
         "a leader refused a batch, for its transaction could not begin there";
     ZombieCommits = "zombie-commits",
         "a producer asked for a commit after another had taken its place";
+    RefusedReplaced = "refused-replaced",
+        "a producer was refused for another that had taken its place, or asked for it";
+    RefusedTimedOut = "refused-timed-out",
+        "a producer was refused because its transaction had taken too long";
     MarkerIdle = "idle-marker",
         "a marker came when no transaction of its producer was open";
     MarkerRefused = "marker-refused",
@@ -127,6 +133,16 @@ sometimes! {
         "a partition was opened with a transaction open";
     SnapshotLoaded = "snapshot-loaded",
         "a partition was opened with a snapshot of its producers";
+    OffsetsStaged = "offsets-staged",
+        "offsets of a group became part of a transaction";
+    UnstableRefused = "unstable-refused",
+        "offsets were not told because an open transaction holds some";
+    OffsetsInherited = "offsets-inherited",
+        "a group coordinator took over a log that holds offsets";
+    SupersededCommit = "superseded-commit",
+        "a member asked for a commit after it or its generation had been replaced";
+    GenerationShared = "generation-shared",
+        "two members of a generation were told their parts";
     EmptyPage = "empty-page",
         "a list was answered with an empty page that was not the last";
     RecoveryDamaged = "recovery-damaged",
@@ -165,6 +181,24 @@ sometimes! {
         "a call begun before the core was healed was answered after it";
     HealedWithWork = "healed-with-work",
         "the safety phase ended with partitions or WALs that needed failover";
+    QueryIdle = "query-idle",
+        "a query found nothing more to hand over";
+    QueryRestarted = "query-restarted",
+        "a query was started on a checkpoint of an earlier start";
+    TwoDrivers = "two-drivers",
+        "two starts of a query lived at the same time";
+    BatchRunAgain = "batch-run-again",
+        "a batch of a query ran a second time";
+    RangeReadAgain = "range-read-again",
+        "a query read a range of its source a second time";
+    ListedEndRead = "listed-end-read",
+        "a query read what had been listed as a partition's end";
+    RowsTriedTwice = "rows-tried-twice",
+        "a row was sent twice to a sink that promises it once";
+    RowsDoubled = "rows-doubled",
+        "a row came twice to a sink that may double";
+    MarkedRow = "marked-row",
+        "a visible marker covered a record whose rows were looked for";
     ReadToTheEnd = "read-to-the-end",
         "a reader in the healthy core reached the end of its partition";
 }
@@ -189,6 +223,10 @@ impl Default for Marks {
 impl Marks {
     pub(crate) fn hit(&mut self, mark: Mark) {
         self.marks[mark as usize] += 1;
+    }
+
+    pub(crate) fn add(&mut self, times: u64, mark: Mark) {
+        self.marks[mark as usize] += times;
     }
 
     pub(crate) fn hit_if(&mut self, condition: bool, mark: Mark) {

@@ -18,12 +18,15 @@ pub const OF_HISTORIES: &[(&str, &str)] = &[
     ("L6", "`leader_epoch` of fetches or list_offsets, with the bounds they show"),
     ("L8", "`leader_epoch` of records"),
     ("L9", "records read"),
+    ("G3", "offsets committed from where they were read, and ends of transactions"),
+    ("G5", "parts of generations of classic groups"),
     ("P1", "idempotent produces, or producer ids"),
     ("Q1", "list_offsets with a `leader_epoch`, or by timestamp"),
     ("Q2", "epoch_end with a `leader_epoch`"),
     ("T1", "records of committed transactions, read or passed over as committed"),
     ("T2", "records of transactions, read as committed"),
     ("T3", "`last_stable_offset` of fetches that read committed"),
+    ("T10", "refusals of calls with a `transactional_id`"),
 ];
 
 /// What a history that holds was made of.
@@ -88,7 +91,7 @@ impl HistoryJudge {
             EventKind::Invoke(_) => &mut summary.invoked,
             EventKind::Ok(_) => &mut summary.ok,
             EventKind::Fail(_) => &mut summary.failed,
-            EventKind::Unknown => &mut summary.unknown,
+            EventKind::Unknown(_) => &mut summary.unknown,
             EventKind::GaveUp => &mut summary.given_up,
         };
         *count += 1;

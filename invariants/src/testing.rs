@@ -26,12 +26,14 @@ use broker_core::wal::record::{WalHeader, encode_wal_object};
 use bytes::Bytes;
 
 use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
-use crate::view::{Evidence, NodeEvent, Tail, View};
+use crate::view::{Evidence, Membership, NodeEvent, Tail, View};
 use crate::{Judge, Violation};
 
+pub(crate) mod groups;
+mod handoff;
 pub(crate) mod transactions;
 
-pub(crate) use transactions::{Q, Txn};
+pub(crate) use transactions::{Q, TIMEOUT_US, Txn};
 
 /// Two brokers.
 pub(crate) const A: NodeId = NodeId(10);
@@ -57,6 +59,10 @@ pub(crate) struct Fake {
     pub(crate) states: BTreeMap<NodeId, Bytes>,
     pub(crate) objects: BTreeMap<Key, Bytes>,
     pub(crate) tails: Vec<Tail>,
+    pub(crate) memberships: Vec<Membership>,
+    /// Operations that have ended.
+    pub(crate) over: BTreeSet<(u16, u32)>,
+    pub(crate) clocks_ahead_us: BTreeMap<NodeId, i64>,
 }
 
 impl View for Fake {
@@ -68,6 +74,10 @@ impl View for Fake {
     }
     fn is_up(&self, node: NodeId) -> bool {
         !self.down.contains(&node)
+    }
+    fn wall(&self, node: NodeId, at: SimTime) -> Option<Wall> {
+        let ahead = self.clocks_ahead_us.get(&node).copied().unwrap_or_default();
+        Some(Wall(at.0 as i64 + ahead))
     }
     fn quorum(&self, _node: NodeId) -> Option<&Quorum> {
         None
@@ -92,6 +102,12 @@ impl View for Fake {
     }
     fn tails(&self) -> Vec<Tail> {
         self.tails.clone()
+    }
+    fn memberships(&self) -> Vec<Membership> {
+        self.memberships.clone()
+    }
+    fn is_under_way(&self, client: u16, op: u32) -> bool {
+        !self.over.contains(&(client, op))
     }
     fn blocked(&self) -> Vec<String> {
         vec!["nothing".to_string()]
@@ -156,6 +172,11 @@ impl Case {
     pub(crate) fn holds(&self) -> bool {
         assert_eq!(self.violation, None);
         true
+    }
+
+    /// As [`Self::holds`].
+    pub(crate) fn holds_now(&self) -> bool {
+        self.violation.is_none()
     }
 
     /// One piece of evidence.
@@ -431,7 +452,7 @@ impl Case {
     }
 
     pub(crate) fn unknown(&mut self, opened: Opened) -> &mut Self {
-        self.history(opened, EventKind::Unknown)
+        self.history(opened, EventKind::Unknown(None))
     }
 
     /// The client gives the whole operation up.
@@ -639,6 +660,7 @@ pub(crate) fn produce(first_value: u64, count: u32, idempotent: bool) -> Call {
         created,
         idempotent,
         transactional,
+        id: None,
     }
 }
 

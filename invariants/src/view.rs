@@ -1,15 +1,18 @@
 //! What an all-seeing observer sees: probes as they come, and the state between two steps.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use broker_core::ids::{Incarnation, NodeId, Offset, TopicPartition};
+use broker_core::ids::{Incarnation, NodeId, Offset, TopicId, TopicPartition};
 use broker_core::metadata::Image;
 use broker_core::probe::Probe;
 use broker_core::quorum::Quorum;
 use broker_core::step::{Key, ObjOp, ObjResult, Tok};
+use broker_core::time::Wall;
 use bytes::Bytes;
 
-use crate::history::HistoryEvent;
+use crate::handoff::Handoff;
+use crate::history::{HistoryEvent, SimTime};
 
 /// One piece of evidence, in the order of the run.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,8 @@ pub enum Evidence<'a> {
     },
     /// A client saw something.
     History(&'a HistoryEvent),
+    /// A query tells something of a handoff.
+    Handoff(&'a Handoff),
     /// The safety phase ended: from now on a chosen core is healthy and stays so.
     Healed,
 }
@@ -79,6 +84,25 @@ pub struct Tail {
     pub next: Option<Offset>,
 }
 
+/// A membership in a group that is under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Membership {
+    /// Whose.
+    pub client: u16,
+    /// The operation that it is.
+    pub op: u32,
+    /// The group.
+    pub group: String,
+    /// What it reads, if that is known to exist.
+    pub topic: Option<TopicId>,
+    /// It is a member, has what it was assigned, and knows where to read.
+    pub settled: bool,
+    /// It stays as long as the run.
+    pub stays: bool,
+    /// What it may read.
+    pub claims: Vec<TopicPartition>,
+}
+
 /// Read-only access to everything.
 pub trait View {
     /// The controllers, ascending.
@@ -87,6 +111,8 @@ pub trait View {
     fn brokers(&self) -> &[NodeId];
     /// Whether a node's process runs (a paused one does).
     fn is_up(&self, node: NodeId) -> bool;
+    /// What a node's wall clock shows at this true time.
+    fn wall(&self, node: NodeId, at: SimTime) -> Option<Wall>;
     /// A running controller's quorum.
     fn quorum(&self, node: NodeId) -> Option<&Quorum>;
     /// A running node's committed image.
@@ -103,6 +129,10 @@ pub trait View {
     fn in_core(&self, node: NodeId) -> bool;
     /// The readers that read on for ever and found their topic.
     fn tails(&self) -> Vec<Tail>;
+    /// The memberships in groups.
+    fn memberships(&self) -> Vec<Membership>;
+    /// Whether this operation of a client has begun and not ended.
+    fn is_under_way(&self, client: u16, op: u32) -> bool;
     /// What each blocked flow of the system waits for, one line each; for the liveness verdicts.
-    fn blocked(&self) -> Vec<alloc::string::String>;
+    fn blocked(&self) -> Vec<String>;
 }

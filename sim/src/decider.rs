@@ -11,6 +11,7 @@ mod describe;
 mod faults;
 mod ledger;
 mod panics;
+mod query;
 mod queue;
 mod schedule;
 mod store;
@@ -24,6 +25,7 @@ use broker_core::step::TimerKey;
 use invariants::Violation;
 use invariants::history::{HistoryEvent, SimTime};
 use workloads::client::ClientTimer;
+use workloads::spark::step::SparkTimer;
 
 use crate::decider::alarms::Alarms;
 use crate::decider::book::Book;
@@ -35,6 +37,7 @@ use crate::plan::Plan;
 use crate::trace::{CHECKPOINT_STEPS, Checkpoint, TraceHash, TraceLine};
 use crate::world::layout::{BadPlan, Endpoint};
 use crate::world::slab::Handle;
+use crate::world::spark::{PLACES, SparkStep};
 use crate::world::step::Step;
 use crate::world::{World, latency};
 
@@ -115,6 +118,10 @@ pub struct Run {
     alarms: Vec<Alarms<TimerKey>>,
     /// By client.
     client_alarms: Vec<Alarms<ClientTimer>>,
+    /// By place of the query.
+    query_alarms: [Alarms<SparkTimer>; 2],
+    /// Faults that hold the query down.
+    query_down: u32,
     /// By client: until when each direction of its connections is busy (up, down).
     lanes: Vec<Vec<(ConnId, SimTime, SimTime)>>,
     /// By node: what waits for it to be thawed.
@@ -145,6 +152,8 @@ impl Run {
             safety_us: plan.safety_us,
             alarms: vec![Alarms::default(); layout.nodes()],
             client_alarms: vec![Alarms::default(); layout.clients()],
+            query_alarms: [Alarms::default(), Alarms::default()],
+            query_down: 0,
             lanes: vec![Vec::new(); layout.clients()],
             held: vec![Vec::new(); layout.nodes()],
             late: Vec::new(),
@@ -217,6 +226,10 @@ impl Run {
         }
         for (number, op) in layout.ops.iter().enumerate() {
             self.plan_step(op.at_us, Step::Op(number as u32), StreamKey::PLAN);
+        }
+        if let Some(query) = &layout.query {
+            let start = Step::Spark(PLACES[0], SparkStep::Start);
+            self.plan_step(query.start_ms * 1_000, start, StreamKey::PLAN);
         }
         self.plan_step(TICK_US, Step::Tick, StreamKey::PLAN);
         self.queue.push(SimTime(self.safety_us), Due::Safety, StreamKey::PLAN, 0);
@@ -335,14 +348,21 @@ impl Run {
 
     /// Whether a client still has something to do: the cheap part of [`Self::unfinished`].
     fn is_busy(&self) -> bool {
-        let clients = self.world.scene().clients();
-        clients.iter().any(|slot| !slot.ops.is_empty() || !slot.client.is_idle())
+        let plain = self.world.scene().layout().plain_clients();
+        let mut clients = self.world.scene().clients().iter().take(plain);
+        clients.any(|slot| !slot.ops.is_empty() || !slot.client.is_idle())
+            || self.query().is_some_and(|query| !query.is_idle())
     }
 
     fn unfinished(&self) -> Vec<String> {
         let scene = self.world.scene();
         let mut waiting = self.world.judge().unsettled(scene);
-        for (number, slot) in scene.clients().iter().enumerate() {
+        if let Some(query) = scene.spark().filter(|query| !query.is_idle()) {
+            let what = query.blocked().join(", ");
+            waiting.push(format!("the query has not handed everything over: {what}"));
+        }
+        let plain = scene.layout().plain_clients();
+        for (number, slot) in scene.clients().iter().enumerate().take(plain) {
             if !slot.ops.is_empty() {
                 waiting.push(format!("client-{number} has {} operations to do", slot.ops.len()));
             }

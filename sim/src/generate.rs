@@ -7,10 +7,11 @@
 pub mod budget;
 pub mod draft;
 pub mod draw;
+mod query;
 pub mod recipes;
 
 use broker_core::time::Dur;
-use workloads::{Shape, Workload};
+use workloads::{Shape, Workload, spark_handoff};
 
 use crate::plan::{Limits, OpAt, PLAN_VERSION, Plan, Protocol, Topology};
 use crate::profiles::{self, Profile};
@@ -75,10 +76,14 @@ pub fn generate(seed: u64, choice: &Choice) -> Plan {
         topology,
         limits: limits(seed),
         faults: Vec::new(),
+        query: None,
         ops: Vec::new(),
     };
     plan.ops = ops(seed, workload, &plan);
     plan.faults = faults(seed, profile, &plan);
+    if workload.name == spark_handoff::WORKLOAD.name {
+        query::add(seed, &mut plan);
+    }
     plan
 }
 
@@ -99,7 +104,7 @@ fn pick_profile(seed: u64, choice: &Choice) -> &'static Profile {
 fn pick_workload(seed: u64, choice: &Choice) -> &'static Workload {
     let all = registry::workloads_of();
     if let Some(name) = &choice.workload {
-        return all.iter().find(|row| row.name == name).expect("the choice was checked");
+        return workloads::by_name(name).expect("the choice was checked");
     }
     Stream::new(seed, Purpose::Workload, 0).pick(all)
 }
@@ -139,9 +144,13 @@ fn limits(seed: u64) -> Limits {
     }
 }
 
-fn ops(seed: u64, workload: &Workload, plan: &Plan) -> Vec<OpAt> {
+fn shape(plan: &Plan) -> Shape {
     let Topology { zones, brokers, clients, .. } = plan.topology;
-    let shape = Shape { clients, zones, brokers, length: Dur(plan.safety_us) };
+    Shape { clients, zones, brokers, length: Dur(plan.safety_us) }
+}
+
+fn ops(seed: u64, workload: &Workload, plan: &Plan) -> Vec<OpAt> {
+    let shape = shape(plan);
     let mut stream = Stream::new(seed, Purpose::Operations, 0);
     let planned = (workload.plan)(&shape, &mut stream);
     planned.into_iter().map(|op| OpAt { at_us: op.at.0, client: op.client, op: op.op }).collect()

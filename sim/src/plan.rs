@@ -14,6 +14,7 @@ pub mod toml;
 use broker_core::protocol::TransactionVersion;
 use serde::{Deserialize, Serialize};
 use workloads::Op;
+use workloads::spark_handoff::Query;
 
 /// The plan format this build writes, and the newest it reads.
 pub const PLAN_VERSION: u32 = 1;
@@ -45,6 +46,9 @@ pub struct Plan {
     /// Faults.
     #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// A query that hands one topic over to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<Query>,
     /// Client operations.
     #[serde(rename = "op", skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<OpAt>,
@@ -345,6 +349,39 @@ pub enum What {
         /// The broker.
         node: String,
     },
+    /// Something is done to the plan's query.
+    Query {
+        /// What.
+        act: Act,
+    },
+}
+
+/// What can be done to a query. Its driver is the one that an anchor's mark was seen on, or the
+/// first that runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// The driver dies with its executors; it is started again at the end.
+    Kill,
+    /// The query is stopped in order, and started again at the end.
+    Stop,
+    /// The driver is frozen, and another one is started on its checkpoint; at the end the first one
+    /// goes on.
+    Rival,
+    /// An executor dies; another one is there at the end.
+    LoseExecutor,
+    /// The next read of a task times out, so that the task fails.
+    FailTask,
+    /// The checkpoint loses the newest entry of its offset log.
+    LoseEntry,
+    /// The checkpoint loses its commit log.
+    LoseCommits,
+}
+
+impl Act {
+    /// Their names in plans.
+    pub const NAMES: [&'static str; 7] =
+        ["kill", "stop", "rival", "lose-executor", "fail-task", "lose-entry", "lose-commits"];
 }
 
 impl What {
@@ -373,6 +410,7 @@ impl What {
             Self::DeviceFull { .. } => "device-full",
             Self::DeviceBitRot { .. } => "device-bit-rot",
             Self::Drain { .. } => "drain",
+            Self::Query { .. } => "query",
         }
     }
 }

@@ -47,14 +47,21 @@ fn topic_of(event: &HistoryEvent) -> Option<TopicId> {
             Call::Produce { partition, .. }
             | Call::Fetch { partition, .. }
             | Call::ListOffsets { partition, .. }
-            | Call::EpochEnd { partition, .. },
+            | Call::EpochEnd { partition, .. }
+            | Call::AddPartitions { partition, .. },
         ) => Some(partition.topic),
         EventKind::Invoke(Call::Admin { topic, .. }) => *topic,
         EventKind::Ok(Answer::Created(topic)) => Some(*topic),
-        EventKind::Invoke(Call::EndTxn { .. } | Call::InitProducerId { .. })
+        EventKind::Invoke(
+            Call::EndTxn { .. }
+            | Call::InitProducerId { .. }
+            | Call::CommitOffsets { .. }
+            | Call::FetchOffsets { .. }
+            | Call::SyncGroup { .. },
+        )
         | EventKind::Ok(_)
         | EventKind::Fail(_)
-        | EventKind::Unknown
+        | EventKind::Unknown(_)
         | EventKind::GaveUp => None,
     }
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use broker_core::probe::Probe;
 use serde::Serialize;
 use workloads::spark::driver::Sink;
-use workloads::spark::handoff::{Doubled, Expected, Row, SINKS, TABLE};
+use workloads::spark::handoff::{Doubled, Expected, Property, Row, SINKS, TABLE};
+use workloads::spark::mutants::{SparkMutant, SparkMutantRow};
 
 use crate::plan::schema;
 use crate::profiles;
@@ -109,7 +110,20 @@ pub fn sometimes() -> Vec<&'static str> {
     marks.chain(invariants::EVALUATED.iter().copied()).collect()
 }
 
-/// Planted bugs: of the core, and of determinism itself.
+/// The property that a planted bug of a query breaks.
+#[must_use]
+pub const fn query_properties(row: &SparkMutantRow) -> &'static [&'static str] {
+    match (row.property, row.mutant) {
+        // A sink that promises each row once is judged by another property than one that does not.
+        (Property::Doubled, SparkMutant::TransactionalIdPerRun) => &["S1"],
+        (Property::Lost | Property::Doubled, _) => &["S8"],
+        (Property::CommittedTwice, _) => &["S3"],
+        (Property::RangeChanged, _) => &["S7"],
+        (Property::Stuck, _) => &["S6"],
+    }
+}
+
+/// Planted bugs: of the core, of determinism itself, and of a query.
 #[must_use]
 pub fn mutants() -> Vec<Entry> {
     let core = broker_core::mutants::REGISTRY.iter().map(|row| Entry {
@@ -120,12 +134,18 @@ pub fn mutants() -> Vec<Entry> {
     let determinism = determinism::REGISTRY
         .iter()
         .map(|row| Entry { kind: "determinism", ..Entry::new(row.id, row.what, row.provenance) });
-    core.chain(determinism).collect()
+    let spark = workloads::spark::mutants::REGISTRY.iter().map(|row| Entry {
+        kind: "spark",
+        properties: query_properties(row).to_vec(),
+        ..Entry::new(row.id, row.what, "")
+    });
+    core.chain(determinism).chain(spark).collect()
 }
 
 /// The crash points of a Spark query, and what each means for what it hands over, sink by sink:
 /// whether records are lost, how much is doubled, and whether that keeps to the sink's promise. The
-/// tests of `workloads` hold the table to what a query does; no run has one yet.
+/// tests of `workloads` hold the table to what a query does, those of `sim` to what it does in a
+/// cluster.
 #[must_use]
 pub fn handoff() -> Vec<Entry> {
     let row = |row: &Row| {
@@ -164,9 +184,11 @@ fn handed_over(seen: &Expected) -> String {
     format!("{lost}, {doubled}, {verdict}")
 }
 
-/// The probes, which faults may wait for.
+/// The probes, and a query's marks, which faults may wait for.
 #[must_use]
 pub fn probes() -> Vec<Entry> {
     let meanings = Probe::MEANINGS.iter().copied();
-    Probe::NAMES.iter().zip(meanings).map(|(name, what)| Entry::new(name, what, "")).collect()
+    let probes = Probe::NAMES.iter().copied().zip(meanings);
+    let marks = crate::world::spark::MARKS.iter().map(|row| (row.0, row.2));
+    probes.chain(marks).map(|(name, what)| Entry::new(name, what, "")).collect()
 }

@@ -201,6 +201,21 @@ fn cli_plan_with_a_wrong_value_is_refused() {
 }
 
 #[test]
+fn cli_plan_with_a_membership_that_can_not_be_is_refused() {
+    let consume = "\n[[op]]\nat = \"2s\"\nclient = 0\nop = \"consume\"\ntopic = \"t\"\n";
+    let cases = [
+        ("group", "group = \"\"\nprotocol = \"eager\"", "`group`"),
+        ("copy", "group = \"g\"\nprotocol = \"eager\"\ncopies_to = \"t\"", "copied to itself"),
+        ("word", "group = \"g\"\nprotocol = \"x\"", "`protocol` in [[op]] number 3 (consume)"),
+    ];
+    for (test, keys, part) in cases {
+        let file = folder(&format!("membership-{test}")).join("bad.toml");
+        fs::write(&file, format!("{PLAN}{consume}{keys}\n")).expect("written");
+        has(&refused(&["replay", file.to_str().unwrap()]), &[part]);
+    }
+}
+
+#[test]
 fn cli_plan_with_a_key_missing_is_refused() {
     let check = |test: &str, from: &str, parts: &[&str]| {
         let file = folder(&format!("missing-{test}")).join("bad.toml");

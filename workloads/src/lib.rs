@@ -8,10 +8,13 @@ extern crate alloc;
 
 pub mod append_read;
 pub mod client;
+pub mod copy_exactly_once;
+pub mod group_rebalance;
 pub mod idempotent_retry;
 pub mod op;
 mod schedule;
 pub mod spark;
+pub mod spark_handoff;
 #[cfg(test)]
 mod tests;
 pub mod topic_churn;
@@ -72,6 +75,9 @@ pub const ALL: &[Workload] = &[
     zone_outage::WORKLOAD,
     idempotent_retry::WORKLOAD,
     transactions::WORKLOAD,
+    group_rebalance::WORKLOAD,
+    copy_exactly_once::WORKLOAD,
+    spark_handoff::WORKLOAD,
 ];
 
 /// The workload of this name.

@@ -97,6 +97,28 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "is_false")]
         committed: bool,
     },
+    /// Read a topic as a member of a group, and commit how far it came.
+    Consume {
+        /// The topic's name.
+        topic: String,
+        /// The group's name.
+        group: String,
+        /// How members and coordinator agree on who reads what.
+        protocol: GroupProtocol,
+        /// `group.instance.id`: a static member.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
+        /// How long it stays, in ms; 0: as long as the run.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        stays_ms: u32,
+        /// It goes without a word, as if its process ended.
+        #[serde(default, skip_serializing_if = "is_false")]
+        vanishes: bool,
+        /// Each record is copied to the same partition of this topic, and the offset is committed
+        /// with the copy, in one transaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copies_to: Option<String>,
+    },
     /// Read a partition once from its start to the high watermark (or last stable offset) seen at
     /// the beginning.
     CatchUp {
@@ -143,6 +165,7 @@ impl Op {
             | Self::DescribeConfigs { topic }
             | Self::Produce { topic, .. }
             | Self::Transaction { topic, .. }
+            | Self::Consume { topic, .. }
             | Self::Tail { topic, .. }
             | Self::CatchUp { topic, .. }
             | Self::ListOffsets { topic, .. }
@@ -162,6 +185,18 @@ pub enum TxnEnd {
     Abort,
     /// Not at all, as if the client's process ended: the coordinator aborts it by and by.
     Leave,
+}
+
+/// How a group's members and its coordinator agree on who reads what.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupProtocol {
+    /// The classic one: at each rebalance all give everything up.
+    Eager,
+    /// The classic one, with KIP-429: only what another gets is given up.
+    Cooperative,
+    /// KIP-848: the coordinator assigns.
+    Consumer,
 }
 
 /// Which offset to ask for.

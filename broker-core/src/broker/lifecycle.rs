@@ -296,7 +296,10 @@ impl Broker {
                     self.reconcile(cx, state.partition, out);
                 }
             }
-            Record::RemoveTopic { .. } => self.streams_removed(out),
+            Record::RemoveTopic { topic } => {
+                self.streams_removed(out);
+                self.forget_offsets_of(cx, *topic, out);
+            }
             Record::CommitObject { ranges, .. } => self.ranges_committed(ranges, out),
             Record::RegisterBroker { .. }
             | Record::BrokerChange { .. }

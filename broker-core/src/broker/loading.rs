@@ -241,7 +241,7 @@ impl Broker {
             todo.clear();
         }
         let (reads, got) = (BTreeMap::new(), BTreeMap::new());
-        let coordinator = kind.map(|kind| Coordinator::new(kind, &self.config.limits));
+        let coordinator = kind.map(|kind| Coordinator::new(kind, &self.config.limits, cx.mutants));
         let fold = Fold { snapshot, settled, coordinator, bytes: 0, next, todo, reads, got };
         loading.stage = Stage::Folding(Box::new(fold));
         self.read_on(cx, stream, out);

@@ -30,6 +30,7 @@ use crate::wal::{Wal, WalEvent};
 mod asks;
 mod coordinators;
 mod fetch;
+mod groups;
 mod lifecycle;
 mod loading;
 mod ownership;
@@ -42,6 +43,8 @@ mod search;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod transactions;
+mod unproven;
 mod verify;
 
 use asks::{Asks, Purpose};
@@ -74,6 +77,9 @@ pub struct Broker {
     /// Batches that are to be refused by what their partition remembers, and who waits for that, by
     /// the number of the WAL's proof. Bounded by the requests that clients may have open.
     refusals: BTreeMap<u64, produce::Refusal>,
+    /// Answers of coordinators, by the number of the WAL's proof that they wait for. Bounded as
+    /// those.
+    unproven: BTreeMap<u64, unproven::Unproven>,
     /// Batches that have offsets and wait for room in the WAL, oldest first.
     queue: VecDeque<produce::Queued>,
     fetches: BTreeMap<Asker, fetch::Fetch>,
@@ -126,6 +132,7 @@ impl Broker {
             connections: Connections::default(),
             produces: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            unproven: BTreeMap::new(),
             queue: VecDeque::new(),
             fetches: BTreeMap::new(),
             searches: BTreeMap::new(),
@@ -175,6 +182,7 @@ impl Broker {
                 self.find_coordinator(cx, asker, (kind, &name), out);
             }
             Request::Txn(request) => self.txn(cx, asker, request, out),
+            Request::Group(request) => self.group(cx, asker, request, out),
         }
     }
 
@@ -195,6 +203,7 @@ impl Broker {
         for coordinator in self.coordinators.values_mut() {
             coordinator.gone(conn);
         }
+        self.unproven_gone(conn);
     }
 
     fn peer(&mut self, cx: &Cx, from: NodeId, msg: PeerMsg, out: &mut Outbox<Effect>) {
@@ -316,7 +325,10 @@ impl Broker {
                 WalEvent::Stored { lsn, record } => self.stored(cx, lsn, &record, out),
                 WalEvent::Confirmed { lsn, record } => self.confirmed(cx, lsn, &record, out),
                 WalEvent::Room => self.let_in(cx, out),
-                WalEvent::Proven { before } => self.proven(before, out),
+                WalEvent::Proven { before } => {
+                    self.proven(before, out);
+                    self.answers_proven(cx, before, out);
+                }
                 WalEvent::Failed { lsn: _, record } => self.failed(&record, out),
                 WalEvent::Fenced => self.fenced(cx, HaltReason::WalFenced, out),
             }

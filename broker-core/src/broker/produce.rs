@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::verify::Waiting;
 use super::{Broker, Phase};
 use crate::batch::{self, Header, Marker, TimestampMs};
 use crate::ids::{ConnId, Lsn, Offset, ProducerId, StreamId, TopicPartition};
@@ -256,7 +257,8 @@ impl Broker {
         let header = Header::parse(&admitted).expect("just checked");
         let held = self.must_verify(cx, partition, &header, of.map(|(_, version)| *version))?;
         if let (Some(held), Some((id, version))) = (held, of) {
-            self.verify(cx, held, (id, *version), (admitted, offsets, waiter), out);
+            let batch = Waiting::Batch(admitted, offsets, waiter);
+            self.verify(cx, held, (id, *version), batch, out);
             return Ok(());
         }
         self.append_checked(cx, partition, (admitted, offsets), waiter, out)
@@ -544,8 +546,14 @@ impl Broker {
         if !self.queue_has_room(batch.len() as u64) {
             return Err(ErrorCode::NotEnoughReplicas);
         }
+        let at = open.log_end();
+        let (epoch, Marker { producer, result, .. }) = (open.epoch(), marker);
         self.place(cx, partition, (batch, 1), waiter, out);
         out.probe(Probe::MarkerAppended { partition });
+        if self.coordinators.contains_key(&partition) {
+            let coordinator = partition;
+            out.probe(Probe::OffsetsDecided { coordinator, epoch, at, producer, result });
+        }
         Ok(())
     }
 }

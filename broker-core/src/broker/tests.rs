@@ -7,6 +7,7 @@
 
 mod coordinators;
 mod faults;
+mod groups;
 mod host;
 mod lifecycle;
 mod producers;

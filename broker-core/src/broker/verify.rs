@@ -3,7 +3,9 @@
 //!
 //! By the first protocol the partition must be part of the transaction already, by the second one
 //! the question makes it so. Batches that come meanwhile wait behind the first one. A marker that
-//! comes meanwhile takes the permission away: what was asked for is over then. Source: KIP-890,
+//! comes meanwhile takes the permission away: what was asked for is over then, or it was the end of
+//! the transaction before, so the coordinator is asked once more. (Kafka refuses the batch, which a
+//! producer takes for its end.) Source: KIP-890,
 //! `ReplicaManager.handleProduceAppend`, `AddPartitionsToTxnManager.scala`,
 //! `VerificationGuard.java`.
 
@@ -18,11 +20,11 @@ use super::peers::PeerPurpose;
 use crate::batch::Header;
 use crate::ids::{ProducerEpoch, ProducerId, TopicPartition};
 use crate::mutants::Mutant;
-use crate::partition::{Partition, Waiter};
+use crate::partition::{Asker, Partition, Waiter};
 use crate::probe::Probe;
 use crate::protocol::{
-    CoordinatorKind, ErrorCode, Request, Response, TransactionVersion, TxnAnswer, TxnProducer,
-    TxnRequest,
+    CoordinatorKind, ErrorCode, Request, Response, TransactionVersion, TxnAnswer, TxnOffsetCommit,
+    TxnProducer, TxnRequest,
 };
 use crate::step::{Cx, Effect, Outbox, TimerKey};
 use crate::time::Dur;
@@ -33,10 +35,10 @@ const RETRY_AFTER: Dur = Dur::ms(20);
 /// … so many times (`add.partitions.to.txn.retry.backoff.ms`, and its `max`, which is 100 ms).
 const RETRIES_MAX: u8 = 5;
 
-/// Names what waits: the batches of one producer's epoch for one partition.
+/// Names what waits: what one producer's epoch sent to one partition.
 pub(super) type Held = (TopicPartition, ProducerId, ProducerEpoch);
 
-/// Batches that wait for the coordinator's word.
+/// A question to the coordinator, and what waits for its word.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Verifying {
     transactional_id: String,
@@ -45,9 +47,17 @@ pub(super) struct Verifying {
     guard: u64,
     /// How often it was asked again.
     retries: u8,
-    /// Checked batches, and how many offsets each takes. Bounded by the requests that clients may
-    /// have open.
-    batches: VecDeque<(Bytes, u64, Option<Waiter>)>,
+    /// Bounded by the requests that clients may have open.
+    waiting: VecDeque<Waiting>,
+}
+
+/// What waits for the coordinator's word.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Waiting {
+    /// A checked batch, how many offsets it takes, and who is told.
+    Batch(Bytes, u64, Option<Waiter>),
+    /// Offsets of a group.
+    Commit(Asker, TxnOffsetCommit),
 }
 
 impl Broker {
@@ -67,31 +77,41 @@ impl Broker {
         }
         // KafkaApis.handleProduceRequest: nobody is authorised to a transactional id of null.
         let version = transactional.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
-        if version == TransactionVersion::V1 && !self.config.limits.verify_transactions {
-            return Ok(None);
-        }
         let id = u64::try_from(header.producer.id).map_err(|_| ErrorCode::InvalidRecord)?;
         let (producer, epoch) = (ProducerId(id), ProducerEpoch(header.producer.epoch));
-        let open = self.partitions[&partition].is_open(producer, epoch);
-        Ok((!open).then_some((partition, producer, epoch)))
+        let unverified = self.unverified(cx, partition, (producer, epoch), version);
+        Ok(unverified.then_some((partition, producer, epoch)))
     }
 
-    /// Keeps a checked batch until the coordinator has answered.
+    /// Whether the coordinator must be asked before this producer's transaction may begin here.
+    pub(super) fn unverified(
+        &self,
+        cx: &Cx,
+        partition: TopicPartition,
+        (producer, epoch): (ProducerId, ProducerEpoch),
+        version: TransactionVersion,
+    ) -> bool {
+        let asks = version == TransactionVersion::V2 || self.config.limits.verify_transactions;
+        asks && !cx.mutants.on(Mutant::TxnUnverified)
+            && !self.partitions[&partition].is_open(producer, epoch)
+    }
+
+    /// Keeps it until the coordinator has answered.
     pub(super) fn verify(
         &mut self,
         cx: &Cx,
         held: Held,
         (transactional_id, version): (&str, TransactionVersion),
-        batch: (Bytes, u64, Option<Waiter>),
+        what: Waiting,
         out: &mut Outbox<Effect>,
     ) {
         if let Some(verifying) = self.verifying.get_mut(&held) {
-            return verifying.batches.push_back(batch);
+            return verifying.waiting.push_back(what);
         }
         let open = self.partitions.get_mut(&held.0).expect("the caller saw it");
         let (guard, transactional_id) = (open.guard((held.1, held.2)), transactional_id.into());
-        let batches = [batch].into();
-        let verifying = Verifying { transactional_id, version, guard, retries: 0, batches };
+        let waiting = [what].into();
+        let verifying = Verifying { transactional_id, version, guard, retries: 0, waiting };
         self.verifying.insert(held, verifying);
         self.ask_coordinator(cx, held, out);
     }
@@ -142,15 +162,22 @@ impl Broker {
             _ => Err(ErrorCode::CoordinatorNotAvailable),
         };
         let concurrent = result == Err(ErrorCode::ConcurrentTransactions);
+        if concurrent && cx.mutants.on(Mutant::TxnConcurrentIsFinal) {
+            return self.verified(cx, held, Err(ErrorCode::InvalidTxnState), out);
+        }
         let second = verifying.version == TransactionVersion::V2;
-        if concurrent && second && verifying.retries < RETRIES_MAX {
+        let open = self.partitions.get(&held.0);
+        let taken = result.is_ok()
+            && open.is_some_and(|open| !open.is_guarded((held.1, held.2), guard))
+            && !cx.mutants.on(Mutant::TxnGuardLossFinal);
+        if (taken || concurrent && second) && verifying.retries < RETRIES_MAX {
             verifying.retries += 1;
             return out.arm(TimerKey::Verify(held.0, held.1, held.2), RETRY_AFTER);
         }
         self.verified(cx, held, result, out);
     }
 
-    /// The coordinator has spoken: the batches go on, in order, or are refused.
+    /// The coordinator has spoken: what waits goes on, in order, or is refused.
     fn verified(
         &mut self,
         cx: &Cx,
@@ -159,17 +186,28 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let verifying = self.verifying.remove(&held).expect("the caller saw it");
-        let Verifying { guard, batches, version, .. } = verifying;
+        let Verifying { guard, waiting, version, .. } = verifying;
         let (partition, producer, epoch) = held;
         let Some(open) = self.partitions.get_mut(&partition) else { return };
         let kept = open.take_guard((producer, epoch), guard);
         let result = match result {
             Ok(()) if kept => Ok(()),
-            Ok(()) => Err(ErrorCode::InvalidTxnState),
+            Ok(()) if cx.mutants.on(Mutant::TxnGuardLossFinal) => Err(ErrorCode::InvalidTxnState),
+            Ok(()) => Err(ErrorCode::NotEnoughReplicas),
             Err(code) => Err(for_producer(code, version)),
         };
         out.probe(Probe::TxnVerified { partition, producer, refused: result.err() });
-        for (batch, offsets, waiter) in batches {
+        for what in waiting {
+            let (batch, offsets, waiter) = match what {
+                Waiting::Batch(batch, offsets, waiter) => (batch, offsets, waiter),
+                Waiting::Commit(asker, commit) => {
+                    match result {
+                        Ok(()) => self.commit_in_transaction(cx, partition, (asker, commit), out),
+                        Err(code) => self.refuse_commit((asker, commit), code, out),
+                    }
+                    continue;
+                }
+            };
             let appended = match result {
                 Ok(()) if version == TransactionVersion::V2 && self.skips(partition, &batch) => {
                     Err(ErrorCode::OutOfOrderSequenceNumber)
@@ -198,8 +236,14 @@ impl Broker {
         let gone = self.verifying.extract_if(.., |held, _| held.0 == partition);
         for ((partition, producer, epoch), verifying) in gone.collect::<alloc::vec::Vec<_>>() {
             out.disarm(TimerKey::Verify(partition, producer, epoch));
-            for waiter in verifying.batches.into_iter().filter_map(|(.., waiter)| waiter) {
-                self.settle(waiter, Err(code), out);
+            for what in verifying.waiting {
+                match what {
+                    Waiting::Batch(_, _, Some(waiter)) => self.settle(waiter, Err(code), out),
+                    Waiting::Batch(_, _, None) => {}
+                    Waiting::Commit(asker, commit) => {
+                        self.refuse_commit((asker, commit), ErrorCode::NotCoordinator, out);
+                    }
+                }
             }
         }
     }

@@ -193,6 +193,12 @@ impl Partition {
         self.producers.is_open(producer, epoch)
     }
 
+    /// Whether this producer has a newer epoch here.
+    #[must_use]
+    pub fn is_replaced(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.producers.is_replaced(producer, epoch)
+    }
+
     /// Whether nothing is known of the producer of this batch.
     #[must_use]
     pub fn is_new(&self, header: &Header) -> bool {
@@ -207,10 +213,16 @@ impl Partition {
         guard
     }
 
+    /// Whether nothing has come since the coordinator was asked the question with this number.
+    #[must_use]
+    pub fn is_guarded(&self, of: (ProducerId, ProducerEpoch), guard: u64) -> bool {
+        self.guards.get(&of) == Some(&guard)
+    }
+
     /// The coordinator has answered the question with this number. Whether nothing has come since
     /// it was asked.
     pub fn take_guard(&mut self, of: (ProducerId, ProducerEpoch), guard: u64) -> bool {
-        let kept = self.guards.get(&of) == Some(&guard);
+        let kept = self.is_guarded(of, guard);
         if kept {
             self.guards.remove(&of);
         }

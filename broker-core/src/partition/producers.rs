@@ -7,6 +7,7 @@
 //! `ProducerStateEntry.java`.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,17 @@ pub struct Standing {
     pub open: Option<Offset>,
     /// Of its newest marker.
     pub coordinator_epoch: Option<CoordinatorEpoch>,
+}
+
+/// What a probe says of a producer that a partition remembers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KnownProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// How it stands.
+    pub standing: Standing,
+    /// Its newest batches, oldest first: first sequence number and offset.
+    pub batches: Vec<(Sequence, Offset)>,
 }
 
 /// A batch in the log.
@@ -194,21 +206,28 @@ impl Producers {
         if let Some(marker) = Marker::read(batch, header) {
             return self.marked(cx, &marker, header);
         }
-        let Sent { id, epoch, first, last } = Sent::of(header)?;
+        let (id, epoch) = of(header)?;
+        let sent = Sent::of(header);
+        // A coordinator's own records have no numbers, and leave no trace but their transaction.
+        if sent.is_none() && !header.attributes.transactional() {
+            return None;
+        }
         let known = self.known.entry(id).or_insert_with(|| Producer::new(epoch));
         known.enter(epoch);
+        let base = header.base_offset;
+        known.heard = header.max_timestamp;
+        if header.attributes.transactional() && known.open.is_none() {
+            known.open = Some(base);
+            self.open.insert(base);
+        }
+        let Sent { first, last, .. } = sent?;
         let kept = if cx.mutants.on(Mutant::ProducerWindowOne) { 1 } else { BATCHES_MAX };
         while known.batches.len() >= kept {
             known.batches.pop_front();
         }
         let stamped = header.attributes.log_append_time();
-        let (base, timestamp) = (header.base_offset, header.max_timestamp);
+        let timestamp = header.max_timestamp;
         known.batches.push_back(Remembered { first, last, base, timestamp, stamped });
-        known.heard = timestamp;
-        if header.attributes.transactional() && known.open.is_none() {
-            known.open = Some(base);
-            self.open.insert(base);
-        }
         None
     }
 
@@ -249,6 +268,12 @@ impl Producers {
     pub fn is_open(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
         let known = self.known.get(&producer).filter(|known| known.epoch == epoch);
         known.is_some_and(|known| known.open.is_some())
+    }
+
+    /// Whether this producer has a newer epoch (`ProducerAppendInfo.checkProducerEpoch`).
+    #[must_use]
+    pub fn is_replaced(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.known.get(&producer).is_some_and(|known| epoch < known.epoch)
     }
 
     /// First offset of the oldest open transaction.
@@ -316,14 +341,19 @@ impl Producer {
 }
 
 impl Sent {
-    /// `None`: the producer is not idempotent.
+    /// `None`: the producer is not idempotent, or a coordinator.
     fn of(header: &Header) -> Option<Self> {
-        let id = ProducerId(u64::try_from(header.producer.id).ok()?);
+        let (id, epoch) = of(header)?;
         let first = u32::try_from(header.producer.base_sequence).ok().map(Sequence)?;
-        let (epoch, last) =
-            (ProducerEpoch(header.producer.epoch), first.plus(header.last_offset_delta));
+        let last = first.plus(header.last_offset_delta);
         Some(Self { id, epoch, first, last })
     }
+}
+
+/// The producer of a batch and its epoch.
+fn of(header: &Header) -> Option<(ProducerId, ProducerEpoch)> {
+    let id = ProducerId(u64::try_from(header.producer.id).ok()?);
+    Some((id, ProducerEpoch(header.producer.epoch)))
 }
 
 #[cfg(test)]

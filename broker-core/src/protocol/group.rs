@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::ErrorCode;
+use super::{ErrorCode, TransactionVersion};
 use crate::batch::TimestampMs;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use crate::time::Dur;
@@ -61,10 +61,11 @@ pub enum GroupRequest {
         /// Whose offsets.
         partitions: Vec<TopicPartition>,
     },
-    /// Forget groups that have no members.
-    DeleteGroups {
-        /// The groups.
-        groups: Vec<String>,
+    /// Forget a group that has no members. Of this and the two below, Kafka's protocol has several
+    /// in one request: the shell splits them.
+    DeleteGroup {
+        /// The group.
+        group: String,
     },
     /// Become a member, or take part in a rebalance.
     JoinGroup(JoinGroup),
@@ -88,15 +89,15 @@ pub enum GroupRequest {
     },
     /// KIP-848: join, stay, leave, all in one.
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeat),
-    /// KIP-848 groups in detail.
+    /// A KIP-848 group in detail.
     ConsumerGroupDescribe {
         /// Which.
-        groups: Vec<String>,
+        group: String,
     },
-    /// Classic groups in detail.
-    DescribeGroups {
+    /// A classic group in detail.
+    DescribeGroup {
         /// Which.
-        groups: Vec<String>,
+        group: String,
     },
     /// All groups.
     ListGroups {
@@ -105,6 +106,58 @@ pub enum GroupRequest {
         /// Only of these types; none: all.
         types: Vec<GroupType>,
     },
+}
+
+impl GroupRequest {
+    /// The group whose coordinator must answer; `None`: every broker answers for those it has.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::OffsetCommit(OffsetCommit { group, .. })
+            | Self::TxnOffsetCommit(TxnOffsetCommit { group, .. })
+            | Self::OffsetFetch(OffsetFetch { group, .. })
+            | Self::OffsetDelete { group, .. }
+            | Self::JoinGroup(JoinGroup { group, .. })
+            | Self::SyncGroup(SyncGroup { group, .. })
+            | Self::Heartbeat { group, .. }
+            | Self::LeaveGroup { group, .. }
+            | Self::ConsumerGroupHeartbeat(ConsumerGroupHeartbeat { group, .. })
+            | Self::DeleteGroup { group }
+            | Self::ConsumerGroupDescribe { group }
+            | Self::DescribeGroup { group } => Some(group),
+            Self::ListGroups { .. } => None,
+        }
+    }
+
+    /// The answer that says nothing but this.
+    #[must_use]
+    pub fn refusal(&self, code: ErrorCode) -> GroupAnswer {
+        fn commit(offsets: &[OffsetToCommit], code: ErrorCode) -> Each<TopicPartition> {
+            offsets.iter().map(|it| (it.partition, Err(code))).collect()
+        }
+        match self {
+            Self::OffsetCommit(request) => {
+                GroupAnswer::OffsetCommit(commit(&request.offsets, code))
+            }
+            Self::TxnOffsetCommit(request) => {
+                GroupAnswer::TxnOffsetCommit(commit(&request.offsets, code))
+            }
+            Self::OffsetFetch(_) => GroupAnswer::OffsetFetch(Err(code)),
+            Self::OffsetDelete { .. } => GroupAnswer::OffsetDelete(Err(code)),
+            Self::DeleteGroup { .. } => GroupAnswer::DeleteGroup(Err(code)),
+            Self::JoinGroup(request) => {
+                let member = request.who.member.clone();
+                GroupAnswer::JoinGroup(Err(JoinRefused { code, member }))
+            }
+            Self::SyncGroup(_) => GroupAnswer::SyncGroup(Err(code)),
+            Self::Heartbeat { .. } => GroupAnswer::Heartbeat(Err(code)),
+            Self::LeaveGroup { .. } => GroupAnswer::LeaveGroup(Err(code)),
+            Self::ConsumerGroupHeartbeat(_) => GroupAnswer::ConsumerGroupHeartbeat(Err(code)),
+            Self::ConsumerGroupDescribe { .. } => GroupAnswer::ConsumerGroupDescribe(Err(code)),
+            Self::DescribeGroup { .. } => GroupAnswer::DescribeGroup(Err(code)),
+            Self::ListGroups { .. } => GroupAnswer::ListGroups(Err(code)),
+        }
+    }
 }
 
 /// Which protocol a group's members speak.
@@ -152,11 +205,16 @@ pub struct OffsetCommit {
 }
 
 /// Commit offsets as part of a transaction, whose markers will come to the coordinator's partition.
-/// Whether the producer's transaction includes that partition is not checked here.
+/// By the first protocol that partition must have been made part of it (`AddOffsets`), by the
+/// second one the group's coordinator makes it so.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TxnOffsetCommit {
     /// The group.
     pub group: String,
+    /// The producer's transactional id.
+    pub transactional_id: String,
+    /// The producer's protocol.
+    pub version: TransactionVersion,
     /// Whose transaction.
     pub producer: ProducerId,
     /// The producer's epoch.
@@ -255,8 +313,8 @@ pub enum GroupAnswer {
     OffsetFetch(Result<Vec<FetchedOffset>, ErrorCode>),
     /// To `OffsetDelete`.
     OffsetDelete(Result<Each<TopicPartition>, ErrorCode>),
-    /// To `DeleteGroups`.
-    DeleteGroups(Each<String>),
+    /// To `DeleteGroup`.
+    DeleteGroup(Result<(), ErrorCode>),
     /// To `JoinGroup`.
     JoinGroup(Result<Joined, JoinRefused>),
     /// To `SyncGroup`.
@@ -268,9 +326,9 @@ pub enum GroupAnswer {
     /// To `ConsumerGroupHeartbeat`.
     ConsumerGroupHeartbeat(Result<ConsumerGroupBeat, ErrorCode>),
     /// To `ConsumerGroupDescribe`.
-    ConsumerGroupDescribe(Vec<(String, Result<DescribedConsumerGroup, ErrorCode>)>),
-    /// To `DescribeGroups`.
-    DescribeGroups(Vec<(String, Result<DescribedGroup, ErrorCode>)>),
+    ConsumerGroupDescribe(Result<DescribedConsumerGroup, ErrorCode>),
+    /// To `DescribeGroup`.
+    DescribeGroup(Result<DescribedGroup, ErrorCode>),
     /// To `ListGroups`.
     ListGroups(Result<Vec<ListedGroup>, ErrorCode>),
 }

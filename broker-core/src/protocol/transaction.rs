@@ -48,6 +48,14 @@ pub enum TxnRequest {
         /// The client's protocol.
         version: TransactionVersion,
     },
+    /// Make the offsets of a group part of the transaction: their partition of the groups'
+    /// internal topic.
+    AddOffsets {
+        /// Whose.
+        of: TxnProducer,
+        /// The group.
+        group: String,
+    },
     /// End the transaction.
     End {
         /// Whose.
@@ -106,6 +114,8 @@ pub enum TxnAnswer {
     InitProducerId(Result<(ProducerId, ProducerEpoch), ErrorCode>),
     /// One per partition of the request.
     AddPartitions(Vec<(TopicPartition, Result<(), ErrorCode>)>),
+    /// Whether it was done.
+    AddOffsets(Result<(), ErrorCode>),
     /// The decision is durable, the markers are not yet: the id and epoch of the next transaction.
     End(Result<(ProducerId, ProducerEpoch), ErrorCode>),
     /// One per id of the request.
@@ -139,6 +149,7 @@ impl Answer for TxnAnswer {
                 let refused = results.into_iter().map(|(partition, _)| (partition, Err(code)));
                 Self::AddPartitions(refused.collect())
             }
+            Self::AddOffsets(_) => Self::AddOffsets(Err(code)),
             Self::End(_) => Self::End(Err(code)),
             Self::Describe(results) => {
                 let refused = results.into_iter().map(|(id, _)| (id, Err(code)));
@@ -158,6 +169,7 @@ impl TxnRequest {
             Self::AddPartitions { partitions, .. } => {
                 TxnAnswer::AddPartitions(partitions.iter().map(|it| (*it, Err(code))).collect())
             }
+            Self::AddOffsets { .. } => TxnAnswer::AddOffsets(Err(code)),
             Self::End { .. } => TxnAnswer::End(Err(code)),
             Self::Describe { transactional_ids } => {
                 let refused = transactional_ids.iter().map(|id| (id.clone(), Err(code)));

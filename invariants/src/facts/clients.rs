@@ -10,8 +10,9 @@ use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, 
 use broker_core::protocol::{Acks, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
+use crate::facts::producers::{Identity, Producers};
 use crate::facts::sends::Sends;
-use crate::history::{Call, HistoryEvent, SimTime};
+use crate::history::{Call, HistoryEvent, SimTime, TransactionalId};
 
 /// Offsets above this are beyond any run; a broken broker must not make the judge eat all memory.
 pub(crate) const OFFSET_MAX: u64 = 1 << 26;
@@ -180,8 +181,10 @@ pub(crate) struct Transaction {
     pub(crate) commit: Option<bool>,
     /// What became of that.
     pub(crate) outcome: Outcome,
-    /// Who asked for it, and the epoch that somebody else had been given by then.
-    pub(crate) zombie: Option<((ProducerId, ProducerEpoch), ProducerEpoch)>,
+    /// The transactional id, if it is known.
+    pub(crate) id: Option<u32>,
+    /// Who asked for it, and who somebody else had become by then.
+    pub(crate) zombie: Option<(Identity, Identity)>,
     /// A reader of committed data was given a part of it.
     pub(crate) read: bool,
 }
@@ -250,8 +253,13 @@ pub(crate) enum OpenCall {
         spec: OffsetSpec,
         isolation: Isolation,
     },
+    AddPartitions {
+        txn: u32,
+    },
     EndTxn {
         txn: u32,
+        /// When it began.
+        pos: u64,
     },
     EpochEnd {
         read: Query,
@@ -259,7 +267,12 @@ pub(crate) enum OpenCall {
     },
     InitProducerId {
         transactional: bool,
+        id: Option<u32>,
+        expected: Option<Identity>,
+        /// When it began.
+        pos: u64,
     },
+    Group,
     Admin {
         /// The topic that is to be deleted.
         deletes: Option<TopicId>,
@@ -307,6 +320,8 @@ pub(crate) struct Clients {
     pub(crate) answered: BTreeSet<u16>,
     /// The largest epoch that InitProducerId has given out of each transactional producer.
     pub(crate) fences: BTreeMap<ProducerId, ProducerEpoch>,
+    /// By transactional id.
+    pub(crate) transactional: Producers,
     /// Producer ids that clients were given.
     pub(crate) producers: BTreeSet<ProducerId>,
     /// Topics whose deletion was asked for.
@@ -345,38 +360,12 @@ impl Clients {
         place
     }
 
-    pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call) {
+    /// A call begins; `pos` numbers the evidence.
+    pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call, pos: u64) {
         let HistoryEvent { at: since, client, call, op, .. } = *event;
         let what = match what {
-            Call::Produce {
-                partition,
-                acks,
-                first_value,
-                count,
-                damaged,
-                created,
-                idempotent,
-                transactional,
-            } => {
-                let place = self.partition(*partition);
-                let after = self.seen[place as usize].acked_end;
-                let send = Send {
-                    partition: place,
-                    count: *count,
-                    acks: *acks,
-                    damaged: *damaged,
-                    idempotent: *idempotent,
-                    txn: transactional.then_some(op),
-                    created: *created,
-                    outcome: Outcome::Open,
-                    base: None,
-                    read: false,
-                    after,
-                };
-                self.sends.insert(*first_value, send);
-                if *transactional {
-                    self.transactions.entry(op).or_default();
-                }
+            Call::Produce { first_value, .. } => {
+                self.send(op, what);
                 OpenCall::Produce { first_value: *first_value }
             }
             Call::Fetch { partition, offset, leader_epoch, isolation, .. } => OpenCall::Fetch {
@@ -389,19 +378,31 @@ impl Clients {
                 spec: *spec,
                 isolation: *isolation,
             },
-            Call::EndTxn { commit, producer } => {
-                let fence = producer.and_then(|(id, _)| self.fences.get(&id).copied());
-                let fenced = producer.zip(fence).filter(|((_, epoch), fence)| epoch < fence);
-                let txn = self.transactions.entry(op).or_default();
+            Call::AddPartitions { id, .. } => {
+                self.transaction(op, id.as_ref());
+                OpenCall::AddPartitions { txn: op }
+            }
+            Call::EndTxn { commit, producer, id } => {
+                let fenced = producer.and_then(|own| Some((own, self.fence(client, own, op)?)));
+                let txn = self.transaction(op, id.as_ref());
                 (txn.commit, txn.outcome) = (Some(*commit), Outcome::Open);
                 txn.zombie = fenced.filter(|_| *commit);
-                OpenCall::EndTxn { txn: op }
+                OpenCall::EndTxn { txn: op, pos }
             }
             Call::EpochEnd { partition, epoch, leader_epoch } => OpenCall::EpochEnd {
                 read: self.query(client, *partition, *leader_epoch),
                 epoch: *epoch,
             },
-            &Call::InitProducerId { transactional } => OpenCall::InitProducerId { transactional },
+            &Call::InitProducerId { transactional, ref id, timeout, expected } => {
+                let id = id.as_ref().map(|id| self.transactional.place(id));
+                if transactional {
+                    self.transactional.asks(id, (client, call), timeout);
+                }
+                OpenCall::InitProducerId { transactional, id, expected, pos }
+            }
+            Call::CommitOffsets { .. } | Call::FetchOffsets { .. } | Call::SyncGroup { .. } => {
+                OpenCall::Group
+            }
             Call::Admin { topic, deletes } => {
                 let deletes = topic.filter(|_| *deletes);
                 self.deletions.extend(deletes);
@@ -411,6 +412,60 @@ impl Clients {
         self.open.insert((client, call), Open { since, op, what });
     }
 
+    /// A produce begins.
+    fn send(&mut self, op: u32, what: &Call) {
+        let &Call::Produce {
+            partition,
+            acks,
+            first_value,
+            count,
+            damaged,
+            created,
+            idempotent,
+            transactional,
+            ref id,
+        } = what
+        else {
+            return;
+        };
+        let partition = self.partition(partition);
+        let send = Send {
+            partition,
+            count,
+            acks,
+            damaged,
+            idempotent,
+            txn: transactional.then_some(op),
+            created,
+            outcome: Outcome::Open,
+            base: None,
+            read: false,
+            after: self.seen[partition as usize].acked_end,
+        };
+        self.sends.insert(first_value, send);
+        if transactional {
+            self.transaction(op, id.as_ref());
+        }
+    }
+
+    /// A transaction, whose transactional id the client may tell.
+    fn transaction(&mut self, txn: u32, id: Option<&TransactionalId>) -> &mut Transaction {
+        let known = self.transactions.entry(txn).or_default();
+        if known.id.is_none() {
+            known.id = id.map(|id| self.transactional.place(id));
+        }
+        known
+    }
+
+    /// Who somebody had become before this producer asks for the end of its transaction, so that it
+    /// is the producer no more: of a larger epoch, or later.
+    fn fence(&self, client: u16, own: Identity, txn: u32) -> Option<Identity> {
+        let epoch = self.fences.get(&own.0).copied().filter(|epoch| own.1 < *epoch);
+        let place = self.transactions.get(&txn).and_then(|known| known.id);
+        let later = || self.transactional.replaced(place?, client);
+        epoch.map(|epoch| (own.0, epoch)).or_else(later)
+    }
+
     /// Nothing more will come: produces and ends of transactions without an answer are unknown.
     pub(crate) fn leave_open_unknown(&mut self) {
         for open in self.open.values() {
@@ -418,7 +473,7 @@ impl Clients {
                 OpenCall::Produce { first_value } => {
                     self.sends.get_mut(&first_value).map(|send| &mut send.outcome)
                 }
-                OpenCall::EndTxn { txn } => {
+                OpenCall::EndTxn { txn, .. } => {
                     self.transactions.get_mut(&txn).map(|known| &mut known.outcome)
                 }
                 _ => None,

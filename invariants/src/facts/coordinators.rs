@@ -62,6 +62,11 @@ impl Coordinators {
         Some(before)
     }
 
+    /// Whether this partition is a coordinator's log.
+    pub(crate) fn is_log(&self, partition: TopicPartition) -> bool {
+        self.0.contains_key(&partition)
+    }
+
     /// Transactional ids whose transaction is decided and not complete.
     pub(crate) fn decided(&self) -> Vec<String> {
         let decided = self.0.values().flat_map(Log::decided);

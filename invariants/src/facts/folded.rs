@@ -92,6 +92,12 @@ impl Folded {
                     false => Class::Plain,
                 }
             }
+            // A group coordinator's own records have no numbers.
+            (None, None) if entry.transactional && !entry.control => {
+                let Some((id, epoch)) = entry.producer else { return };
+                self.producers.entry(id).or_default().enter(epoch);
+                Class::InGroup(self.grow(id, base, end))
+            }
             (None, None) if entry.control => Class::Control,
             (None, None) => Class::Plain,
         };

@@ -4,8 +4,12 @@
 pub(crate) mod clients;
 pub(crate) mod coordinators;
 pub(crate) mod folded;
+pub(crate) mod group_calls;
+pub(crate) mod groups;
+pub(crate) mod handoff;
 pub(crate) mod ledger;
 pub(crate) mod nodes;
+pub(crate) mod producers;
 pub(crate) mod raft;
 pub(crate) mod sends;
 pub(crate) mod served;
@@ -26,6 +30,9 @@ pub(crate) struct Facts {
     pub(crate) healed: Option<SimTime>,
     pub(crate) clients: clients::Clients,
     pub(crate) coordinators: coordinators::Coordinators,
+    pub(crate) group_calls: group_calls::GroupCalls,
+    pub(crate) groups: groups::Groups,
+    pub(crate) handoffs: handoff::Handoffs,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) nodes: nodes::Nodes,
     pub(crate) raft: raft::Raft,

@@ -27,8 +27,10 @@ words! {
 words! {
     /// What is called: Jepsen's `:f`.
     Function {
-        Produce = "produce", EndTxn = "end_txn", InitProducerId = "init_producer_id",
-        Fetch = "fetch", ListOffsets = "list_offsets", EpochEnd = "epoch_end", Admin = "admin",
+        Produce = "produce", AddPartitions = "add_partitions", EndTxn = "end_txn",
+        InitProducerId = "init_producer_id", Fetch = "fetch", ListOffsets = "list_offsets",
+        EpochEnd = "epoch_end", Admin = "admin", CommitOffsets = "commit_offsets",
+        FetchOffsets = "fetch_offsets", SyncGroup = "sync_group",
     }
 }
 words! {
@@ -83,6 +85,21 @@ pub(super) struct Record {
     pub(super) intact: Option<bool>,
 }
 
+/// A partition that a group reads, and where in it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part<'a> {
+    #[serde(borrow)]
+    pub(super) topic: Text<'a>,
+    pub(super) partition: u32,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) upto: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) offset: Option<u64>,
+}
+
 macro_rules! fields {
     ($(
         $(#[$attribute:meta])*
@@ -122,7 +139,8 @@ fields! {
     Call call "call": u32, "0 to 4,294,967,295";
     Op op "op": u32, "0 to 4,294,967,295";
     Function function "f": Function,
-        "produce, end_txn, init_producer_id, fetch, list_offsets, epoch_end or admin";
+        "produce, add_partitions, end_txn, init_producer_id, fetch, list_offsets, epoch_end, \
+        admin, commit_offsets, fetch_offsets or sync_group";
     #[serde(borrow)] Topic topic "topic": Text<'a>, "a name, not empty";
     Partition partition "partition": u32, "0 to 2,147,483,647";
     Acks acks "acks": AcksWord, "\"all\", \"1\" or \"0\"";
@@ -153,7 +171,20 @@ fields! {
     ProducerId producer_id "producer_id": u64, "0 to 9,223,372,036,854,775,807";
     ProducerEpoch producer_epoch "producer_epoch": i16, "0 to 32,767";
     Transactional transactional "transactional": bool, "true or false";
+    #[serde(borrow)] TransactionalId transactional_id "transactional_id": Text<'a>,
+        "a name, not empty";
+    Timeout timeout_us "timeout_us": u64, "a whole number of µs, not 0";
     Deletes deletes "deletes": bool, "true or false";
+    #[serde(borrow)] Group group "group": Text<'a>, "the group's name";
+    #[serde(borrow)] Member member "member": Text<'a>, "the member's id";
+    Generation generation "generation": i32,
+        "0 to 2,147,483,647; where there is none (Kafka: -1) it is left out";
+    RequireStable require_stable "require_stable": bool, "true or false";
+    #[serde(borrow)] Offsets offsets "offsets": Vec<Part<'a>>,
+        "a list of {\"topic\", \"partition\"} with, in a commit, \"from\" and \"upto\", and where \
+        they are read, \"offset\" where there is one";
+    #[serde(borrow)] Partitions partitions "partitions": Vec<Part<'a>>,
+        "a list of {\"topic\", \"partition\"}";
     #[serde(borrow)] Error error "error": Text<'a>,
         "the name of one of Kafka's errors, such as NOT_LEADER_OR_FOLLOWER";
 }

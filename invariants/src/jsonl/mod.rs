@@ -4,6 +4,7 @@
 
 mod complain;
 mod fields;
+mod groups;
 mod order;
 mod read;
 mod shape;
@@ -11,7 +12,7 @@ mod shape;
 mod tests;
 mod write;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -20,7 +21,7 @@ use core::fmt;
 use broker_core::ids::TopicId;
 use serde::{Deserialize, Serialize};
 
-use crate::history::HistoryEvent;
+use crate::history::{HistoryEvent, TransactionalId};
 
 pub use write::Writer;
 
@@ -80,13 +81,14 @@ pub enum Line {
 }
 
 /// Reads a file's lines, in order. Holds no lines: its memory is bounded by the calls that are
-/// open, the transactions, the topics, and the gaps between the values.
+/// open, the transactions and their ids, the topics, and the gaps between the values.
 #[derive(Clone, Default, Debug)]
 pub struct Reader {
     line: u64,
     header: Option<Header>,
     order: Order,
     topics: Topics,
+    transactional_ids: BTreeSet<TransactionalId>,
 }
 
 impl Reader {
@@ -130,6 +132,15 @@ impl Reader {
     pub fn topic(&self, topic: TopicId) -> Option<&str> {
         let place = usize::try_from(topic.0).ok()?;
         self.topics.names.get(place).map(String::as_str)
+    }
+
+    fn transactional_id(&mut self, name: &str) -> TransactionalId {
+        if let Some(known) = self.transactional_ids.get(name) {
+            return known.clone();
+        }
+        let id = TransactionalId::from(name);
+        self.transactional_ids.insert(id.clone());
+        id
     }
 
     fn header(&mut self, text: &str) -> Result<(), String> {

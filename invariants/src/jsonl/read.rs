@@ -7,7 +7,7 @@ use broker_core::ids::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
 use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
-use broker_core::time::Wall;
+use broker_core::time::{Dur, Wall};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NotKnown, StrDeserializer};
@@ -15,15 +15,15 @@ use serde::de::value::{Error as NotKnown, StrDeserializer};
 use super::fields::{AcksWord, At, FIELDS, Field, Flat, Function, IsolationWord, Record, Type};
 use super::order::{Begun, Wrong};
 use super::shape::{self, Shape};
-use super::{Line, OFFSET_MAX, Reader, complain};
-use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
+use super::{Line, OFFSET_MAX, Reader, complain, groups};
+use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime, TransactionalId};
 
 /// Whole numbers that every JSON library keeps exact.
 const VALUE_MAX: u64 = (1 << 53) - 1;
 const COUNT_MAX: u32 = 1_000_000;
-const EPOCH_MAX: u32 = i32::MAX as u32;
+pub(super) const EPOCH_MAX: u32 = i32::MAX as u32;
 
-type Read<T> = Result<T, Wrong>;
+pub(super) type Read<T> = Result<T, Wrong>;
 
 /// Reads a line behind the header.
 pub(super) fn line(reader: &mut Reader, text: &str) -> Result<Line, String> {
@@ -83,7 +83,7 @@ fn event(reader: &mut Reader, flat: Flat<'_>) -> Result<Line, Fault> {
             let kind = match type_ {
                 Type::Ok => EventKind::Ok(answered(reader, &flat, begun)?),
                 Type::Fail => EventKind::Fail(flat.error.as_ref().and_then(|it| code(&it.0))),
-                _ => EventKind::Unknown,
+                _ => EventKind::Unknown(flat.error.as_ref().and_then(|it| code(&it.0))),
             };
             if let Some(txn) = begun.decides {
                 reader.order.decided(
@@ -129,10 +129,22 @@ fn invoked(reader: &mut Reader, flat: &Flat<'_>, function: Function) -> Read<Cal
         Function::EndTxn => {
             let (txn, commit) = (flat.txn.unwrap_or_default(), flat.commit.unwrap_or_default());
             reader.order.decide(txn, commit)?;
-            Call::EndTxn { commit, producer: identity(flat)? }
+            let id = transactional_id(reader, flat)?;
+            Call::EndTxn { commit, producer: identity(flat)?, id }
+        }
+        Function::AddPartitions => {
+            reader.order.write(flat.txn.unwrap_or_default())?;
+            let id = transactional_id(reader, flat)?;
+            Call::AddPartitions { partition: partition(reader, flat)?, id }
         }
         Function::InitProducerId => {
-            Call::InitProducerId { transactional: flat.transactional.unwrap_or_default() }
+            let id = transactional_id(reader, flat)?;
+            let transactional = flat.transactional.unwrap_or(id.is_some());
+            if flat.timeout_us == Some(0) {
+                return Err(wrong(Field::Timeout, 0));
+            }
+            let (timeout, expected) = (flat.timeout_us.map(Dur), identity(flat)?);
+            Call::InitProducerId { transactional, id, timeout, expected }
         }
         Function::Fetch => Call::Fetch {
             partition: partition(reader, flat)?,
@@ -154,6 +166,9 @@ fn invoked(reader: &mut Reader, flat: &Flat<'_>, function: Function) -> Read<Cal
         Function::Admin => {
             let deletes = flat.deletes.unwrap_or_default();
             Call::Admin { topic: topic(reader, flat)?, deletes }
+        }
+        Function::CommitOffsets | Function::FetchOffsets | Function::SyncGroup => {
+            groups::invoked(reader, flat, function)?
         }
     })
 }
@@ -185,6 +200,7 @@ fn produce(reader: &mut Reader, flat: &Flat<'_>) -> Read<Call> {
         created: wall(flat.timestamp_us, Field::Timestamp)?,
         idempotent: flat.idempotent.unwrap_or_default(),
         transactional: flat.txn.is_some(),
+        id: transactional_id(reader, flat)?,
     })
 }
 
@@ -232,7 +248,7 @@ fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> 
             }
             None => Answer::Done,
         },
-        Function::EndTxn => Answer::Done,
+        Function::AddPartitions | Function::EndTxn => Answer::Done,
         Function::InitProducerId => {
             let (id, epoch) = identity(flat)?.unwrap_or_default();
             Answer::ProducerId(id, epoch)
@@ -255,6 +271,9 @@ fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> 
             Some(topic) => Answer::Created(topic),
             None => Answer::Done,
         },
+        Function::CommitOffsets => Answer::Done,
+        Function::FetchOffsets => Answer::Offsets(groups::offsets(reader, flat)?),
+        Function::SyncGroup => Answer::Assigned(groups::partitions(reader, flat)?),
     })
 }
 
@@ -323,7 +342,15 @@ fn topic(reader: &mut Reader, flat: &Flat<'_>) -> Read<Option<TopicId>> {
     Ok(Some(reader.topics.id(&name.0)))
 }
 
-fn offset(offset: Option<u64>, field: Field) -> Read<Option<Offset>> {
+fn transactional_id(reader: &mut Reader, flat: &Flat<'_>) -> Read<Option<TransactionalId>> {
+    let Some(name) = &flat.transactional_id else { return Ok(None) };
+    if name.0.is_empty() {
+        return Err(wrong(Field::TransactionalId, "\"\""));
+    }
+    Ok(Some(reader.transactional_id(&name.0)))
+}
+
+pub(super) fn offset(offset: Option<u64>, field: Field) -> Read<Option<Offset>> {
     match offset {
         Some(offset) if offset >= OFFSET_MAX => Err(wrong(field, offset)),
         known => Ok(known.map(Offset)),
@@ -344,7 +371,7 @@ fn wall(time_us: Option<i64>, field: Field) -> Read<Option<Wall>> {
     }
 }
 
-fn wrong(field: Field, value: impl core::fmt::Display) -> Wrong {
+pub(super) fn wrong(field: Field, value: impl core::fmt::Display) -> Wrong {
     (field, format!("{value}; allowed: {}", field.allowed()))
 }
 

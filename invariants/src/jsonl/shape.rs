@@ -20,19 +20,26 @@ const fn shape(must: &[Field], may: &[Field]) -> Shape {
 /// The shape of a line of this type about this call.
 pub(super) fn of(type_: Type, function: Function) -> Shape {
     use Field::{
-        Acks, At, Commit, Count, Damaged, Deletes, Epoch, Error, FirstValue, HighWatermark,
-        Idempotent, Isolation, LastStable, LeaderEpoch, LogAppendTime, LogStart, Offset, Partition,
-        ProducerEpoch, ProducerId, Reader, Records, Skipped, Timestamp, Topic, Transactional, Txn,
+        Acks, At, Commit, Count, Damaged, Deletes, Epoch, Error, FirstValue, Generation, Group,
+        HighWatermark, Idempotent, Isolation, LastStable, LeaderEpoch, LogAppendTime, LogStart,
+        Member, Offset, Offsets, Partition, Partitions, ProducerEpoch, ProducerId, Reader, Records,
+        RequireStable, Skipped, Timeout, Timestamp, Topic, Transactional, TransactionalId, Txn,
     };
     match (type_, function) {
         (Type::Invoke, Function::Produce) => shape(
             &[Field::Function, Topic, Partition, FirstValue, Count],
-            &[Acks, Damaged, Idempotent, Txn, Timestamp],
+            &[Acks, Damaged, Idempotent, Txn, TransactionalId, Timestamp],
         ),
-        (Type::Invoke, Function::EndTxn) => {
-            shape(&[Field::Function, Txn, Commit], &[ProducerId, ProducerEpoch])
+        (Type::Invoke, Function::AddPartitions) => {
+            shape(&[Field::Function, Txn, Topic, Partition], &[TransactionalId])
         }
-        (Type::Invoke, Function::InitProducerId) => shape(&[Field::Function], &[Transactional]),
+        (Type::Invoke, Function::EndTxn) => {
+            shape(&[Field::Function, Txn, Commit], &[ProducerId, ProducerEpoch, TransactionalId])
+        }
+        (Type::Invoke, Function::InitProducerId) => shape(
+            &[Field::Function],
+            &[Transactional, TransactionalId, Timeout, ProducerId, ProducerEpoch],
+        ),
         (Type::Invoke, Function::Fetch) => {
             shape(&[Field::Function, Topic, Partition, Offset], &[Reader, LeaderEpoch, Isolation])
         }
@@ -43,8 +50,20 @@ pub(super) fn of(type_: Type, function: Function) -> Shape {
             shape(&[Field::Function, Topic, Partition, Epoch], &[LeaderEpoch])
         }
         (Type::Invoke, Function::Admin) => shape(&[Field::Function], &[Topic, Deletes]),
+        (Type::Invoke, Function::CommitOffsets) => {
+            shape(&[Field::Function, Group, Offsets], &[Member, Generation, Txn])
+        }
+        (Type::Invoke, Function::FetchOffsets) => {
+            shape(&[Field::Function, Group, Partitions], &[RequireStable])
+        }
+        (Type::Invoke, Function::SyncGroup) => {
+            shape(&[Field::Function, Group, Member, Generation], &[])
+        }
+        (Type::Ok, Function::CommitOffsets) => shape(&[], &[]),
+        (Type::Ok, Function::FetchOffsets) => shape(&[Offsets], &[]),
+        (Type::Ok, Function::SyncGroup) => shape(&[Partitions], &[]),
         (Type::Ok, Function::Produce) => shape(&[], &[Offset, LogAppendTime]),
-        (Type::Ok, Function::EndTxn) => shape(&[], &[]),
+        (Type::Ok, Function::AddPartitions | Function::EndTxn) => shape(&[], &[]),
         (Type::Ok, Function::InitProducerId) => shape(&[ProducerId], &[ProducerEpoch]),
         (Type::Ok, Function::Fetch) => {
             shape(&[Records], &[HighWatermark, LastStable, LogStart, Skipped])

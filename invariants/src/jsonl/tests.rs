@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use broker_core::ids::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
-use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
-use broker_core::time::Wall;
+use broker_core::protocol::{Acks, ErrorCode, Generation, Isolation, OffsetSpec};
+use broker_core::time::{Dur, Wall};
 
 use super::{BadLine, Line, Reader, Writer};
 use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
@@ -201,6 +201,44 @@ fn settled_end_covers_what_was_acknowledged() {
     assert_eq!(verdict([list, settled], &short), Ok(2));
 }
 
+const ASKS: &str = concat!(
+    r#"{"type":"invoke","time_us":1,"client":1,"call":1,"f":"init_producer_id","#,
+    r#""transactional_id":"t","timeout_us":1000}"#
+);
+const BECAME: &str = r#"{"type":"ok","time_us":2,"client":1,"call":1,"producer_id":3}"#;
+const ENDS: &str = concat!(
+    r#"{"type":"invoke","time_us":3,"client":1,"call":2,"f":"end_txn","txn":1,"commit":true,"#,
+    r#""transactional_id":"t"}"#
+);
+const REFUSED: &str =
+    r#"{"type":"fail","time_us":1000,"client":1,"call":2,"error":"PRODUCER_FENCED"}"#;
+
+#[test]
+fn refusal_without_a_cause_is_a_violation_if_all_is_told_that_it_takes() {
+    let verdict = |asks: &str, refused: &str| {
+        judge(&[HEADER, asks, BECAME, ENDS, refused])
+            .map(|summary| summary.evaluated().any(|(code, times)| code == "T10" && times > 0))
+            .map_err(|violation| violation.property)
+    };
+    assert_eq!(verdict(ASKS, REFUSED), Err("T10"));
+    assert_eq!(verdict(ASKS, &REFUSED.replace("fail", "unknown")), Err("T10"));
+    assert_eq!(verdict(ASKS, &REFUSED.replace("1000", "1001")), Ok(true), "the time-out");
+    assert_eq!(verdict(&ASKS.replace(r#","timeout_us":1000"#, ""), REFUSED), Ok(false));
+    let untold = ASKS.replace(r#""transactional_id":"t""#, r#""transactional":true"#);
+    assert_eq!(verdict(&untold, REFUSED), Ok(false));
+    let other = untold.replace(r#""client":1"#, r#""client":2"#);
+    let all = judge(&[HEADER, &other, ASKS, BECAME, ENDS, REFUSED]);
+    assert_eq!(all.map(|_| ()), Ok(()), "it may have been of the same id");
+}
+
+#[test]
+fn transactional_ids_and_time_outs_that_are_none_are_refused() {
+    refused(&[HEADER, ASKS], r#""timeout_us":1000"#, r#""timeout_us":0"#, &["`timeout_us`: 0"]);
+    refused(&[HEADER, ENDS], r#":"t""#, r#":"""#, &["field `transactional_id`"]);
+    let added = ENDS.replace("end_txn", "add_partitions");
+    refused(&[HEADER, &added], r#""commit":true,"#, "", &["field `topic` is missing"]);
+}
+
 #[test]
 fn example_in_the_documentation_passes() {
     let text = include_str!("../../../docs/history.md");
@@ -224,6 +262,53 @@ fn documentation_names_every_field_and_its_limits() {
     }
 }
 
+#[test]
+fn line_about_a_group_that_makes_no_sense_is_refused() {
+    const COMMIT: &str = concat!(
+        r#"{"type":"invoke","time_us":5,"client":1,"call":1,"f":"commit_offsets","group":"g","#,
+        r#""generation":3,"offsets":[{"topic":"t","partition":0,"from":2,"upto":5}]}"#
+    );
+    let refuses = |from: &str, to: &str, parts: &[&str]| {
+        refused(&[HEADER, COMMIT], from, to, parts);
+    };
+    refuses(r#""group":"g","#, "", &["field `group` is missing"]);
+    refuses(r#""generation":3"#, r#""generation":-1"#, &["field `generation`: -1", "left out"]);
+    refuses(r#","upto":5"#, "", &["field `offsets`: a part without `from` or `upto`"]);
+    refuses(r#""upto":5"#, r#""upto":1"#, &["field `offsets`: `from` 2 behind `upto` 1"]);
+    refuses(r#""upto":5"#, r#""upto":5,"offset":5"#, &["field `offsets`", "with `offset`"]);
+    refuses(r#""topic":"t""#, r#""topic":"""#, &["`topic` of a part is \"\""]);
+    refuses(r#""topic":"t","#, "", &["field `offsets`", "missing field `topic`"]);
+    refuses(r#""partition":0"#, r#""partition":4294967295"#, &["`partition` of a part is 42"]);
+    refuses(r#""group""#, r#""member":1,"group""#, &["field `member`: 1", "the member's id"]);
+    refuses(r#""group""#, r#""require_stable":true,"group""#, &["`require_stable` does not"]);
+    const FETCH_OFFSETS: &str = concat!(
+        r#"{"type":"invoke","time_us":6,"client":1,"call":2,"f":"fetch_offsets","group":"g","#,
+        r#""partitions":[{"topic":"t","partition":0}]}"#
+    );
+    const OFFSETS: &str = concat!(
+        r#"{"type":"ok","time_us":7,"client":1,"call":2,"#,
+        r#""offsets":[{"topic":"t","partition":0,"offset":5}]}"#
+    );
+    let bad = (r#""partition":0"#, r#""partition":0,"offset":1"#);
+    refused(&[HEADER, FETCH_OFFSETS], bad.0, bad.1, &["field `partitions`: a part with an offset"]);
+    let lines = [HEADER, FETCH_OFFSETS, OFFSETS];
+    refused(&lines, r#""offset":5"#, r#""from":5"#, &["a part with `from` or `upto`"]);
+    refused(&lines, r#""offset":5"#, r#""offset":67108864"#, &["field `offsets`: 67108864"]);
+    assert!(read(&lines).is_ok());
+}
+
+#[test]
+fn offsets_in_a_transaction_that_is_decided_are_refused() {
+    const END: &str =
+        r#"{"type":"invoke","time_us":5,"client":1,"call":1,"f":"end_txn","txn":7,"commit":true}"#;
+    const COMMIT: &str = concat!(
+        r#"{"type":"invoke","time_us":5,"client":1,"call":2,"f":"commit_offsets","group":"g","#,
+        r#""txn":8,"offsets":[{"topic":"t","partition":0,"from":2,"upto":5}]}"#
+    );
+    refused(&[HEADER, END, COMMIT], r#""txn":8"#, r#""txn":7"#, &["field `txn`: the end of 7"]);
+    assert!(read(&[HEADER, END, COMMIT]).is_ok());
+}
+
 fn every_event() -> Vec<HistoryEvent> {
     let partition = TopicPartition { topic: TopicId(0), index: PartitionIndex(3) };
     let (leader_epoch, isolation) = (Some(LeaderEpoch(4)), Isolation::ReadCommitted);
@@ -245,21 +330,36 @@ fn every_event() -> Vec<HistoryEvent> {
         created: time,
         idempotent: transactional,
         transactional,
+        id: transactional.then(|| "t".into()),
     };
     let list = |spec| Call::ListOffsets { partition, spec, leader_epoch, isolation };
     let fetch = Call::Fetch { partition, offset, reader: 7, leader_epoch, isolation };
     let (high_watermark, last_stable, log_start) = (Some(Offset(9)), Some(offset), None);
     let (records, skipped) = (vec![record, bare], Some(vec![(Offset(7), Offset(8))]));
     let fetched = Answer::Fetched { high_watermark, last_stable, log_start, records, skipped };
+    let group = "g".to_string();
+    let commit = |member: &str, generation, transactional| Call::CommitOffsets {
+        group: "g".into(),
+        member: member.into(),
+        generation: Generation(generation),
+        offsets: vec![(partition, Offset(2), offset)],
+        transactional,
+    };
+    let known = (ProducerId(8), ProducerEpoch(2));
     let calls = [
+        (Call::AddPartitions { partition, id: Some("t".into()) }, Answer::Done),
         (produce(1, Acks::All, true), Answer::Produced { base: offset, log_append_time: time }),
         (produce(3, Acks::None, false), Answer::Done),
+        (commit("m", 3, true), Answer::Done),
+        (commit("", -1, false), Answer::Done),
+        (Call::EndTxn { commit: true, producer: Some(known), id: Some("t".into()) }, Answer::Done),
         (
-            Call::EndTxn { commit: true, producer: Some((ProducerId(8), ProducerEpoch(2))) },
-            Answer::Done,
-        ),
-        (
-            Call::InitProducerId { transactional: true },
+            Call::InitProducerId {
+                transactional: true,
+                id: Some("t".into()),
+                timeout: Some(Dur::secs(1)),
+                expected: Some(known),
+            },
             Answer::ProducerId(ProducerId(8), ProducerEpoch(9)),
         ),
         (fetch, fetched),
@@ -270,6 +370,14 @@ fn every_event() -> Vec<HistoryEvent> {
             Call::EpochEnd { partition, epoch: LeaderEpoch(1), leader_epoch: None },
             Answer::EpochEnd(Some((LeaderEpoch(1), offset))),
         ),
+        (
+            Call::FetchOffsets { group, partitions: vec![partition], require_stable: true },
+            Answer::Offsets(vec![(partition, Some(offset)), (partition, None)]),
+        ),
+        (
+            Call::SyncGroup { group: "g".into(), member: "m".into(), generation: Generation(3) },
+            Answer::Assigned(vec![partition]),
+        ),
         (Call::Admin { topic: None, deletes: false }, Answer::Created(TopicId(0))),
         (Call::Admin { topic: Some(TopicId(0)), deletes: true }, Answer::Done),
     ];
@@ -277,8 +385,12 @@ fn every_event() -> Vec<HistoryEvent> {
     for (call, answer) in calls {
         kinds.extend([EventKind::Invoke(call), EventKind::Ok(answer)]);
     }
-    for end in [EventKind::Unknown, EventKind::Fail(Some(ErrorCode::NotLeaderOrFollower))] {
-        kinds.extend([EventKind::Invoke(Call::InitProducerId { transactional: false }), end]);
+    let code = Some(ErrorCode::NotLeaderOrFollower);
+    let ends = [EventKind::Unknown(None), EventKind::Unknown(code), EventKind::Fail(code)];
+    for end in ends {
+        let (transactional, id, timeout, expected) = (false, None, None, None);
+        let asks = Call::InitProducerId { transactional, id, timeout, expected };
+        kinds.extend([EventKind::Invoke(asks), end]);
     }
     kinds.push(EventKind::GaveUp);
     let event = |(kind, nth): (EventKind, u32)| {

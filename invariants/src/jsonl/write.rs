@@ -4,15 +4,16 @@ use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use broker_core::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 use serde::Serialize;
 
-use super::fields::{AcksWord, At, Flat, Function, IsolationWord, Record, Text, Type};
+use super::fields::{AcksWord, At, Flat, Function, IsolationWord, Part, Record, Text, Type};
 use super::{HISTORY_VERSION, Header};
-use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord};
+use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, TransactionalId};
 
 /// Writes a file's lines.
 #[derive(Clone, Default, Debug)]
@@ -52,7 +53,10 @@ impl Writer {
                 error: code.map(|code| Text(Cow::Owned(name(code)))),
                 ..flat
             },
-            EventKind::Unknown => Flat { type_: Some(Type::Unknown), ..flat },
+            EventKind::Unknown(code) => {
+                let error = code.map(|code| Text(Cow::Owned(name(code))));
+                Flat { type_: Some(Type::Unknown), error, ..flat }
+            }
             EventKind::GaveUp => Flat { type_: Some(Type::GaveUp), ..flat },
         })
     }
@@ -70,36 +74,22 @@ impl Writer {
             partition: at.map(|at| at.index.0),
             ..flat.clone()
         };
-        match *call {
-            Call::Produce {
-                partition,
-                acks,
-                first_value,
-                count,
-                damaged,
-                created,
-                idempotent,
-                transactional,
-            } => Flat {
-                acks: Some(acks_word(acks)),
-                first_value: Some(first_value),
-                count: Some(count),
-                damaged: damaged.then_some(true),
-                timestamp_us: created.map(|time| time.0),
-                idempotent: idempotent.then_some(true),
-                txn: transactional.then_some(op),
-                ..of(Function::Produce, Some(partition))
-            },
-            Call::EndTxn { commit, producer } => Flat {
-                txn: Some(op),
-                commit: Some(commit),
-                producer_id: producer.map(|(id, _)| id.0),
-                producer_epoch: producer.map(|(_, epoch)| epoch.0),
-                ..of(Function::EndTxn, None)
-            },
-            Call::InitProducerId { transactional } => Flat {
+        match call.clone() {
+            Call::Produce { id, partition, .. } => {
+                let flat = by(id, None, of(Function::Produce, Some(partition)));
+                produced(flat, op, call)
+            }
+            Call::AddPartitions { partition, id } => {
+                Flat { txn: Some(op), ..by(id, None, of(Function::AddPartitions, Some(partition))) }
+            }
+            Call::EndTxn { commit, producer, id } => {
+                let of = by(id, producer, of(Function::EndTxn, None));
+                Flat { txn: Some(op), commit: Some(commit), ..of }
+            }
+            Call::InitProducerId { transactional, id, timeout, expected } => Flat {
                 transactional: transactional.then_some(true),
-                ..of(Function::InitProducerId, None)
+                timeout_us: timeout.map(|timeout| timeout.0),
+                ..by(id, expected, of(Function::InitProducerId, None))
             },
             Call::Fetch { partition, offset, reader, leader_epoch, isolation } => Flat {
                 offset: Some(offset.0),
@@ -108,27 +98,71 @@ impl Writer {
                 isolation: word(isolation),
                 ..of(Function::Fetch, Some(partition))
             },
-            Call::ListOffsets { partition, spec, leader_epoch, isolation } => {
-                let (at, time) = spec_words(spec);
-                Flat {
-                    at: Some(at),
-                    timestamp_us: micros(time),
-                    leader_epoch: epoch(leader_epoch),
-                    isolation: word(isolation),
-                    ..of(Function::ListOffsets, Some(partition))
-                }
-            }
+            Call::ListOffsets { partition, spec, leader_epoch, isolation } => Flat {
+                at: Some(spec_words(spec).0),
+                timestamp_us: micros(spec_words(spec).1),
+                leader_epoch: epoch(leader_epoch),
+                isolation: word(isolation),
+                ..of(Function::ListOffsets, Some(partition))
+            },
             Call::EpochEnd { partition, epoch: asked, leader_epoch } => Flat {
                 epoch: epoch(Some(asked)),
                 leader_epoch: epoch(leader_epoch),
                 ..of(Function::EpochEnd, Some(partition))
             },
-            Call::Admin { topic, deletes } => Flat {
-                topic: topic.and_then(|topic| self.topic(topic)),
-                deletes: deletes.then_some(true),
-                ..of(Function::Admin, None)
-            },
+            Call::CommitOffsets { .. } | Call::FetchOffsets { .. } | Call::SyncGroup { .. } => {
+                self.asked_of_group(flat, op, call)
+            }
+            Call::Admin { topic, deletes } => {
+                let topic = topic.and_then(|topic| self.topic(topic));
+                Flat { topic, deletes: deletes.then_some(true), ..of(Function::Admin, None) }
+            }
         }
+    }
+
+    fn asked_of_group<'a>(&'a self, flat: Flat<'a>, op: u32, call: &Call) -> Flat<'a> {
+        let of = |function, group: &String| Flat {
+            type_: Some(Type::Invoke),
+            function: Some(function),
+            group: owned(group),
+            ..flat.clone()
+        };
+        match call {
+            Call::CommitOffsets { group, member, generation, offsets, transactional } => {
+                let part = |&(at, from, upto): &(TopicPartition, Offset, Offset)| Part {
+                    from: Some(from.0),
+                    upto: Some(upto.0),
+                    ..self.part(at)
+                };
+                Flat {
+                    member: owned(member).filter(|_| !member.is_empty()),
+                    generation: Some(generation.0).filter(|generation| *generation >= 0),
+                    offsets: Some(offsets.iter().map(part).collect()),
+                    txn: transactional.then_some(op),
+                    ..of(Function::CommitOffsets, group)
+                }
+            }
+            Call::FetchOffsets { group, partitions, require_stable } => Flat {
+                partitions: Some(self.parts(partitions)),
+                require_stable: require_stable.then_some(true),
+                ..of(Function::FetchOffsets, group)
+            },
+            Call::SyncGroup { group, member, generation } => Flat {
+                member: owned(member),
+                generation: Some(generation.0),
+                ..of(Function::SyncGroup, group)
+            },
+            _ => flat,
+        }
+    }
+
+    fn part(&self, at: TopicPartition) -> Part<'_> {
+        let topic = self.topic(at.topic).expect("every topic has a name or an id");
+        Part { topic, partition: at.index.0, from: None, upto: None, offset: None }
+    }
+
+    fn parts(&self, partitions: &[TopicPartition]) -> Vec<Part<'_>> {
+        partitions.iter().map(|at| self.part(*at)).collect()
     }
 
     fn answered<'a>(&'a self, flat: Flat<'a>, answer: &Answer) -> Flat<'a> {
@@ -160,8 +194,44 @@ impl Writer {
                 Flat { producer_id: Some(id.0), producer_epoch: Some(epoch.0), ..flat }
             }
             Answer::Created(topic) => Flat { topic: self.topic(*topic), ..flat },
+            Answer::Offsets(offsets) => {
+                let part = |(at, offset): &(_, Option<Offset>)| Part {
+                    offset: number(*offset),
+                    ..self.part(*at)
+                };
+                Flat { offsets: Some(offsets.iter().map(part).collect()), ..flat }
+            }
+            Answer::Assigned(partitions) => {
+                Flat { partitions: Some(self.parts(partitions)), ..flat }
+            }
             Answer::Listed(None) | Answer::EpochEnd(None) | Answer::Done => flat,
         }
+    }
+}
+
+fn produced<'a>(flat: Flat<'a>, op: u32, call: &Call) -> Flat<'a> {
+    let &Call::Produce {
+        acks,
+        first_value,
+        count,
+        damaged,
+        created,
+        idempotent,
+        transactional,
+        ..
+    } = call
+    else {
+        return flat;
+    };
+    Flat {
+        acks: Some(acks_word(acks)),
+        first_value: Some(first_value),
+        count: Some(count),
+        damaged: damaged.then_some(true),
+        timestamp_us: created.map(|time| time.0),
+        idempotent: idempotent.then_some(true),
+        txn: transactional.then_some(op),
+        ..flat
     }
 }
 
@@ -172,6 +242,24 @@ fn record(record: &ReadRecord) -> Record {
         timestamp_us: micros(record.timestamp),
         leader_epoch: epoch(record.leader_epoch),
         intact: (!record.intact).then_some(false),
+    }
+}
+
+fn owned<'a>(text: &str) -> Option<Text<'a>> {
+    Some(Text(Cow::Owned(String::from(text))))
+}
+
+/// By this producer.
+fn by(
+    id: Option<TransactionalId>,
+    producer: Option<(ProducerId, ProducerEpoch)>,
+    flat: Flat<'_>,
+) -> Flat<'_> {
+    Flat {
+        transactional_id: id.map(|id| Text(Cow::Owned(String::from(&*id)))),
+        producer_id: producer.map(|(id, _)| id.0),
+        producer_epoch: producer.map(|(_, epoch)| epoch.0),
+        ..flat
     }
 }
 

@@ -51,6 +51,7 @@ impl Judge {
     pub(crate) fn alone() -> Self {
         let mut judge = Self::new(None);
         judge.facts.alone = true;
+        judge.facts.group_calls.alone = true;
         judge
     }
 

@@ -1,12 +1,13 @@
 //! What clients saw: binds values to offsets and asks the properties of histories.
 
-use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
 use super::{Judge, ask};
 use crate::Check;
 use crate::facts::clients::{Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query};
+use crate::facts::producers::{Key, Moment};
 use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
@@ -31,34 +32,37 @@ struct Fetched<'a> {
 impl Judge {
     pub(super) fn history(&mut self, event: &HistoryEvent) -> Check {
         let key = (event.client, event.call);
+        self.group_event(event)?;
         match &event.kind {
             EventKind::Invoke(call) => {
-                self.facts.clients.invoke(event, call);
+                self.facts.clients.invoke(event, call, self.facts.pos);
                 Ok(())
             }
             EventKind::Ok(answer) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
                     self.ended(event.client, &open, true);
-                    self.answered(event.client, &open, answer)
+                    self.answered(key, &open, answer)
                 }
                 None => Ok(()),
             },
             EventKind::Fail(code) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
                     self.ended(event.client, &open, true);
+                    self.told(key, &open, *code)?;
                     self.refused(&open, *code)
                 }
                 None => Ok(()),
             },
-            EventKind::Unknown => {
+            EventKind::Unknown(code) => {
                 if let Some(open) = self.facts.clients.open.remove(&key) {
-                    self.ended(event.client, &open, false);
+                    self.ended(event.client, &open, code.is_some());
+                    self.told(key, &open, *code)?;
                     if let OpenCall::Produce { first_value } = open.what
                         && let Some(send) = self.facts.clients.sends.get_mut(&first_value)
                     {
                         send.outcome = Outcome::Unknown;
                     }
-                    if let OpenCall::EndTxn { txn } = open.what {
+                    if let OpenCall::EndTxn { txn, .. } = open.what {
                         self.transaction_over(txn, Outcome::Unknown);
                     }
                 }
@@ -91,7 +95,8 @@ impl Judge {
         }
     }
 
-    fn answered(&mut self, client: u16, open: &Open, answer: &Answer) -> Check {
+    fn answered(&mut self, key: Key, open: &Open, answer: &Answer) -> Check {
+        let client = key.0;
         match (&open.what, answer) {
             (OpenCall::Produce { first_value }, Answer::Produced { base, log_append_time }) => {
                 self.produced(*first_value, *base, *log_append_time)
@@ -114,19 +119,25 @@ impl Judge {
                 let committed = *isolation == Isolation::ReadCommitted;
                 self.listed((client, committed), read, *spec, *found)
             }
-            (OpenCall::EndTxn { txn }, Answer::Done) => {
-                self.transaction_over(*txn, Outcome::Ok);
+            (&OpenCall::EndTxn { txn, pos }, Answer::Done) => {
+                self.transaction_over(txn, Outcome::Ok);
+                let clients = &mut self.facts.clients;
+                if let Some(id) = clients.transactions.get(&txn).and_then(|known| known.id) {
+                    clients.transactional.ended(id, client, (pos, open.since));
+                }
                 Ok(())
             }
             (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
                 self.epoch_ended(read, *epoch, *found)
             }
-            (OpenCall::InitProducerId { transactional: true }, Answer::ProducerId(id, epoch)) => {
-                let fence = self.facts.clients.fences.entry(*id).or_default();
-                *fence = (*fence).max(*epoch);
+            (
+                &OpenCall::InitProducerId { transactional: true, id: place, pos, .. },
+                &Answer::ProducerId(id, epoch),
+            ) => {
+                self.became((key, place), (id, epoch), (pos, open.since));
                 Ok(())
             }
-            (OpenCall::InitProducerId { transactional: false }, Answer::ProducerId(id, _)) => {
+            (OpenCall::InitProducerId { transactional: false, .. }, Answer::ProducerId(id, _)) => {
                 let anew = self.facts.clients.producers.insert(*id);
                 ask!(self, P1, no_dup::given(*id, anew));
                 Ok(())
@@ -147,6 +158,22 @@ impl Judge {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A client became the producer of a transactional id.
+    fn became(
+        &mut self,
+        (key, place): (Key, Option<u32>),
+        (id, epoch): (ProducerId, ProducerEpoch),
+        asked: Moment,
+    ) {
+        let clients = &mut self.facts.clients;
+        let fence = clients.fences.entry(id).or_default();
+        *fence = (*fence).max(epoch);
+        if let Some(place) = place {
+            let times = (asked, (self.facts.pos, self.facts.at));
+            clients.transactional.became(place, key, (id, epoch), times);
         }
     }
 
@@ -455,7 +482,7 @@ impl Judge {
                     ask!(self, L4, read_stable::out_of_range(partition, *offset, owed));
                 }
             }
-            OpenCall::EndTxn { txn } => {
+            OpenCall::EndTxn { txn, .. } => {
                 self.transaction_over(*txn, Outcome::Failed);
                 let known = self.facts.clients.transactions[txn];
                 if known.commit == Some(true) {
@@ -465,7 +492,9 @@ impl Judge {
             OpenCall::Fetch { .. }
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
+            | OpenCall::AddPartitions { .. }
             | OpenCall::InitProducerId { .. }
+            | OpenCall::Group
             | OpenCall::Admin { .. } => {}
         }
         Ok(())

@@ -9,8 +9,8 @@ use crate::facts::Facts;
 use crate::history::SimTime;
 use crate::marks::Mark;
 use crate::properties::{
-    backlog_drains, clients_progress, decisions_complete, failover_done, image_equiv, orphan_bound,
-    range_contig, stable_reaches_end,
+    backlog_drains, clients_progress, decisions_complete, failover_done, groups_stable,
+    image_equiv, orphan_bound, query_progress, range_contig, stable_reaches_end,
 };
 use crate::table::Code;
 use crate::view::View;
@@ -56,15 +56,18 @@ impl Judge {
             (Code::LV3, !self.facts.clients.transactions.is_empty()),
             (Code::LV4, !self.facts.coordinators.is_empty()),
             (Code::LV5, asked || !self.facts.clients.given_up.is_empty()),
+            (Code::LV6, !view.memberships().is_empty()),
             (Code::LV7, !self.facts.ledger.partitions.is_empty()),
             (Code::LV8, wals.values().any(|wal| !wal.confirmed.is_empty())),
             (Code::O6, trimmed),
+            (Code::S6, self.facts.handoffs.terms.is_some()),
         ];
         for (code, _) in owing.into_iter().filter(|(code, owes)| *owes && self.set.has(*code)) {
             self.marks.evaluated(code);
         }
         let confirmed = self.facts.wals.wals.values().any(|wal| !wal.confirmed.is_empty());
         let backlog = backlog_drains::owed(&self.facts, view);
+        self.marks.hit_if(groups_stable::is_shared(view), Mark::GroupShared);
         self.marks.hit_if(confirmed && backlog.is_empty(), Mark::BacklogDrained);
         match self.owed(view).into_iter().next() {
             Some((Code::O6, line)) => orphan_bound::left(line),
@@ -91,7 +94,9 @@ impl Judge {
         add(Code::LV4, &|| decisions_complete::owed(facts));
         add(Code::LV3, &|| stable_reaches_end::owed(facts));
         add(Code::LV1, &|| self.readers.owed(facts, view));
+        add(Code::LV6, &|| groups_stable::owed(facts, view));
         add(Code::LV5, &|| clients_progress::owed(facts, view));
+        add(Code::S6, &|| query_progress::owed(facts));
         add(Code::O6, &|| orphans(facts, view));
         all
     }

@@ -8,7 +8,10 @@ mod clients;
 mod coordinators;
 mod ending;
 mod final_log;
+mod groups;
+mod handoff;
 mod metadata;
+mod offset_chains;
 mod quorum;
 mod store;
 #[cfg(test)]
@@ -104,6 +107,7 @@ impl Judge {
                 Ok(())
             }
             Evidence::History(event) => self.history(event),
+            Evidence::Handoff(handoff) => self.handoff(handoff),
             Evidence::Healed => self.healed(at, view),
         };
         if outcome.is_err() {
@@ -145,6 +149,7 @@ impl Judge {
     }
 
     fn probe(&mut self, node: NodeId, probe: &Probe, view: &dyn View) -> Check {
+        self.group_probe(probe)?;
         match probe {
             Probe::QuorumLoaded { .. }
             | Probe::QuorumRole { .. }
@@ -182,7 +187,7 @@ impl Judge {
             | Probe::RecoveryTook { .. } => self.recovery(node, probe),
             Probe::CoordinatorLoaded { .. }
             | Probe::TxnRecorded { .. }
-            | Probe::TxnVerified { .. } => self.coordinator(probe),
+            | Probe::TxnVerified { .. } => self.coordinator(node, probe, view),
             Probe::UploadCommitRefused { object } => {
                 let state = self.facts.ledger.objects.get(object);
                 ask!(self, O3, commit_idem::refused(node, *object, state));

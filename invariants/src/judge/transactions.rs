@@ -3,19 +3,57 @@
 use alloc::collections::BTreeMap;
 
 use broker_core::ids::{Offset, TopicPartition};
+use broker_core::protocol::ErrorCode;
 
 use super::final_log::FinalLog;
 use super::{Judge, ask};
 use crate::Check;
+use crate::facts::clients::{Open, OpenCall};
 use crate::facts::folded::{Class, Folded};
+use crate::facts::producers::{Cause, Key, Refused};
 use crate::marks::Mark;
 use crate::properties::outcome_truth::Asked;
 use crate::properties::{
     atomic_visibility, coordinator_epoch, last_stable, marker_once, no_aborted_read, outcome_truth,
-    txn_scope, zombie_fence,
+    refused_for_cause, txn_scope, zombie_fence,
 };
 
 impl Judge {
+    /// A call ended with a refusal, or after one: whether it is one that needs a cause, and has it.
+    pub(super) fn told(&mut self, key: Key, open: &Open, code: Option<ErrorCode>) -> Check {
+        let clients = &mut self.facts.clients;
+        let (place, expected) = match open.what {
+            OpenCall::InitProducerId { id: Some(place), expected, .. } => {
+                match code {
+                    Some(_) => clients.transactional.refused(place, key, self.facts.pos),
+                    None => clients.transactional.lost(place, key, expected),
+                }
+                (Some(place), expected)
+            }
+            OpenCall::Produce { first_value } if code.is_some() => {
+                let txn = clients.sends.get_mut(&first_value).and_then(|send| send.txn);
+                (txn.and_then(|txn| clients.transactions.get(&txn)?.id), None)
+            }
+            OpenCall::AddPartitions { txn } | OpenCall::EndTxn { txn, .. } => {
+                (clients.transactions.get(&txn).and_then(|known| known.id), None)
+            }
+            _ => (None, None),
+        };
+        let Some((place, code)) = place.zip(code.filter(|code| refused_for_cause::is_final(*code)))
+        else {
+            return Ok(());
+        };
+        let client = key.0;
+        let refused = Refused { client, place, since: open.since, expected };
+        let now = self.facts.alone.then_some(self.facts.at);
+        let Ok(cause) = clients.transactional.cause(refused, now) else { return Ok(()) };
+        self.marks.hit_if(cause == Some(Cause::Replaced), Mark::RefusedReplaced);
+        self.marks.hit_if(cause == Some(Cause::TimedOut), Mark::RefusedTimedOut);
+        let id = clients.transactional.name(place);
+        ask!(self, T10, refused_for_cause::told(client, id, code, cause));
+        Ok(())
+    }
+
     /// A reader of committed data was given the record with this value.
     pub(super) fn read_committed(
         &mut self,
@@ -56,11 +94,13 @@ impl Judge {
                 ask!(self, T9, coordinator_epoch::markers(partition, folded.deposed.first()));
             }
             self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerIdle);
-            self.groups((partition, log), pending, &mut decided)?;
+            if !self.is_coordinators(*place) {
+                self.groups((partition, log), pending, &mut decided)?;
+            }
             self.stable_offsets(*place, folded)?;
             self.committed_reads(*place, folded)?;
         }
-        Ok(())
+        self.offset_chains(logs, &decided, pending)
     }
 
     fn groups(

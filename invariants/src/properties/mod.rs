@@ -15,8 +15,11 @@ modules! {
     broker_fence one_leader leader_eligible
     no_dup order_no_gap dedup_answer state_equiv
     atomic_visibility no_aborted_read last_stable decision_stable outcome_truth zombie_fence
-    marker_once txn_scope coordinator_epoch
+    marker_once txn_scope coordinator_epoch refused_for_cause
+    commit_latest generation_fence exactly_once offset_replay exclusive
     list_offsets epoch_end
     readers_progress quorum_leads stable_reaches_end decisions_complete clients_progress
-    failover_done backlog_drains backs_off
+    groups_stable failover_done backlog_drains backs_off
+    exact_copy marker_atomic one_committer replay_same listed_readable query_progress batch_chain
+    at_least_once one_topic
 }

@@ -81,7 +81,12 @@ mod tests {
     fn given(ids: [u64; 2]) -> Case {
         let mut case = Case::cluster("P1");
         for id in ids {
-            let asked = case.invoke(1, Call::InitProducerId { transactional: false });
+            let asked = case.invoke(1, Call::InitProducerId {
+                transactional: false,
+                id: None,
+                timeout: None,
+                expected: None,
+            });
             case.ok(asked, Answer::ProducerId(ProducerId(id), ProducerEpoch(0)));
         }
         case

@@ -111,6 +111,7 @@ mod tests {
             created,
             idempotent,
             transactional: false,
+            id: None,
         })
     }
 
@@ -162,6 +163,7 @@ mod tests {
                 created,
                 idempotent,
                 transactional: false,
+                id: None,
             };
             case.invoke(1, produce);
             case.reads(0, 0, 1, &[(0, 100, 0)]);

@@ -1,7 +1,8 @@
 //! LV1 ReadersProgress: in the healthy core a fetch is answered, with data or when its wait is
 //! over, and readers reach the end of what any client was shown or acknowledged. Owed as long as a
 //! reader lags behind that, or its newest fetch hangs or ended without an answer; but for one that
-//! its client gave up early, as it does when its own time is over. Clients that may be cut off are
+//! its client gave up early, as it does when its own time is over, or whose operation has ended.
+//! Clients that may be cut off are
 //! left out until they get an answer. Source: Kafka's DelayedFetch; AutoMQ f205638ccb.
 
 use alloc::collections::BTreeMap;
@@ -63,8 +64,11 @@ impl ReadersProgress {
         let mut owed: Vec<String> = self
             .hanging
             .iter()
-            .filter(|((client, _), hanging)| {
-                hanging.is_owed() && judged(*client) && !gone(hanging.partition)
+            .filter(|((client, op), hanging)| {
+                hanging.is_owed()
+                    && judged(*client)
+                    && !gone(hanging.partition)
+                    && view.is_under_way(*client, *op)
             })
             .map(|((client, op), Hanging { partition, times, .. })| {
                 let index = place(*partition).index;
@@ -149,6 +153,17 @@ mod tests {
         let again = case.fetch(2, 0, 0);
         case.unknown(again).finish();
         assert!(case.breaks("LV1"));
+    }
+
+    #[test]
+    fn fetches_without_an_answer_hold_when_who_read_is_gone() {
+        let mut case = Case::cluster("LV1");
+        case.heal();
+        let hangs = case.fetch(2, 0, 0);
+        case.wait_ms(2_100).unknown(hangs);
+        assert!(case.owes("LV1"));
+        case.fake.over.insert((2, 0));
+        assert!(!case.owes("LV1"));
     }
 
     #[test]

@@ -2,15 +2,14 @@
 //! smaller epoch asks for afterwards commits a transaction. Source: KIP-98 (zombie fencing),
 //! KIP-360, KAFKA-6119.
 
-use broker_core::ids::{ProducerEpoch, ProducerId};
-
+use crate::facts::producers::Identity;
 use crate::{Check, require};
 
 /// The producer with this identity asked for the commit of `txn` after `fence` had been given out.
 pub(crate) fn committed(
     txn: u32,
-    (producer, epoch): (ProducerId, ProducerEpoch),
-    fence: ProducerEpoch,
+    (producer, epoch): Identity,
+    (newer, raised): Identity,
     committed: bool,
 ) -> Check {
     require!(
@@ -18,7 +17,7 @@ pub(crate) fn committed(
         T6,
         "coordinator",
         "transaction {txn} was committed by producer {producer} of epoch {epoch}, after another \
-         had been given epoch {fence}"
+         had become producer {newer} of epoch {raised}"
     );
     Ok(())
 }
@@ -35,7 +34,12 @@ mod tests {
         let mut case = Case::cluster("T6");
         let txn = case.begins();
         case.writes(txn, P, 100, 1, 0);
-        let asked = case.invoke(2, Call::InitProducerId { transactional: true });
+        let asked = case.invoke(2, Call::InitProducerId {
+            transactional: true,
+            id: None,
+            timeout: None,
+            expected: None,
+        });
         case.ok(asked, Answer::ProducerId(ProducerId(7), ProducerEpoch(given)));
         case.ends_unknown(txn, true);
         case.log(P, log).finish();
@@ -45,6 +49,31 @@ mod tests {
     #[test]
     fn commit_by_a_fenced_producer_breaks() {
         assert!(fenced(1, &[Txn::Data(0, 100), Txn::End(true)]).breaks("T6"));
+    }
+
+    /// Client 1 writes as producer 7; client 2 becomes this one, at this moment of that.
+    fn fenced_by_id(producer: u64, meanwhile: bool) -> Case {
+        let mut case = Case::cluster("T6");
+        let asks = case.asks_to_become(1, None);
+        let other = meanwhile.then(|| case.asks_to_become(2, None));
+        case.ok(asks, Case::became(0));
+        let txn = case.begins();
+        case.writes(txn, P, 100, 1, 0);
+        let other = other.unwrap_or_else(|| case.asks_to_become(2, None));
+        case.ok(other, Answer::ProducerId(ProducerId(producer), ProducerEpoch(0)));
+        case.ends_unknown(txn, true);
+        case.log(P, &[Txn::Data(0, 100), Txn::End(true)]).finish();
+        case
+    }
+
+    #[test]
+    fn commit_by_a_producer_whose_id_was_replaced_breaks() {
+        assert!(fenced_by_id(8, false).breaks("T6"));
+    }
+
+    #[test]
+    fn commit_by_a_producer_who_may_have_come_later_holds() {
+        assert!(fenced_by_id(8, true).holds());
     }
 
     #[test]

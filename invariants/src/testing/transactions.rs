@@ -1,9 +1,10 @@
-//! Transactions in the language for evidence: of one producer, in one or two partitions.
+//! Transactions in the language for evidence: of one producer, client 1, by the transactional id
+//! "t", in one or two partitions.
 
 use alloc::vec;
 
 use broker_core::batch::{
-    Marker, NewRecord, ProducerStamp, TimestampMs, build_transactional, stamp,
+    Marker, NewRecord, ProducerStamp, TimestampMs, build, build_transactional, stamp,
 };
 use broker_core::ids::{
     CoordinatorEpoch, LeaderEpoch, ObjectId, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch,
@@ -12,14 +13,17 @@ use broker_core::ids::{
 use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
 use broker_core::object::{BlockRecord, Builder, ObjectHeader};
 use broker_core::probe::Probe;
-use broker_core::protocol::{Acks, Isolation, TransactionResult};
+use broker_core::protocol::{Acks, ErrorCode, Isolation, TransactionResult};
 use broker_core::step::Flow;
+use broker_core::time::Dur;
 
 use super::{A, A_EPOCH, Case, Opened, P, S, none, prepare, read, time_of};
-use crate::history::{Answer, Call};
+use crate::history::{Answer, Call, EventKind};
 
 /// A second partition, and its stream.
 pub(crate) const Q: TopicPartition = TopicPartition { topic: P.topic, index: PartitionIndex(1) };
+/// How long a transaction may take.
+pub(crate) const TIMEOUT_US: u64 = 10_000_000;
 const Q_STREAM: StreamId = StreamId(1);
 
 /// One batch of the final log, of producer 7; each takes one offset.
@@ -27,6 +31,8 @@ const Q_STREAM: StreamId = StreamId(1);
 pub(crate) enum Txn {
     /// A record with this sequence number and value.
     Data(i32, u64),
+    /// A record of no transaction and no producer, with this value.
+    Plain(u64),
     /// A marker that commits or aborts.
     End(bool),
     /// An abort marker of the coordinator of this epoch.
@@ -75,10 +81,21 @@ impl Case {
         count: u32,
         base: u64,
     ) -> &mut Self {
+        let opened = self.asks_write(txn, partition, first_value, count);
+        self.placed(opened, base)
+    }
+
+    fn asks_write(
+        &mut self,
+        txn: u32,
+        partition: TopicPartition,
+        first_value: u64,
+        count: u32,
+    ) -> Opened {
         self.op = txn;
         let (acks, damaged, created) = (Acks::All, false, None);
         let (idempotent, transactional) = (true, true);
-        let opened = self.invoke(
+        self.invoke(
             1,
             Call::Produce {
                 partition,
@@ -89,9 +106,9 @@ impl Case {
                 created,
                 idempotent,
                 transactional,
+                id: Some("t".into()),
             },
-        );
-        self.placed(opened, base)
+        )
     }
 
     /// Its end is asked for, and done.
@@ -106,10 +123,69 @@ impl Case {
         self.unknown(opened)
     }
 
-    fn asks_end(&mut self, txn: u32, commit: bool) -> Opened {
+    /// What follows is of this operation.
+    pub(crate) fn op(&mut self, op: u32) -> &mut Self {
+        self.op = op;
+        self
+    }
+
+    /// Its end is asked for.
+    pub(crate) fn asks_end(&mut self, txn: u32, commit: bool) -> Opened {
         self.op = txn;
         let producer = Some((ProducerId(7), ProducerEpoch(0)));
-        self.invoke(1, Call::EndTxn { commit, producer })
+        self.invoke(1, Call::EndTxn { commit, producer, id: Some("t".into()) })
+    }
+
+    /// The producer of the transactional id, of this epoch.
+    pub(crate) fn identity(epoch: i16) -> (ProducerId, ProducerEpoch) {
+        (ProducerId(7), ProducerEpoch(epoch))
+    }
+
+    pub(crate) fn became(epoch: i16) -> Answer {
+        let (producer, epoch) = Self::identity(epoch);
+        Answer::ProducerId(producer, epoch)
+    }
+
+    /// The client asks to become the producer of the transactional id, or to go on as that.
+    pub(crate) fn asks_to_become(
+        &mut self,
+        client: u16,
+        expected: Option<(ProducerId, ProducerEpoch)>,
+    ) -> Opened {
+        let (transactional, id) = (true, Some("t".into()));
+        let timeout = Some(Dur(TIMEOUT_US));
+        self.invoke(client, Call::InitProducerId { transactional, id, timeout, expected })
+    }
+
+    /// It does, and gets this epoch.
+    pub(crate) fn becomes(&mut self, client: u16, epoch: i16) -> &mut Self {
+        let asks = self.asks_to_become(client, None);
+        self.ok(asks, Self::became(epoch))
+    }
+
+    /// The commit of the transaction is refused.
+    pub(crate) fn end_refused(&mut self, txn: u32, code: ErrorCode) -> &mut Self {
+        let asks = self.asks_end(txn, true);
+        self.fail(asks, code)
+    }
+
+    /// It is refused, and an earlier attempt of it was not.
+    pub(crate) fn end_refused_in_doubt(&mut self, txn: u32, code: ErrorCode) -> &mut Self {
+        let asks = self.asks_end(txn, true);
+        self.history(asks, EventKind::Unknown(Some(code)))
+    }
+
+    /// A batch of the transaction is refused.
+    pub(crate) fn write_refused(&mut self, txn: u32, code: ErrorCode) -> &mut Self {
+        let asks = self.asks_write(txn, P, 900, 1);
+        self.fail(asks, code)
+    }
+
+    /// A partition may not become part of the transaction.
+    pub(crate) fn adding_refused(&mut self, txn: u32, code: ErrorCode) -> &mut Self {
+        self.op = txn;
+        let asks = self.invoke(1, Call::AddPartitions { partition: P, id: Some("t".into()) });
+        self.fail(asks, code)
     }
 
     /// Client 2 reads what is committed from the start: `(offset, value, epoch)`s, and what it
@@ -194,6 +270,11 @@ impl Txn {
                 let record = NewRecord { timestamp, key: None, value: Some(&bytes), headers: &[] };
                 let producer = ProducerStamp { id: 7, epoch: 0, base_sequence };
                 build_transactional(&[record], producer)
+            }
+            Self::Plain(value) => {
+                let (timestamp, bytes) = (TimestampMs::floor(time_of(value)), value.to_be_bytes());
+                let record = NewRecord { timestamp, key: None, value: Some(&bytes), headers: &[] };
+                build(&[record], ProducerStamp::NONE)
             }
             Self::End(true) => ends(TransactionResult::Commit, 0),
             Self::End(false) => ends(TransactionResult::Abort, 0),

@@ -155,6 +155,7 @@ impl Toy {
             created: None,
             idempotent: self.below(2) == 0,
             transactional,
+            id: None,
         };
         (call, op)
     }
@@ -168,7 +169,7 @@ impl Toy {
                 open.done = Some(Answer::Done);
             },
         );
-        (Call::EndTxn { commit: self.below(3) > 0, producer: None }, txn)
+        (Call::EndTxn { commit: self.below(3) > 0, producer: None, id: None }, txn)
     }
 
     fn fetch(&mut self) -> Call {
@@ -287,10 +288,10 @@ impl Toy {
         let too_late =
             matches!((&open.what, &open.done), (Call::Produce { .. }, Some(Answer::Done)));
         let kind = match self.below(6) {
-            0 => EventKind::Unknown,
+            0 => EventKind::Unknown(None),
             // What was done can not be said to have failed.
             1 if !acted || too_late || self.goes_wrong() => EventKind::Fail(None),
-            _ if too_late => EventKind::Unknown,
+            _ if too_late => EventKind::Unknown(None),
             _ => {
                 let answer = match open.done.take() {
                     Some(answer) => answer,

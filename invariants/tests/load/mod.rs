@@ -38,7 +38,7 @@ impl Load {
 
     fn call(&mut self, client: u16, op: u32, call: Call, answer: Option<Answer>) {
         self.calls += 1;
-        let end = answer.map_or(EventKind::Unknown, EventKind::Ok);
+        let end = answer.map_or(EventKind::Unknown(None), EventKind::Ok);
         for kind in [EventKind::Invoke(call), end] {
             self.at_us += 7;
             let (at, call) = (SimTime(self.at_us), self.calls);
@@ -63,6 +63,7 @@ impl Load {
             created: Some(Wall(first as i64 * 1_000)),
             idempotent: round % 8 > 1,
             transactional,
+            id: None,
         };
         let produced = Answer::Produced { base: Offset(base), log_append_time: None };
         self.call(client, op, produce, (round % 16 != 3).then_some(produced));
@@ -72,7 +73,7 @@ impl Load {
             self.call(
                 client,
                 op,
-                Call::EndTxn { commit: true, producer: None },
+                Call::EndTxn { commit: true, producer: None, id: None },
                 Some(Answer::Done),
             );
             skipped.push((Offset(end), Offset(end + 1)));

@@ -12,6 +12,7 @@ use crate::draws::{Purpose, StreamKey, key_of};
 use crate::outcome::FaultCount;
 use crate::plan::{Fault, When};
 use crate::world::layout::{Endpoint, Layout};
+use crate::world::spark::Place;
 use crate::world::weather::FaultId;
 
 /// The state of all faults of a run.
@@ -29,6 +30,8 @@ pub(super) struct Book {
     pub sync_fail: Vec<Vec<FaultId>>,
     pub full: Vec<Vec<FaultId>>,
     pub rot: Vec<Option<FaultId>>,
+    /// Executors that faults of a query took.
+    pub lost_executors: Vec<(FaultId, Place, u16)>,
     pub over: bool,
 }
 
@@ -70,6 +73,7 @@ impl Book {
             sync_fail: vec![Vec::new(); layout.nodes()],
             full: vec![Vec::new(); layout.nodes()],
             rot: vec![None; layout.nodes()],
+            lost_executors: Vec::new(),
             over: false,
         }
     }

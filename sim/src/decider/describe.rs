@@ -3,6 +3,7 @@
 use broker_core::step::Effect;
 use invariants::view::Evidence;
 use workloads::client::ClientOut;
+use workloads::spark::step::SparkOut;
 
 use crate::trace::TraceEffect;
 use crate::world::connection::{Down, Up};
@@ -69,6 +70,10 @@ pub(super) fn step(scene: &Scene, step: &Step) -> Words {
         Step::Exile(node) => say(name(node), "exile", String::new()),
         Step::Outlast(fault) => say("world".to_owned(), "outlast", fault.0.to_string()),
         Step::Heal => say("world".to_owned(), "heal", String::new()),
+        Step::Spark(place, step) => {
+            let driver = scene.spark().map(|query| query.driver_at(place));
+            say(driver.map(name).unwrap_or_default(), "query", format!("{step:?}"))
+        }
         Step::Tick => say("world".to_owned(), "tick", String::new()),
     }
 }
@@ -158,6 +163,19 @@ pub(super) fn client_effect(effect: &ClientOut) -> TraceEffect {
     }
 }
 
+/// Describes an effect of a query's driver.
+pub(super) fn spark_effect(effect: &SparkOut) -> TraceEffect {
+    let plain = |kind, what| TraceEffect { kind, probe: None, what };
+    match effect {
+        SparkOut::Store(tok, op) => plain("store", format!("{} {tok:?}", brief(op))),
+        SparkOut::Kafka(tok, ask) => plain("kafka", format!("{ask:?} {tok:?}")),
+        SparkOut::Sink(tok, ask) => plain("sink", format!("{ask:?} {tok:?}")),
+        SparkOut::Arm { key, after } => plain("arm", format!("{key:?} after {} µs", after.0)),
+        SparkOut::Disarm(key) => plain("disarm", format!("{key:?}")),
+        SparkOut::Observe(event) => plain("query", format!("{event:?}")),
+    }
+}
+
 /// Describes what the judge was shown beyond effects.
 pub(super) fn evidence(evidence: &Evidence<'_>) -> TraceEffect {
     let plain = |kind, what| TraceEffect { kind, probe: None, what };
@@ -170,5 +188,6 @@ pub(super) fn evidence(evidence: &Evidence<'_>) -> TraceEffect {
         Evidence::Healed => plain("healed", String::new()),
         Evidence::Probe { probe, .. } => plain("probe", format!("{probe:?}")),
         Evidence::History(event) => plain("history", format!("{event:?}")),
+        Evidence::Handoff(handoff) => plain("handoff", format!("{handoff:?}")),
     }
 }

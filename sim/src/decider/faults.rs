@@ -63,6 +63,7 @@ impl Run {
             | What::StoreBrownOut { .. }
             | What::StoreLoseAnswer { .. }
             | What::StoreDuplicate { .. } => self.impose(id, on, cause, options),
+            What::Query { act } => self.disturb(id, *act, on, cause, options),
             What::Crash { node, .. }
             | What::Pause { node }
             | What::ClockStep { node, .. }
@@ -188,6 +189,7 @@ impl Run {
                 self.take(Step::BitRot(node(name), false), StreamKey::PLAN, 0, options)?;
             }
             What::ClockStep { .. } => {}
+            What::Query { act } => self.leave_alone(id, *act, on, options)?,
             What::ZoneCut { .. }
             | What::ZoneStoreLost { .. }
             | What::Cut { .. }
@@ -406,6 +408,7 @@ fn kept_out(layout: &Layout, what: &What, on: Option<Endpoint>) -> Set {
         | What::DeviceSyncFail { .. }
         | What::DeviceFull { .. }
         | What::DeviceBitRot { .. }
+        | What::Query { .. }
         | What::Drain { .. } => Set::default(),
     }
 }

@@ -6,12 +6,15 @@ use broker_core::step::Effect;
 use invariants::history::{EventKind, HistoryEvent, SimTime};
 use invariants::view::Evidence;
 use workloads::client::ClientOut;
+use workloads::spark::handoff::CrashPoint;
+use workloads::spark::step::SparkOut;
 
 use crate::decider::describe;
 use crate::draws::{Draws, Purpose, StreamKey};
 use crate::plan::When;
 use crate::trace::{TraceEffect, TraceHash};
 use crate::world::layout::{Endpoint, Layout};
+use crate::world::spark::{self, MARKS};
 use crate::world::step::{Launch, Sink, Step};
 use crate::world::weather::FaultId;
 
@@ -47,10 +50,11 @@ struct AnchorCount {
 impl Ledger {
     pub(super) fn new(layout: &Layout, background: u64, traced: bool) -> Self {
         let mut anchors: Vec<Vec<AnchorCount>> = Vec::new();
-        anchors.resize_with(Probe::NAMES.len(), Vec::new);
+        anchors.resize_with(Probe::NAMES.len() + MARKS.len(), Vec::new);
+        let names = || Probe::NAMES.iter().copied().chain(MARKS.iter().map(|row| row.0));
         for (number, fault) in layout.faults.iter().enumerate() {
             let When::On { on } = &fault.when else { continue };
-            let probe = Probe::NAMES.iter().position(|name| *name == on.probe);
+            let probe = names().position(|name| name == on.probe);
             anchors[probe.expect("the layout checked it")].push(AnchorCount {
                 fault: FaultId(number as u16),
                 on: on.node.as_ref().and_then(|name| layout.by_name(name, None)),
@@ -75,6 +79,18 @@ impl Ledger {
     /// A step begins.
     pub(super) fn begin(&mut self, at: SimTime, step: &Step) {
         self.hash.step(at, step);
+    }
+
+    /// What faults may wait for has come, on this node.
+    fn came(&mut self, index: usize, node: Endpoint) {
+        for anchor in &mut self.anchors[index] {
+            if anchor.left > 0 && anchor.on.is_none_or(|on| on == node) {
+                anchor.left -= 1;
+                if anchor.left == 0 {
+                    self.triggered.push((anchor.fault, node, anchor.after_us));
+                }
+            }
+        }
     }
 
     fn endpoint(&self, node: broker_core::ids::NodeId) -> Endpoint {
@@ -102,6 +118,19 @@ impl Sink for Ledger {
         }
     }
 
+    fn spark_effect(&mut self, _driver: Endpoint, effect: &SparkOut) {
+        self.hash.content(effect);
+        if let Some(effects) = &mut self.effects {
+            effects.push(describe::spark_effect(effect));
+        }
+    }
+
+    fn spark_mark(&mut self, driver: Endpoint, point: CrashPoint) {
+        if let Some(number) = spark::mark(point) {
+            self.came(Probe::NAMES.len() + number, driver);
+        }
+    }
+
     fn evidence(&mut self, evidence: &Evidence<'_>) {
         match evidence {
             Evidence::Probe { node, probe } => {
@@ -110,15 +139,7 @@ impl Sink for Ledger {
                 if self.anchors[index].is_empty() {
                     return;
                 }
-                let node = self.endpoint(*node);
-                for anchor in &mut self.anchors[index] {
-                    if anchor.left > 0 && anchor.on.is_none_or(|on| on == node) {
-                        anchor.left -= 1;
-                        if anchor.left == 0 {
-                            self.triggered.push((anchor.fault, node, anchor.after_us));
-                        }
-                    }
-                }
+                self.came(index, self.endpoint(*node));
             }
             Evidence::History(event) => {
                 if matches!(event.kind, EventKind::Ok(_)) {
@@ -128,7 +149,10 @@ impl Sink for Ledger {
                     history.push((*event).clone());
                 }
             }
-            Evidence::Store { .. } | Evidence::Node { .. } | Evidence::Healed => {
+            Evidence::Store { .. }
+            | Evidence::Node { .. }
+            | Evidence::Handoff(_)
+            | Evidence::Healed => {
                 if let Some(effects) = &mut self.effects {
                     effects.push(describe::evidence(evidence));
                 }

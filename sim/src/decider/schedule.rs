@@ -13,6 +13,7 @@ use crate::draws::{Purpose, StreamKey};
 use crate::world::determinism;
 use crate::world::layout::Endpoint;
 use crate::world::slab::Handle;
+use crate::world::spark::SparkStep;
 use crate::world::step::{Launch, Step};
 
 /// A process that ended by itself is started again within this (after at least a tenth of it), as
@@ -47,6 +48,7 @@ impl Run {
         }
         match step {
             Step::Boot(node) if self.is_held_down(node) => return Ok(()),
+            Step::Spark(..) if self.query_stays_down(&step) => return Ok(()),
             Step::StoreAnswer(handle) if self.answer_is_cut(handle) => {
                 self.give_up_later(handle, cause);
                 let forget = Step::StoreForget(handle);
@@ -118,6 +120,10 @@ impl Run {
                 self.book.rotted(node);
                 Ok(())
             }
+            Launch::Spark(place, launch) => {
+                self.schedule_query(place, launch, cause);
+                Ok(())
+            }
         }
     }
 
@@ -160,6 +166,17 @@ impl Run {
             self.client_alarms[number].retime(
                 |due| clock.when(due).max(now),
                 |key, at| queue.push(at, Due::Step(Step::ClientTimer(who, key)), stream, cause),
+            );
+            let place = scene.spark().and_then(|query| query.place_of(who));
+            let Some(place) =
+                place.filter(|it| scene.spark().map(|one| one.driver_at(*it)) == Some(who))
+            else {
+                return;
+            };
+            let step = |key| Step::Spark(place, SparkStep::Timer(key));
+            self.query_alarms[usize::from(place.0)].retime(
+                |due| clock.when(due).max(now),
+                |key, at| queue.push(at, Due::Step(step(key)), stream, cause),
             );
         }
     }
@@ -335,6 +352,12 @@ impl Run {
                 let number = usize::from(scene.layout().client_number(client));
                 (client, self.client_alarms[number].ring(key, self.now, now))
             }
+            Step::Spark(place, SparkStep::Timer(key)) => {
+                let scene = self.world.scene();
+                let driver = scene.spark().expect("it armed this").driver_at(place);
+                let now = scene.clock(driver).mono(self.now);
+                (driver, self.query_alarms[usize::from(place.0)].ring(key, self.now, now))
+            }
             _ => return true,
         };
         match ring {
@@ -348,6 +371,9 @@ impl Run {
                         let number = self.world.scene().layout().client_number(client);
                         self.client_alarms[usize::from(number)].requeue(key, when);
                     }
+                    Step::Spark(place, SparkStep::Timer(key)) => {
+                        self.query_alarms[usize::from(place.0)].requeue(key, when);
+                    }
                     _ => {}
                 }
                 self.queue.push(when, Due::Step(*step), stream, cause);
@@ -358,7 +384,11 @@ impl Run {
 
     /// When a timer is due: on its endpoint's clock, and in truth. Never at this very instant, so
     /// that time always passes.
-    fn alarm_times(&self, who: Endpoint, after: Dur) -> (broker_core::time::Mono, SimTime) {
+    pub(super) fn alarm_times(
+        &self,
+        who: Endpoint,
+        after: Dur,
+    ) -> (broker_core::time::Mono, SimTime) {
         let clock = self.world.scene().clock(who);
         let due = clock.after(self.now, Dur(after.0.max(1)));
         (due, clock.when(due).max(SimTime(self.now.0 + 1)))

@@ -12,6 +12,7 @@ use crate::plan::Fate;
 use crate::plan::schema::MICROS_MAX;
 use crate::world::latency::Quantiles;
 use crate::world::layout::Endpoint;
+use crate::world::scene::Ticket;
 use crate::world::slab::Handle;
 use crate::world::step::Step;
 use crate::world::weather::{FaultId, Weather};
@@ -116,12 +117,16 @@ impl Run {
 
     /// How an operation is done: as it should, or with an answer that is spoiled.
     fn spoiled(&mut self, handle: Handle, node: Endpoint) -> Step {
-        let op = self.world.scene().asks().get(handle).map(|ask| &ask.op);
+        let ask = self.world.scene().asks().get(handle);
+        let op = ask.map(|ask| &ask.op);
+        // A query's files have checksums, and its store's client reads again until they fit.
+        let checked = ask.is_some_and(|ask| matches!(ask.ticket, Ticket::Spark(_)));
         if matches!(op, Some(ObjOp::List { .. })) {
             if self.drawn(node, Weather::empty_page).is_some() {
                 return Step::StoreEmptyPage(handle);
             }
         } else if matches!(op, Some(ObjOp::Get { .. }))
+            && !checked
             && let Some(fault) = self.drawn(node, Weather::damage)
         {
             let stream = self.book.stream(fault, u64::from(node.0) | 1 << 16);
@@ -235,7 +240,7 @@ impl Run {
     ) -> Judged {
         let Some(ask) = self.world.scene().asks().get(handle) else { return Ok(()) };
         let node = ask.node;
-        if self.world.scene().slot(node).process.is_some() {
+        if self.world.scene().runs(node) {
             return Ok(());
         }
         let stream = StreamKey::new(Purpose::Orphan, node.0.into());

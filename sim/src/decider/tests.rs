@@ -53,6 +53,7 @@ pub(crate) fn plan(faults: Vec<Fault>) -> Plan {
             list_page_max: 3,
         },
         faults,
+        query: None,
         ops,
     }
 }

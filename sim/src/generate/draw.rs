@@ -26,6 +26,10 @@ pub enum Purpose {
     Faults = 7,
     /// One use of one recipe.
     Recipe = 8,
+    /// The query of a run that has one.
+    Query = 9,
+    /// What is done to it.
+    QueryFaults = 10,
 }
 
 /// One stream of draws.

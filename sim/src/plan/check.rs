@@ -39,6 +39,9 @@ pub const BY_HAND: &str = "none";
 /// Faults are numbered with 16 bits.
 const FAULTS_MAX: usize = 1 << 16;
 
+/// Histories number operations below this; what is numbered above is not in the plan.
+const OPS_MAX: usize = 1 << 16;
+
 /// Values of one batch: many times what any broker accepts, and little enough for the machine.
 const BATCH_BYTES_MAX: u64 = 64 << 20;
 
@@ -55,10 +58,18 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
             key,
             message,
         })?;
+        if matches!(fault.what, What::Query { .. }) && plan.query.is_none() {
+            let message = "the plan has no query; allowed: with `[query]` only".to_owned();
+            return Err(Problem { place: Place::Fault(at), key: "fault", message });
+        }
     }
     if plan.faults.len() > FAULTS_MAX {
         let message = format!("there are {}; allowed: at most {FAULTS_MAX}", plan.faults.len());
         return Err(Problem { place: Place::Plan, key: "fault", message });
+    }
+    if plan.ops.len() > OPS_MAX {
+        let message = format!("there are {}; allowed: at most {OPS_MAX}", plan.ops.len());
+        return Err(Problem { place: Place::Plan, key: "op", message });
     }
     for (at, op) in plan.ops.iter().enumerate() {
         if let Op::Produce { records, bytes, .. } | Op::Transaction { records, bytes, .. } = op.op
@@ -67,6 +78,18 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
             let allowed = format!("{BATCH_BYTES_MAX} bytes in all");
             let message = format!("{records} records of {bytes} bytes; allowed: {allowed}");
             return Err(Problem { place: Place::Op(at), key: "bytes", message });
+        }
+        if let Op::Consume { topic, group, instance, copies_to, .. } = &op.op {
+            let empty = [("group", Some(group)), ("instance", instance.as_ref())];
+            let empty = empty.into_iter().find(|(_, text)| text.is_some_and(String::is_empty));
+            if let Some((key, _)) = empty {
+                let message = "is empty; allowed: at least one character".to_owned();
+                return Err(Problem { place: Place::Op(at), key, message });
+            }
+            if copies_to.as_ref() == Some(topic) {
+                let message = format!("{topic:?} is copied to itself; allowed: another topic");
+                return Err(Problem { place: Place::Op(at), key: "copies_to", message });
+            }
         }
         if op.client >= plan.topology.clients {
             let last = plan.topology.clients - 1;
@@ -92,8 +115,8 @@ fn check_names(plan: &Plan) -> Result<(), Problem> {
         let message = registry::unknown("profile", &plan.profile, names.into_iter());
         return Err(problem("profile", message));
     }
-    let names: Vec<_> =
-        registry::workloads_of().iter().map(|row| row.name).chain([BY_HAND]).collect();
+    let known = registry::workloads();
+    let names: Vec<_> = known.iter().map(|row| row.id.as_str()).chain([BY_HAND]).collect();
     if !names.contains(&plan.workload.as_str()) {
         let message = registry::unknown("workload", &plan.workload, names.into_iter());
         return Err(problem("workload", message));
@@ -136,6 +159,8 @@ fn check_anchor(on: &Anchor, topology: Topology) -> Result<(), Refused> {
     registry::known("probe", &on.probe, &registry::probes()).map_err(|message| ("on", message))?;
     match &on.node {
         None => Ok(()),
+        // A query's driver, of which there are two at most.
+        Some(name) if ["driver-0", "driver-1"].contains(&name.as_str()) => Ok(()),
         Some(name) => check_name(name, Roles::NODES, topology).map_err(|message| ("on", message)),
     }
 }
@@ -224,7 +249,8 @@ fn named(what: &What) -> Vec<(&'static str, &str, Roles)> {
         What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
             node.iter().map(|name| ("node", name.as_str(), Roles::NODES)).collect()
         }
-        What::Lossy { .. }
+        What::Query { .. }
+        | What::Lossy { .. }
         | What::StoreSlowDown { .. }
         | What::StoreEmptyPage { .. }
         | What::StoreDamage { .. }

@@ -253,11 +253,39 @@ pub const FAULTS: &[Kind] = &[
         what: "a broker is asked to shut down in order; it boots again at the end",
         keys: &[NODE],
     },
+    Kind {
+        name: "query",
+        what: "a query is killed or stopped, meets a rival, loses an executor, a task or files",
+        keys: &[needed("act", Type::Word(&super::Act::NAMES))],
+    },
+];
+
+const PARTITIONS: Type = Type::Int(1, 1_000);
+
+/// `[query]`.
+pub const QUERY: &[Key] = &[
+    needed("sink", Type::Word(&["at-least-once", "keyed", "marked-table", "driver-transaction"])),
+    needed(
+        "manager",
+        Type::Word(&["atomic-rename", "copy-rename", "conditional-put", "abortable-stream"]),
+    ),
+    needed("source", Type::Text),
+    needed("target", Type::Text),
+    needed("partitions", PARTITIONS),
+    needed("target_partitions", PARTITIONS),
+    needed("fan_out", Type::Int(1, 100)),
+    needed("max_offsets", COUNT),
+    needed("rows_per_send", Type::Int(1, 1_000)),
+    needed("executors", Type::Int(1, crate::world::layout::EXECUTORS_MAX as i64)),
+    needed("cores", Type::Int(1, 64)),
+    needed("trigger_ms", Type::Int(0, 600_000)),
+    optional("speculation_ms", Type::Int(0, 600_000)),
+    needed("retain", COUNT),
+    needed("start_ms", Type::Int(0, 600_000)),
 ];
 
 const TOPIC: Key = needed("topic", Type::Text);
 const PARTITION: Key = needed("partition", U32);
-const PARTITIONS: Type = Type::Int(1, 1_000);
 const COMMITTED: Key = optional("committed", Type::Bool);
 
 /// The kinds of operations.
@@ -309,6 +337,19 @@ pub const OPS: &[Kind] = &[
         name: "tail",
         what: "read a partition from its end (or start) until the run ends",
         keys: &[TOPIC, PARTITION, optional("from_start", Type::Bool), COMMITTED],
+    },
+    Kind {
+        name: "consume",
+        what: "read a topic as a member of a group, and commit how far it came",
+        keys: &[
+            TOPIC,
+            needed("group", Type::Text),
+            needed("protocol", Type::Word(&["eager", "cooperative", "consumer"])),
+            optional("instance", Type::Text),
+            optional("stays_ms", Type::Int(0, 600_000)),
+            optional("vanishes", Type::Bool),
+            optional("copies_to", Type::Text),
+        ],
     },
     Kind {
         name: "catch-up",

@@ -103,10 +103,11 @@ struct Places<'a, 'i> {
     limits: (&'a De<'i>, Range<usize>),
     faults: Vec<(&'a De<'i>, Range<usize>)>,
     ops: Vec<(&'a De<'i>, Range<usize>)>,
+    query: Option<(&'a De<'i>, Range<usize>)>,
     found: Option<(&'a De<'i>, Range<usize>)>,
 }
 
-const TABLES: [&str; 5] = ["topology", "limits", "fault", "op", "found"];
+const TABLES: [&str; 6] = ["topology", "limits", "query", "fault", "op", "found"];
 
 impl<'a, 'i> Places<'a, 'i> {
     fn find(source: &Source<'_>, root: &'a De<'i>) -> Result<Self, BadFile> {
@@ -136,6 +137,7 @@ impl<'a, 'i> Places<'a, 'i> {
             limits: table("limits")?.ok_or_else(|| missing("limits"))?,
             faults: tables("fault")?,
             ops: tables("op")?,
+            query: table("query")?,
             found: table("found")?,
         })
     }
@@ -181,6 +183,8 @@ fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result
     let topology: Topology = fields(source, (topology, span), schema::TOPOLOGY, "[topology]")?;
     let (limits, span) = &at.limits;
     let limits: Limits = fields(source, (limits, span), schema::LIMITS, "[limits]")?;
+    let query = at.query.as_ref();
+    let query = query.map(|(table, span)| fields(source, (table, span), schema::QUERY, "[query]"));
     let protocol = top.remove("protocol").and_then(|name| Protocol::by_name(name.as_str()?));
     let mut text = |key: &str| match top.remove(key) {
         Some(Value::String(text)) => text,
@@ -196,6 +200,7 @@ fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result
         mutants: top.remove("mutants").map_or_else(Vec::new, texts),
         topology,
         limits,
+        query: query.transpose()?,
         faults: numbered(&at.faults, |at, table| read_fault(source, at, table))?,
         ops: numbered(&at.ops, |at, table| read_op(source, at, table))?,
     })

@@ -53,7 +53,8 @@ pub(super) fn at_time(fault: &Fault, at_us: u64, node: &str) -> Fault {
         What::StoreLoseAnswer { node, .. } | What::StoreDuplicate { node, .. } => {
             node.iter_mut().collect()
         }
-        What::Lossy { .. }
+        What::Query { .. }
+        | What::Lossy { .. }
         | What::StoreSlowDown { .. }
         | What::StoreEmptyPage { .. }
         | What::StoreDamage { .. }
@@ -110,6 +111,7 @@ pub(super) fn ops(op: &OpAt) -> Vec<OpAt> {
             add(with(*records, (bytes / 2).max(8)));
         }
     }
+    memberships(&op.op).into_iter().for_each(&mut add);
     if let Op::CreateTopic { topic, partitions } = &op.op
         && *partitions > 1
     {
@@ -178,6 +180,7 @@ fn whats(what: &What, plan: &Plan) -> Vec<What> {
         | What::DeviceSyncFail { .. }
         | What::DeviceFull { .. }
         | What::DeviceBitRot { .. }
+        | What::Query { .. }
         | What::Drain { .. } => Vec::new(),
     }
 }
@@ -247,4 +250,32 @@ fn members(zone: &str, plan: &Plan) -> Vec<String> {
     let mut all = of("broker", plan.topology.brokers);
     all.extend(of("controller", plan.topology.controllers));
     all
+}
+
+/// Simpler variants of a membership.
+fn memberships(op: &Op) -> Vec<Op> {
+    let mut out = Vec::new();
+    let mut with = |change: &dyn Fn(&mut Op)| {
+        let mut smaller = op.clone();
+        change(&mut smaller);
+        if smaller != *op {
+            out.push(smaller);
+        }
+    };
+    with(&|op| {
+        if let Op::Consume { copies_to, .. } = op {
+            *copies_to = None;
+        }
+    });
+    with(&|op| {
+        if let Op::Consume { instance, .. } = op {
+            *instance = None;
+        }
+    });
+    with(&|op| {
+        if let Op::Consume { vanishes, .. } = op {
+            *vanishes = false;
+        }
+    });
+    out
 }

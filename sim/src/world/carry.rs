@@ -7,7 +7,7 @@ use workloads::client::ClientOut;
 
 use crate::world::connection::Connection;
 use crate::world::layout::Endpoint;
-use crate::world::scene::{Asked, Message, StoreAsk};
+use crate::world::scene::{Asked, Message, StoreAsk, Ticket};
 use crate::world::step::{Launch, Sink};
 use crate::world::{Judged, World, observer};
 
@@ -47,7 +47,8 @@ impl World {
                 }
             }
             Effect::Obj(tok, op) => {
-                let ask = StoreAsk { node, tok, op, stage: Asked::OnItsWay, orphan: false };
+                let ticket = Ticket::Node(tok);
+                let ask = StoreAsk { node, ticket, op, stage: Asked::OnItsWay, orphan: false };
                 sink.launched(Launch::Store(scene.asks.insert(ask)));
             }
             Effect::Arm { key, after } => {
@@ -107,8 +108,9 @@ impl World {
             }
             ClientOut::Observe(observation) => {
                 let number = scene.layout.client_number(client);
-                let event = observer::history_event(at, number, observation);
-                return self.show(at, &Evidence::History(&event), sink);
+                let event = observer::history_event(at, number, observation.clone());
+                self.show(at, &Evidence::History(&event), sink)?;
+                return self.spark_observed(at, client, &observation, sink);
             }
         }
         Ok(())

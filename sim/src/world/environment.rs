@@ -1,15 +1,16 @@
 //! What the environment does in a step: store, devices, broken connections, crashes, weather.
 
 use broker_core::ids::ConnId;
-use broker_core::step::{Input, ObjResult};
+use broker_core::step::{Input, ObjOp, ObjResult};
 use invariants::history::SimTime;
 use invariants::view::{Evidence, NodeEvent};
 
 use crate::plan::Keep;
 use crate::world::layout::Endpoint;
 use crate::world::log_device::Loss;
-use crate::world::scene::{Asked, Scene};
+use crate::world::scene::{Asked, Scene, StoreAsk, Ticket};
 use crate::world::slab::Handle;
+use crate::world::spark::{Of, SparkTicket};
 use crate::world::step::{Launch, Sink, Step};
 use crate::world::weather::FaultId;
 use crate::world::{Judged, World};
@@ -111,15 +112,37 @@ impl World {
         sink: &mut S,
     ) -> Judged {
         let ask = self.scene.asks.get(handle).expect("enabled");
-        let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
+        let (of, op) = ((ask.node, ask.ticket, ask.orphan), ask.op.clone());
         let mut result = self.scene.store.perform(&op);
         if let Some(lot) = damage {
             result = damaged(result, lot);
         }
-        let node = self.scene.layout.node(node);
-        self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
+        self.store_shown(at, of, &op, &result, sink)?;
         self.store_settle(handle, result);
         Ok(())
+    }
+
+    /// What the store makes of an operation is evidence. Of a query's it is told in its own words.
+    fn store_shown<S: Sink>(
+        &mut self,
+        at: SimTime,
+        (node, ticket, late): (Endpoint, Ticket, bool),
+        op: &ObjOp,
+        result: &ObjResult,
+        sink: &mut S,
+    ) -> Judged {
+        match ticket {
+            Ticket::Node(tok) => {
+                let node = self.scene.layout.node(node);
+                self.show(at, &Evidence::Store { node, tok, op, result, late }, sink)
+            }
+            Ticket::Spark(SparkTicket { of: Of::Version(number), .. })
+                if matches!(result, ObjResult::Done { .. }) =>
+            {
+                self.table_took(at, number, sink)
+            }
+            Ticket::Spark(_) => Ok(()),
+        }
     }
 
     /// The store answers without doing anything.
@@ -131,9 +154,8 @@ impl World {
         sink: &mut S,
     ) -> Judged {
         let ask = self.scene.asks.get(handle).expect("enabled");
-        let (node, tok, op, late) = (ask.node, ask.tok, ask.op.clone(), ask.orphan);
-        let node = self.scene.layout.node(node);
-        self.show(at, &Evidence::Store { node, tok, op: &op, result: &result, late }, sink)?;
+        let (of, op) = ((ask.node, ask.ticket, ask.orphan), ask.op.clone());
+        self.store_shown(at, of, &op, &result, sink)?;
         self.store_settle(handle, result);
         Ok(())
     }
@@ -153,9 +175,26 @@ impl World {
         handle: Handle,
         sink: &mut S,
     ) -> Judged {
-        let ask = self.scene.asks.remove(handle).expect("enabled");
-        let Asked::Answered(result) = ask.stage else { unreachable!("enabled") };
-        self.feed(at, ask.node, Input::ObjDone(ask.tok, result), sink)
+        let mut ask = self.scene.asks.remove(handle).expect("enabled");
+        let stage = std::mem::replace(&mut ask.stage, Asked::Lost);
+        let Asked::Answered(result) = stage else { unreachable!("enabled") };
+        self.store_told(at, &ask, result, sink)
+    }
+
+    fn store_told<S: Sink>(
+        &mut self,
+        at: SimTime,
+        ask: &StoreAsk,
+        result: ObjResult,
+        sink: &mut S,
+    ) -> Judged {
+        match ask.ticket {
+            Ticket::Node(tok) => self.feed(at, ask.node, Input::ObjDone(tok, result), sink),
+            Ticket::Spark(ticket) => {
+                self.spark_stored(ticket, &ask.op, result, sink);
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn store_forget(&mut self, handle: Handle) {
@@ -173,14 +212,14 @@ impl World {
         sink: &mut S,
     ) -> Judged {
         let ask = self.scene.asks.get_mut(handle).expect("enabled");
-        let (node, tok) = (ask.node, ask.tok);
+        let told = ask.clone();
         ask.orphan = true;
         if ask.stage == Asked::OnItsWay && ask.changes_the_store() {
             sink.launched(Launch::Orphan(handle));
         } else {
             self.scene.asks.remove(handle);
         }
-        self.feed(at, node, Input::ObjDone(tok, ObjResult::Unknown), sink)
+        self.store_told(at, &told, ObjResult::Unknown, sink)
     }
 
     pub(super) fn device<S: Sink>(&mut self, at: SimTime, node: Endpoint, sink: &mut S) -> Judged {
@@ -220,16 +259,21 @@ impl World {
             }
             scene.forget_if_over(conn);
         }
-        for handle in scene.asks_of(node) {
-            let ask = scene.asks.get_mut(handle).expect("listed");
+        self.orphan_asks(node, sink);
+        self.node_event(at, node, NodeEvent::Crashed { unsynced_lost: loss.lost }, sink)
+    }
+
+    /// Nobody waits any more for what this process asked of the store.
+    pub(super) fn orphan_asks<S: Sink>(&mut self, asker: Endpoint, sink: &mut S) {
+        for handle in self.scene.asks_of(asker) {
+            let ask = self.scene.asks.get_mut(handle).expect("listed");
             ask.orphan = true;
             if ask.stage == Asked::OnItsWay && ask.changes_the_store() {
                 sink.launched(Launch::Orphan(handle));
             } else {
-                scene.asks.remove(handle);
+                self.scene.asks.remove(handle);
             }
         }
-        self.node_event(at, node, NodeEvent::Crashed { unsynced_lost: loss.lost }, sink)
     }
 
     pub(super) fn impose<S: Sink>(

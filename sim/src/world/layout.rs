@@ -3,15 +3,19 @@
 use std::fmt;
 
 use broker_core::config::{BrokerConfig, BrokerLimits, ControllerConfig};
+use broker_core::coordinator::group::GroupLimits;
 use broker_core::ids::{NodeId, ZoneId};
 use broker_core::mutants::{self, Mutants};
 use broker_core::probe::Probe;
 use broker_core::protocol::TransactionVersion;
 use broker_core::time::Dur;
 use workloads::client::ClientConfig;
+use workloads::spark::mutants::SparkMutants;
+use workloads::spark_handoff::Query;
 
 use crate::plan::{Fault, OpAt, Plan, What, When};
-use crate::world::determinism::{self, Nondeterminism};
+use crate::world::determinism::Nondeterminism;
+use crate::world::spark::{self, PLACES, Place};
 
 /// Node id of the first broker; controllers count from 0.
 pub const FIRST_BROKER: u16 = 100;
@@ -96,6 +100,7 @@ impl std::error::Error for BadPlan {}
 pub struct Layout {
     controllers: Vec<NodeId>,
     brokers: Vec<NodeId>,
+    /// Those of the plan's operations; behind them are a query's.
     clients: u16,
     zones: u8,
     limits: BrokerLimits,
@@ -106,6 +111,10 @@ pub struct Layout {
     pub mutants: Mutants,
     /// Determinism mutants that are on.
     pub nondeterminism: Nondeterminism,
+    /// The query.
+    pub query: Option<Query>,
+    /// Its mutants that are on.
+    pub spark_mutants: SparkMutants,
     /// The plan's operations.
     pub ops: Vec<OpAt>,
     /// The plan's faults.
@@ -129,7 +138,10 @@ impl Layout {
         within("controllers", topology.controllers, 5)?;
         within("brokers", topology.brokers, 9)?;
         within("clients", topology.clients, 64)?;
-        let (mutants, nondeterminism) = planted(&plan.mutants)?;
+        let (mutants, nondeterminism, spark_mutants) = planted(&plan.mutants)?;
+        if let Some(query) = &plan.query {
+            within("executors", query.executors, EXECUTORS_MAX)?;
+        }
         let layout = Self {
             controllers: (0..topology.controllers).map(NodeId).collect(),
             brokers: (0..topology.brokers).map(|at| NodeId(FIRST_BROKER + at)).collect(),
@@ -140,6 +152,8 @@ impl Layout {
             list_page_max: plan.limits.list_page_max,
             mutants,
             nondeterminism,
+            query: plan.query.clone(),
+            spark_mutants,
             ops: plan.ops.clone(),
             faults: plan.faults.clone(),
         };
@@ -168,10 +182,25 @@ impl Layout {
         self.controllers.len() + self.brokers.len()
     }
 
-    /// Number of clients.
+    /// Number of clients, those of a query's processes included.
     #[must_use]
     pub fn clients(&self) -> usize {
+        let of_query = PLACES.len() * self.query.as_ref().map_or(0, processes);
+        usize::from(self.clients) + of_query
+    }
+
+    /// Number of clients that the plan's operations are for.
+    #[must_use]
+    pub fn plain_clients(&self) -> usize {
         self.clients.into()
+    }
+
+    /// The clients of a query's processes at a place: the driver's, then the executors'.
+    #[must_use]
+    pub fn spark_clients(&self, place: Place) -> Vec<Endpoint> {
+        let each = self.query.as_ref().map_or(0, processes);
+        let first = self.plain_clients() + usize::from(place.0) * each;
+        (first..first + each).map(|client| self.client(client)).collect()
     }
 
     /// A node's id.
@@ -264,7 +293,17 @@ impl Layout {
         match endpoint.index() {
             index if index < controllers => format!("controller-{index}"),
             index if index < nodes => format!("broker-{}", index - controllers),
-            index if index < nodes + self.clients() => format!("client-{}", index - nodes),
+            index if index < nodes + self.plain_clients() => format!("client-{}", index - nodes),
+            index if index < nodes + self.clients() => {
+                let each = self.query.as_ref().map_or(1, processes);
+                let number = index - nodes - self.plain_clients();
+                match (number / each, number % each) {
+                    (place, 0) => format!("driver-{place}"),
+                    (place, executor) => {
+                        format!("executor-{}", place * (each - 1) + executor - 1)
+                    }
+                }
+            }
             _ => "store".to_owned(),
         }
     }
@@ -283,7 +322,12 @@ impl Layout {
         let (first, count) = match kind {
             "controller" => (0, self.controllers.len()),
             "broker" => (self.controllers.len(), self.brokers.len()),
-            "client" => (self.nodes(), self.clients()),
+            "client" => (self.nodes(), self.plain_clients()),
+            "driver" | "executor" => {
+                let all =
+                    (self.nodes() + self.plain_clients()..self.store().index()).map(|it| it as u8);
+                return all.map(Endpoint).find(|one| self.name(*one) == name);
+            }
             _ => return None,
         };
         (number < count).then(|| Endpoint((first + number) as u8))
@@ -348,11 +392,12 @@ impl Layout {
         let on = match &fault.when {
             When::At { .. } => None,
             When::On { on } => {
-                if !Probe::NAMES.contains(&on.probe.as_str()) {
+                let marks = spark::MARKS.iter().map(|row| row.0);
+                if !Probe::NAMES.iter().copied().chain(marks).any(|name| name == on.probe) {
                     return Err(unknown(&on.probe));
                 }
                 if let Some(name) = &on.node {
-                    let node = self.by_name(name, None).filter(|one| self.is_node(*one));
+                    let node = self.by_name(name, None).filter(|one| *one != self.store());
                     node.ok_or_else(|| unknown(name))?;
                 }
                 // Any node does for the check.
@@ -389,7 +434,11 @@ impl Layout {
             What::Drain { node: name } => {
                 node(name, |layout, one| layout.is_node(one) && !layout.is_controller(one))
             }
-            What::Lossy { .. }
+            What::Query { .. } if self.query.is_none() => {
+                Err(BadPlan("a fault of a query, and the plan has none".to_owned()))
+            }
+            What::Query { .. }
+            | What::Lossy { .. }
             | What::StoreSlowDown { .. }
             | What::StoreEmptyPage { .. }
             | What::StoreDamage { .. }
@@ -401,11 +450,29 @@ impl Layout {
     }
 }
 
+/// Endpoints are few, and a query has two places for its executors.
+pub const EXECUTORS_MAX: u16 = 4;
+
+/// A driver and its executors.
+fn processes(query: &Query) -> usize {
+    1 + usize::from(query.executors)
+}
+
 /// Few, so that a run's producers use them up.
 const PRODUCER_EPOCH_MAX: i16 = 6;
 
 /// Few, so that a run's coordinators meet faults.
 const COORDINATOR_PARTITIONS: u32 = 3;
+
+/// Short, for runs are.
+fn groups() -> GroupLimits {
+    GroupLimits {
+        initial_rebalance_delay: Dur::ms(500),
+        consumer_session_timeout: Dur::secs(6),
+        consumer_heartbeat_interval: Dur::secs(1),
+        ..GroupLimits::default()
+    }
+}
 
 fn limits(plan: &Plan) -> BrokerLimits {
     let limits = plan.limits;
@@ -421,22 +488,26 @@ fn limits(plan: &Plan) -> BrokerLimits {
         produce_queue_max: limits.produce_queue_max,
         coordinator_partitions: COORDINATOR_PARTITIONS,
         producer_epoch_max: PRODUCER_EPOCH_MAX,
+        groups: groups(),
         ..BrokerLimits::default()
     }
 }
 
-fn planted(ids: &[String]) -> Result<(Mutants, Nondeterminism), BadPlan> {
+fn planted(ids: &[String]) -> Result<(Mutants, Nondeterminism, SparkMutants), BadPlan> {
     let mut core = Mutants::default();
+    let mut spark = SparkMutants::NONE;
     let mut own = Nondeterminism::default();
     for id in ids {
         if let Some(row) = mutants::by_id(id) {
             core = core.with(row.mutant);
+        } else if let Some(row) = workloads::spark::mutants::by_id(id) {
+            spark = spark.with(row.mutant);
         } else if !own.switch_on(id) {
-            let known = determinism::REGISTRY.len() + mutants::REGISTRY.len();
+            let known = crate::registry::mutants().len();
             return Err(BadPlan(format!("mutant {id} is none of the {known} known ones")));
         }
     }
-    Ok((core, own))
+    Ok((core, own, spark))
 }
 
 #[cfg(test)]

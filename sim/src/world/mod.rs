@@ -21,6 +21,7 @@ pub mod object_store;
 pub mod observer;
 pub mod scene;
 pub mod slab;
+pub mod spark;
 pub mod step;
 pub mod weather;
 
@@ -116,6 +117,14 @@ impl World {
         if !self.is_enabled(step) {
             return Ok(());
         }
+        self.take(at, step, sink)?;
+        match self.scene.spark {
+            Some(_) => self.run_spark(at, sink),
+            None => Ok(()),
+        }
+    }
+
+    fn take<S: Sink>(&mut self, at: SimTime, step: &Step, sink: &mut S) -> Judged {
         match *step {
             Step::Boot(who) => self.boot(at, who, sink),
             Step::Timer(node, key) => {
@@ -146,6 +155,7 @@ impl World {
             | Step::StoreForget(_)
             | Step::StoreGiveUp(_)
             | Step::StoreDuplicate(_) => self.apply_to_store(at, step, sink),
+            Step::Spark(place, step) => self.apply_to_spark(at, place, step, sink),
             Step::Tick => self.judge.tick(at, &self.scene),
             Step::Lose(_)
             | Step::Duplicate(_)

@@ -5,14 +5,16 @@ use broker_core::ids::NodeId;
 use broker_core::metadata::Image;
 use broker_core::quorum::Quorum;
 use broker_core::step::Key;
+use broker_core::time::Wall;
 use bytes::Bytes;
-use invariants::history::{self, EventKind, HistoryEvent, SimTime};
-use invariants::view::{Tail, View};
-use workloads::client::{self, CallEvent, Observation};
+use invariants::history::{self, EventKind, HistoryEvent, SimTime, TransactionalId};
+use invariants::view::{Membership, Tail, View};
+use workloads::client::{self, Becomes, CallEvent, Observation};
 
 use crate::world::World;
 use crate::world::node::Node;
 use crate::world::scene::{Asked, Scene};
+use crate::world::spark::Spark;
 
 /// Bounds what [`View::blocked`] says: a screen, not a dump.
 const BLOCKED_LINES_MAX: usize = 60;
@@ -28,6 +30,10 @@ impl View for Scene {
 
     fn is_up(&self, node: NodeId) -> bool {
         process(self, node).is_some()
+    }
+
+    fn wall(&self, node: NodeId, at: SimTime) -> Option<Wall> {
+        self.layout.endpoint(node).map(|endpoint| self.clock(endpoint).wall(at))
     }
 
     fn quorum(&self, node: NodeId) -> Option<&Quorum> {
@@ -69,6 +75,27 @@ impl View for Scene {
         tails.collect()
     }
 
+    fn memberships(&self) -> Vec<Membership> {
+        let clients = (0..).zip(&self.clients);
+        let all = clients.flat_map(|(client, slot)| {
+            slot.client.memberships().map(move |(op, member)| Membership {
+                client,
+                op,
+                group: member.group.to_owned(),
+                topic: member.topic,
+                settled: member.settled,
+                stays: member.stays,
+                claims: member.claims.into_iter().map(|(at, _)| at).collect(),
+            })
+        });
+        all.collect()
+    }
+
+    fn is_under_way(&self, client: u16, op: u32) -> bool {
+        let slot = self.clients.get(usize::from(client));
+        slot.is_some_and(|slot| slot.client.is_under_way(op))
+    }
+
     fn blocked(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for node in self.controllers().iter().chain(self.brokers()) {
@@ -97,13 +124,14 @@ impl View for Scene {
                 Asked::Lost => "lost",
             };
             let who = if ask.orphan { "nobody waits" } else { "waits" };
-            lines.push(format!("{name}: {:?} {stage}, {who}: {}", ask.tok, brief(&ask.op)));
+            lines.push(format!("{name}: {:?} {stage}, {who}: {}", ask.ticket, brief(&ask.op)));
         }
         for (number, slot) in self.clients.iter().enumerate() {
             for line in slot.client.blocked() {
                 lines.push(format!("client-{number}: {line}"));
             }
         }
+        lines.extend(self.spark().map(Spark::blocked).unwrap_or_default());
         lines.truncate(BLOCKED_LINES_MAX);
         lines
     }
@@ -120,6 +148,10 @@ impl View for World {
 
     fn is_up(&self, node: NodeId) -> bool {
         self.scene.is_up(node)
+    }
+
+    fn wall(&self, node: NodeId, at: SimTime) -> Option<Wall> {
+        self.scene.wall(node, at)
     }
 
     fn quorum(&self, node: NodeId) -> Option<&Quorum> {
@@ -154,6 +186,14 @@ impl View for World {
         self.scene.tails()
     }
 
+    fn memberships(&self) -> Vec<Membership> {
+        self.scene.memberships()
+    }
+
+    fn is_under_way(&self, client: u16, op: u32) -> bool {
+        self.scene.is_under_way(client, op)
+    }
+
     fn blocked(&self) -> Vec<String> {
         self.scene.blocked()
     }
@@ -185,7 +225,8 @@ pub fn history_event(at: SimTime, client: u16, observation: Observation) -> Hist
         CallEvent::Invoke(call) => EventKind::Invoke(history_call(call)),
         CallEvent::Ok(answer) => EventKind::Ok(history_answer(answer)),
         CallEvent::Fail(code) => EventKind::Fail(Some(code)),
-        CallEvent::Unknown => EventKind::Unknown,
+        CallEvent::Unknown => EventKind::Unknown(None),
+        CallEvent::Doubtful(code) => EventKind::Unknown(Some(code)),
         CallEvent::GaveUp => EventKind::GaveUp,
     };
     HistoryEvent { at, client, call, op, kind }
@@ -204,6 +245,7 @@ fn history_call(call: client::Call) -> history::Call {
             transactional,
         } => {
             let created = Some(created);
+            let id: Option<TransactionalId> = transactional.map(Into::into);
             history::Call::Produce {
                 partition,
                 acks,
@@ -212,14 +254,32 @@ fn history_call(call: client::Call) -> history::Call {
                 damaged,
                 created,
                 idempotent,
-                transactional,
+                transactional: id.is_some(),
+                id,
             }
         }
-        client::Call::EndTxn { commit, producer } => {
-            history::Call::EndTxn { commit, producer: Some(producer) }
+        client::Call::AddPartitions { partition, id } => {
+            history::Call::AddPartitions { partition, id: Some(id.into()) }
         }
-        client::Call::InitProducerId { transactional } => {
-            history::Call::InitProducerId { transactional }
+        client::Call::EndTxn { commit, producer, id } => {
+            history::Call::EndTxn { commit, producer: Some(producer), id: Some(id.into()) }
+        }
+        client::Call::InitProducerId(None) => {
+            let (transactional, id, timeout, expected) = (false, None, None, None);
+            history::Call::InitProducerId { transactional, id, timeout, expected }
+        }
+        client::Call::InitProducerId(Some(Becomes { id, timeout, expected })) => {
+            let (transactional, id, timeout) = (true, Some(id.into()), Some(timeout));
+            history::Call::InitProducerId { transactional, id, timeout, expected }
+        }
+        client::Call::CommitOffsets { group, member, generation, offsets, transactional } => {
+            history::Call::CommitOffsets { group, member, generation, offsets, transactional }
+        }
+        client::Call::FetchOffsets { group, partitions, require_stable } => {
+            history::Call::FetchOffsets { group, partitions, require_stable }
+        }
+        client::Call::SyncGroup { group, member, generation } => {
+            history::Call::SyncGroup { group, member, generation }
         }
         client::Call::Fetch { partition, offset, reader, leader_epoch, isolation } => {
             history::Call::Fetch { partition, offset, reader, leader_epoch, isolation }
@@ -254,6 +314,8 @@ fn history_answer(answer: client::Answer) -> history::Answer {
         }
         client::Answer::EpochEnd(found) => history::Answer::EpochEnd(found),
         client::Answer::ProducerId(id, epoch) => history::Answer::ProducerId(id, epoch),
+        client::Answer::Offsets(offsets) => history::Answer::Offsets(offsets),
+        client::Answer::Assigned(partitions) => history::Answer::Assigned(partitions),
         client::Answer::Created(topic) => history::Answer::Created(topic),
         client::Answer::Done => history::Answer::Done,
     }

@@ -16,6 +16,7 @@ use crate::world::log_device::LogDevice;
 use crate::world::node::{Armed, ClientSlot, Slot};
 use crate::world::object_store::ObjectStore;
 use crate::world::slab::{Handle, Slab};
+use crate::world::spark::{PLACES, Spark, SparkStep, SparkTicket};
 use crate::world::step::Step;
 use crate::world::weather::{FaultId, Weather};
 
@@ -38,6 +39,8 @@ pub struct Scene {
     /// Faults whose cuts outlast the safety phase.
     pub(super) lasting: Vec<FaultId>,
     pub(super) healed: bool,
+    /// The query, if the plan has one.
+    pub(super) spark: Option<Box<Spark>>,
 }
 
 impl std::hash::Hash for Scene {
@@ -46,6 +49,7 @@ impl std::hash::Hash for Scene {
         let Self { layout: _, slots, clients, messages, asks, store, devices, .. } = self;
         (slots, clients, messages, asks, store, devices).hash(state);
         (&self.clocks, &self.weather, self.outside, &self.lasting, self.healed).hash(state);
+        self.spark.hash(state);
     }
 }
 
@@ -66,13 +70,22 @@ pub struct StoreAsk {
     /// Who asked.
     pub node: Endpoint,
     /// Under which token.
-    pub tok: Tok,
+    pub ticket: Ticket,
     /// What.
     pub op: ObjOp,
     /// How far it came.
     pub stage: Asked,
     /// Nobody waits for its answer: the asker died or gave up, or it is a second copy.
     pub orphan: bool,
+}
+
+/// Under which token an operation of the store was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ticket {
+    /// By a node.
+    Node(Tok),
+    /// By a query.
+    Spark(SparkTicket),
 }
 
 /// How far a store operation came.
@@ -123,6 +136,7 @@ impl Scene {
             outside: Set::default(),
             lasting: Vec::new(),
             healed: false,
+            spark: Spark::new(&layout).map(Box::new),
             layout: Arc::new(layout),
         })
     }
@@ -155,6 +169,23 @@ impl Scene {
     #[must_use]
     pub fn clients(&self) -> &[ClientSlot] {
         &self.clients
+    }
+
+    /// The query, if the plan has one.
+    #[must_use]
+    pub fn spark(&self) -> Option<&Spark> {
+        self.spark.as_deref()
+    }
+
+    /// Whether the process that asked the store for something, or will, runs.
+    #[must_use]
+    pub fn runs(&self, who: Endpoint) -> bool {
+        match self.layout.is_node(who) {
+            true => self.slot(who).process.is_some(),
+            false => self
+                .spark()
+                .is_some_and(|spark| spark.place_of(who).is_some_and(|place| spark.runs_at(place))),
+        }
     }
 
     /// The clock of a node or client.
@@ -248,6 +279,7 @@ impl Scene {
             | Step::Exile(_)
             | Step::Outlast(_)
             | Step::Heal
+            | Step::Spark(..)
             | Step::Tick => None,
         }
     }
@@ -298,6 +330,14 @@ impl Scene {
                 steps.extend([Step::Up(conn.id), Step::Down(conn.id)]);
             }
         }
+        if let Some(spark) = self.spark() {
+            for place in PLACES {
+                steps.push(Step::Spark(place, SparkStep::GoOn));
+            }
+            steps.push(Step::Spark(PLACES[0], SparkStep::Start));
+            let timers = spark.timers();
+            steps.extend(timers.map(|(at, key)| Step::Spark(at, SparkStep::Timer(key))));
+        }
         steps.extend(self.messages.iter().map(|(handle, _)| Step::Deliver(handle)));
         for (handle, _) in self.asks.iter() {
             steps.extend([Step::StoreTake(handle), Step::StoreAnswer(handle)]);
@@ -316,7 +356,7 @@ impl Scene {
     pub(super) fn is_enabled(&self, step: &Step) -> bool {
         let ask = |handle| self.asks.get(handle);
         let on_its_way = |handle| ask(handle).filter(|ask| ask.stage == Asked::OnItsWay);
-        let waits = |handle| ask(handle).filter(|ask| !ask.orphan && self.is_ready(ask.node));
+        let waits = |handle| ask(handle).filter(|ask| !ask.orphan && self.can_be_told(ask.node));
         match *step {
             Step::Boot(who) if self.layout.is_node(who) => self.slot(who).process.is_none(),
             Step::Boot(who) => !self.client(who).booted,
@@ -371,7 +411,15 @@ impl Scene {
             | Step::Outlast(_)
             | Step::Tick => true,
             Step::Heal => !self.healed,
+            Step::Spark(place, step) => {
+                self.spark().is_some_and(|spark| spark.is_enabled(place, step))
+            }
         }
+    }
+
+    /// A query's driver can be told also while it is frozen: it hears of it later.
+    fn can_be_told(&self, who: Endpoint) -> bool {
+        if self.layout.is_node(who) { self.is_ready(who) } else { self.runs(who) }
     }
 
     pub(crate) fn is_ready(&self, node: Endpoint) -> bool {
@@ -389,7 +437,7 @@ fn order(step: &Step) -> u8 {
         Step::StoreTake(_) => 4,
         Step::StoreAnswer(_) => 5,
         Step::Device(..) => 6,
-        Step::Timer(..) | Step::ClientTimer(..) => 7,
+        Step::Timer(..) | Step::ClientTimer(..) | Step::Spark(..) => 7,
         Step::Lose(_)
         | Step::Duplicate(_)
         | Step::Break(_)

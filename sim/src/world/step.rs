@@ -6,10 +6,13 @@ use broker_core::step::{Effect, TimerKey};
 use broker_core::time::Dur;
 use invariants::view::Evidence;
 use workloads::client::{ClientOut, ClientTimer};
+use workloads::spark::handoff::CrashPoint;
+use workloads::spark::step::SparkOut;
 
 use crate::plan::Keep;
 use crate::world::layout::Endpoint;
 use crate::world::slab::Handle;
+use crate::world::spark::{Place, SparkLaunch, SparkStep};
 use crate::world::weather::FaultId;
 
 /// Everything that can happen to a world. A step that is not enabled changes nothing.
@@ -86,6 +89,8 @@ pub enum Step {
     Heal,
     /// The judge looks at the world although nothing happened.
     Tick,
+    /// Something happens to the plan's query.
+    Spark(Place, SparkStep),
 }
 
 /// Something that a step set going and that will become a step of its own.
@@ -123,6 +128,8 @@ pub enum Launch {
     Halted(Endpoint),
     /// A crash flipped bits on a device.
     Rotted(Endpoint),
+    /// Something about the plan's query.
+    Spark(Place, SparkLaunch),
 }
 
 /// Listens to a world, and brings the one thing that a step needs from outside.
@@ -133,6 +140,10 @@ pub trait Sink {
     fn effect(&mut self, node: Endpoint, effect: &Effect);
     /// A client had this effect.
     fn client_effect(&mut self, client: Endpoint, effect: &ClientOut);
+    /// A query's driver had this effect.
+    fn spark_effect(&mut self, driver: Endpoint, effect: &SparkOut);
+    /// A query's driver is at this mark.
+    fn spark_mark(&mut self, driver: Endpoint, point: CrashPoint);
     /// The judge was shown this.
     fn evidence(&mut self, evidence: &Evidence<'_>);
     /// A step set this going.

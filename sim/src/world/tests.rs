@@ -32,6 +32,8 @@ impl Sink for Quiet {
 
     fn effect(&mut self, _: Endpoint, _: &Effect) {}
 
+    fn spark_effect(&mut self, _: Endpoint, _: &workloads::spark::step::SparkOut) {}
+    fn spark_mark(&mut self, _: Endpoint, _: workloads::spark::handoff::CrashPoint) {}
     fn client_effect(&mut self, _: Endpoint, _: &ClientOut) {}
 
     fn evidence(&mut self, evidence: &Evidence<'_>) {

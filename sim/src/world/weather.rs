@@ -129,6 +129,7 @@ impl Weather {
             | What::DeviceSyncFail { .. }
             | What::DeviceFull { .. }
             | What::DeviceBitRot { .. }
+            | What::Query { .. }
             | What::Drain { .. } => {}
         }
     }

@@ -126,6 +126,13 @@ impl Connections {
         self.gone(conn)
     }
 
+    /// The process ends.
+    pub(super) fn close_all(&mut self, out: &mut Outbox<ClientOut>) {
+        while let Some((conn, _)) = self.open.first_key_value() {
+            self.close(*conn, out);
+        }
+    }
+
     /// A reader has ended, or goes to another broker: nothing is in flight for it.
     pub(super) fn close_lane(&mut self, lane: Lane, out: &mut Outbox<ClientOut>) {
         let first = (lane, NodeId(0));

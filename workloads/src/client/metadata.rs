@@ -171,6 +171,17 @@ impl Metadata {
         }
     }
 
+    /// The id of a topic, if it is known to exist.
+    pub(super) fn topic(&self, topic: &str) -> Option<TopicId> {
+        self.topics.get(topic).filter(|known| !known.missing).map(|known| known.id)
+    }
+
+    /// How many partitions a topic has, as far as known.
+    pub(super) fn partitions(&self, topic: &str) -> u32 {
+        let known = self.topics.get(topic).map_or(0, |known| known.partitions.len());
+        u32::try_from(known).expect("a topic has few partitions")
+    }
+
     /// Where a request can go now.
     pub(super) fn resolve(&self, topic: &str, route: Route, lot: u64) -> Resolved {
         let any = Target { node: self.any_broker(lot), topic: None, leader_epoch: LeaderEpoch(0) };

@@ -97,7 +97,7 @@ impl Produce {
             damaged: self.damaged,
             created: values::created(at),
             idempotent: self.idempotent,
-            transactional: false,
+            transactional: None,
         };
         Asked {
             call: (!again).then_some(call),

@@ -13,6 +13,7 @@ use broker_core::protocol::{
     ErrorCode, FetchPartition, FetchRequest, FetchResult, Fetched, Isolation, OffsetSpec, Request,
     Response,
 };
+use broker_core::time::Dur;
 
 use super::metadata::{Route, Target};
 use super::outcome::{self, Next};
@@ -27,6 +28,8 @@ pub(super) enum Mode {
     Tail { from_start: bool },
     /// From the start to the high watermark seen first.
     CatchUp { until: Option<Offset> },
+    /// From an offset up to another.
+    Range { from: Offset, to: Offset },
 }
 
 /// What a reader is and wants.
@@ -87,6 +90,8 @@ pub(super) struct Reader {
     /// The topic that it reads.
     reading: Option<TopicId>,
     position: Position,
+    /// How long a fetch may wait for data.
+    wait_max: Dur,
 }
 
 impl Reader {
@@ -102,6 +107,29 @@ impl Reader {
             session: None,
             reading: None,
             position: Position::Unset,
+            wait_max: FETCH_WAIT,
+        }
+    }
+
+    /// Takes so much at once, and waits no longer.
+    pub(super) fn at_most(&mut self, bytes_max: u32, wait_max: Dur) {
+        self.manners.bytes_max = bytes_max;
+        self.wait_max = wait_max;
+    }
+
+    /// Goes on from here.
+    pub(super) fn seek(&mut self, topic: TopicId, offset: Offset) {
+        self.restart();
+        self.reading = Some(topic);
+        let validated = LeaderEpoch(0);
+        self.position = Position::At { offset, epoch: None, validated };
+    }
+
+    /// The offset to be read next, if that is known.
+    pub(super) fn position(&self) -> Option<Offset> {
+        match self.position {
+            Position::At { offset, .. } => Some(offset),
+            Position::Unset => None,
         }
     }
 
@@ -114,10 +142,7 @@ impl Reader {
     pub(super) fn tail(&self) -> Option<(TopicPartition, Option<Offset>)> {
         let Mode::Tail { .. } = self.mode else { return None };
         let partition = TopicPartition { topic: self.reading?, index: self.partition };
-        match self.position {
-            Position::At { offset, .. } => Some((partition, Some(offset))),
-            Position::Unset => Some((partition, None)),
-        }
+        Some((partition, self.position()))
     }
 
     pub(super) fn ask(&mut self, target: &Target, numbers: &mut Numbers) -> Asked {
@@ -129,6 +154,10 @@ impl Reader {
         let reader = *self.session.get_or_insert_with(|| numbers.reader());
         let partition = TopicPartition { topic, index: self.partition };
         let leader_epoch = self.manners.names_leader_epoch.then_some(target.leader_epoch);
+        if let (Mode::Range { from, .. }, Position::Unset) = (self.mode, self.position) {
+            let validated = target.leader_epoch;
+            self.position = Position::At { offset: from, epoch: None, validated };
+        }
         match self.position {
             Position::Unset => {
                 let asked = (self.reset_spec(), self.isolation);
@@ -147,7 +176,7 @@ impl Reader {
                 }),
                 request: Request::Fetch(FetchRequest {
                     isolation: self.isolation,
-                    wait_max: FETCH_WAIT,
+                    wait_max: self.wait_max,
                     bytes_min: self.manners.bytes_min,
                     bytes_max: self.manners.bytes_max,
                     partitions: vec![FetchPartition {
@@ -273,6 +302,11 @@ impl Reader {
                     next = Next::Done;
                 }
             }
+            if let Mode::Range { to, .. } = self.mode
+                && read.next >= to
+            {
+                next = Next::Done;
+            }
         }
         let answer = Answer::Fetched {
             high_watermark: fetched.high_watermark,
@@ -289,15 +323,17 @@ impl Reader {
             self.restart();
         }
         // A reader has no last answer but the end of its partition: nothing is final for it.
-        let next = match outcome::of_read(code) {
-            Next::Done => Next::Retry,
-            next => next,
+        // But a range whose offset is not there will not come to be.
+        let next = match (outcome::of_read(code), self.mode) {
+            (_, Mode::Range { .. }) if code == ErrorCode::OffsetOutOfRange => Next::Done,
+            (Next::Done, _) => Next::Retry,
+            (next, _) => next,
         };
         Verdict { event: CallEvent::Fail(code), next }
     }
 
     /// Begins a new session that has to find its position first.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.session = None;
         self.position = Position::Unset;
         self.forget_end();
@@ -321,6 +357,7 @@ impl Reader {
         match self.mode {
             Mode::Tail { from_start: false } => OffsetSpec::Latest,
             Mode::Tail { from_start: true } | Mode::CatchUp { .. } => OffsetSpec::Earliest,
+            Mode::Range { .. } => unreachable!("a range says where it begins"),
         }
     }
 }

@@ -7,23 +7,24 @@ use alloc::format;
 use alloc::string::String;
 
 use broker_core::batch::ProducerStamp;
-use broker_core::ids::{ConnId, Offset, ProducerEpoch, ProducerId, TopicPartition};
-use broker_core::protocol::{ErrorCode, Request, Response};
+use broker_core::ids::{ConnId, Offset, TopicPartition};
+use broker_core::protocol::{Request, Response};
 use broker_core::step::{Cx, Outbox};
 use broker_core::time::Dur;
 
 use super::connections::{Lane, Waiter};
-use super::idempotence::{Place, Turn};
+use super::idempotence::Turn;
+use super::member::{self, Due, Heard, Member};
 use super::metadata::{Refresh, Resolved, Target};
 use super::outcome::Next;
 use super::reader::Mode;
 use super::task::Task;
-use super::transaction::Step;
-use super::{
-    Answer, Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared,
-};
+use super::{Call, CallEvent, ClientOut, ClientTimer, DELIVERY_TIMEOUT, REQUEST_TIMEOUT, Shared};
 use super::{Observation, backoff, mixed};
 use crate::op::Op;
+
+mod idempotent;
+mod transactions;
 
 /// Metadata answers in a row that do not know the topic or partition before a finite operation is
 /// given up. Kafka's producer waits `max.block.ms`; this is some 20 s, longer than a cluster needs
@@ -88,10 +89,15 @@ pub(super) struct Session {
 
 impl Session {
     /// Takes an operation up; [`Self::go`] begins it.
-    pub(super) fn new(op: u32, what: Op, cx: &Cx) -> Self {
+    pub(super) fn new((client, op): (u16, u32), what: Op, cx: &Cx) -> Self {
+        Self::of(op, Task::new((client, op), what, cx))
+    }
+
+    /// Takes a task up.
+    pub(super) fn of(op: u32, task: Task) -> Self {
         Self {
             op,
-            task: Task::new(op, what, cx),
+            task,
             phase: Phase::Metadata,
             attempts: 0,
             missing: 0,
@@ -105,8 +111,9 @@ impl Session {
         match &self.task {
             Task::Reader(reader) => match reader.mode {
                 Mode::Tail { .. } => false,
-                Mode::CatchUp { .. } => true,
+                Mode::CatchUp { .. } | Mode::Range { .. } => true,
             },
+            Task::Member(member) => member.charge.stays.is_some(),
             Task::Produce(_) | Task::Transaction(_) | Task::Query(_) | Task::Admin(_) => true,
         }
     }
@@ -114,8 +121,37 @@ impl Session {
     pub(super) fn tail(&self) -> Option<(TopicPartition, Option<Offset>)> {
         match &self.task {
             Task::Reader(reader) => reader.tail(),
-            Task::Produce(_) | Task::Transaction(_) | Task::Query(_) | Task::Admin(_) => None,
+            Task::Produce(_)
+            | Task::Transaction(_)
+            | Task::Query(_)
+            | Task::Admin(_)
+            | Task::Member(_) => None,
         }
+    }
+
+    /// If it is a membership.
+    pub(super) fn member(&self) -> Option<&Member> {
+        match &self.task {
+            Task::Member(member) => Some(member),
+            Task::Produce(_)
+            | Task::Transaction(_)
+            | Task::Query(_)
+            | Task::Admin(_)
+            | Task::Reader(_) => None,
+        }
+    }
+
+    /// A timer of a membership fired.
+    pub(super) fn is_due(&mut self, what: Due, out: &mut Outbox<ClientOut>) {
+        let Task::Member(member) = &mut self.task else { return };
+        member.is_due(what);
+        if what == Due::Commit {
+            self.arm_member(what, member::COMMIT_INTERVAL, out);
+        }
+    }
+
+    fn arm_member(&self, what: Due, after: Dur, out: &mut Outbox<ClientOut>) {
+        out.push(ClientOut::Arm { key: ClientTimer::Member(self.op, what), after });
     }
 
     pub(super) fn waits_for_metadata(&self) -> bool {
@@ -132,7 +168,9 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
-        shared.metadata.acquire(self.task.topic());
+        for topic in self.task.topics() {
+            shared.metadata.acquire(topic);
+        }
         if let Task::Produce(produce) = &self.task
             && let Some(place) = produce.place()
         {
@@ -141,6 +179,12 @@ impl Session {
         // A transaction's time begins when it has a producer.
         if self.is_finite() && !matches!(self.task, Task::Transaction(_)) {
             self.arm_delivery(out);
+        }
+        if let Task::Member(member) = &self.task {
+            self.arm_member(Due::Commit, member::COMMIT_INTERVAL, out);
+            if let Some(stays) = member.charge.stays {
+                self.arm_member(Due::Leave, stays, out);
+            }
         }
         self.go(shared, cx, out)
     }
@@ -152,8 +196,10 @@ impl Session {
 
     /// Gives back what the session holds. It must be dropped then.
     pub(super) fn end(&mut self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
-        shared.metadata.release(self.task.topic());
-        if let Task::Transaction(transaction) = &mut self.task {
+        for topic in self.task.topics() {
+            shared.metadata.release(topic);
+        }
+        if let Some(transaction) = self.task.transaction() {
             transaction.give_back(&mut shared.producers, self.op);
         }
         if let Some(place) = self.task.place() {
@@ -165,6 +211,11 @@ impl Session {
         if self.is_finite() {
             out.push(ClientOut::Disarm(ClientTimer::Delivery(self.op)));
         }
+        if let Task::Member(_) = &self.task {
+            for what in [Due::Heartbeat, Due::Commit, Due::Leave] {
+                out.push(ClientOut::Disarm(ClientTimer::Member(self.op, what)));
+            }
+        }
     }
 
     /// Asks the next question, if it is known whom to ask.
@@ -174,12 +225,8 @@ impl Session {
         cx: &Cx,
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
-        if let Task::Transaction(transaction) = &mut self.task {
-            match transaction.take_turn(&mut shared.producers, self.op) {
-                None => return self.hold(out),
-                Some(true) => self.arm_delivery(out),
-                Some(false) => {}
-            }
+        if let Some(progress) = self.turn_comes(shared, cx, out) {
+            return progress;
         }
         let lot = mixed(cx.entropy, u64::from(self.op));
         let found = shared.metadata.resolve(self.task.topic(), self.task.route(), lot);
@@ -207,13 +254,41 @@ impl Session {
             Turn::AskId => return self.ask_id(target, shared, out),
             Turn::Wait => return self.hold(out),
         };
-        let asked = match &mut self.task {
-            Task::Produce(produce) => produce.ask(&target, stamp, cx, &mut shared.numbers),
-            Task::Transaction(transaction) => transaction.ask(&target, cx, &mut shared.numbers),
-            Task::Query(query) => query.ask(&target, cx),
-            Task::Admin(admin) => admin.ask(&target),
-            Task::Reader(reader) => reader.ask(&target, &mut shared.numbers),
-        };
+        let asked = self.asks(&target, stamp, shared, cx);
+        self.send(asked, target, shared, out)
+    }
+
+    /// The next question.
+    fn asks(
+        &mut self,
+        target: &Target,
+        stamp: ProducerStamp,
+        shared: &mut Shared,
+        cx: &Cx,
+    ) -> Asked {
+        match &mut self.task {
+            Task::Produce(produce) => produce.ask(target, stamp, cx, &mut shared.numbers),
+            Task::Transaction(transaction) => transaction.ask(target, cx, &mut shared.numbers),
+            Task::Query(query) => query.ask(target, cx),
+            Task::Admin(admin) => admin.ask(target),
+            Task::Reader(reader) => reader.ask(target, &mut shared.numbers),
+            Task::Member(member) => match member.transaction() {
+                Some(transaction) => transaction.ask(target, cx, &mut shared.numbers),
+                None => {
+                    let partitions = shared.metadata.partitions(member.topic());
+                    member.ask(target, partitions, &mut shared.numbers)
+                }
+            },
+        }
+    }
+
+    fn send(
+        &mut self,
+        asked: Asked,
+        target: Target,
+        shared: &mut Shared,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
         let call = self.standing.unwrap_or_else(|| shared.numbers.call());
         if let Some(begins) = asked.call.filter(|_| self.standing.is_none()) {
             self.observe(call, CallEvent::Invoke(begins), out);
@@ -230,31 +305,25 @@ impl Session {
         }
         self.phase = Phase::InFlight { conn, call, target };
         let key = ClientTimer::Session(self.op);
-        out.push(ClientOut::Arm { key, after: REQUEST_TIMEOUT });
+        let after = match &self.task {
+            Task::Member(member) => member.patience(),
+            _ => REQUEST_TIMEOUT,
+        };
+        out.push(ClientOut::Arm { key, after });
         Progress::Going
+    }
+
+    /// The process ends: what is asked may or may not be done.
+    pub(super) fn on_death(&self, out: &mut Outbox<ClientOut>) {
+        for call in self.open_calls() {
+            self.observe(call, CallEvent::Unknown, out);
+        }
     }
 
     /// Others come first.
     fn hold(&mut self, out: &mut Outbox<ClientOut>) -> Progress {
         self.phase = Phase::Held;
         out.push(ClientOut::Disarm(ClientTimer::Session(self.op)));
-        Progress::Going
-    }
-
-    fn ask_id(
-        &mut self,
-        target: Target,
-        shared: &mut Shared,
-        out: &mut Outbox<ClientOut>,
-    ) -> Progress {
-        let call = shared.numbers.call();
-        self.observe(call, CallEvent::Invoke(Call::InitProducerId { transactional: false }), out);
-        let (lane, waiter) = (self.task.lane(self.op), Some(Waiter::Session(self.op)));
-        let request = Request::InitProducerId;
-        let conn = shared.connections.send(lane, target.node, request, waiter, out);
-        self.phase = Phase::AskingId { conn, call };
-        let key = ClientTimer::Session(self.op);
-        out.push(ClientOut::Arm { key, after: REQUEST_TIMEOUT });
         Progress::Going
     }
 
@@ -299,21 +368,42 @@ impl Session {
                 unreachable!("operation {} got an answer in {:?}", self.op, self.phase)
             }
         };
+        if let Some(transaction) = self.task.transaction() {
+            let step = transaction.answered(target.topic, response)?;
+            return Some(self.step_over(step, shared, cx, out));
+        }
         let Verdict { event, next } = match &mut self.task {
-            Task::Transaction(transaction) => {
-                let step = transaction.answered(target.topic, response)?;
-                return Some(self.step_over(step, shared, cx, out));
-            }
+            Task::Transaction(_) => unreachable!("it is a transaction"),
             Task::Produce(produce) => produce.answered(target.topic, response),
             Task::Query(query) => query.answered(target.topic, response),
             Task::Admin(admin) => admin.answered(response),
             Task::Reader(reader) => reader.answered(&target, response),
+            Task::Member(member) => {
+                let Heard { event, next, beats_in } = member.answered(&target, response)?;
+                if let Some(event) = event {
+                    self.call_over(event, out);
+                }
+                if let Some(after) = beats_in {
+                    self.arm_member(Due::Heartbeat, after, out);
+                }
+                return Some(self.goes_on(next, shared, cx, out));
+            }
         }?;
         match self.task.place() {
             Some(place) => self.attempt_over(&place, (event, next), shared, out),
             None => self.observe(call, event, out),
         }
-        Some(match next {
+        Some(self.goes_on(next, shared, cx, out))
+    }
+
+    fn goes_on(
+        &mut self,
+        next: Next,
+        shared: &mut Shared,
+        cx: &Cx,
+        out: &mut Outbox<ClientOut>,
+    ) -> Progress {
+        match next {
             Next::Done => Progress::Finished,
             Next::Again => {
                 self.attempts = 0;
@@ -324,117 +414,6 @@ impl Session {
                 shared.want_metadata(cx, out);
                 self.back_off(cx, out)
             }
-        })
-    }
-
-    /// An attempt at a part of a transaction was answered.
-    fn step_over(
-        &mut self,
-        step: Step,
-        shared: &mut Shared,
-        cx: &Cx,
-        out: &mut Outbox<ClientOut>,
-    ) -> Progress {
-        let Task::Transaction(transaction) = &mut self.task else {
-            unreachable!("a step of {:?}", self.task)
-        };
-        match step {
-            Step::Done(answer) => {
-                let (left, thinks) = (transaction.has_left(), transaction.thinks());
-                self.call_over(CallEvent::Ok(answer), out);
-                if left {
-                    return Progress::Finished;
-                }
-                if let Some(after) = thinks {
-                    self.pause(after, out);
-                    return Progress::Going;
-                }
-            }
-            Step::Became(answer) => self.call_over(CallEvent::Ok(answer), out),
-            Step::Ended(answer) => {
-                self.call_over(CallEvent::Ok(answer), out);
-                return Progress::Finished;
-            }
-            Step::Partly => {}
-            Step::Fenced(code) => {
-                let event = self.refused(code);
-                self.call_over(event, out);
-                return Progress::Finished;
-            }
-            Step::Refused { code, definite, next } => {
-                self.doubtful |= !definite && self.standing.is_some();
-                if !transaction.must_abort(code, next) {
-                    if next == Next::Refresh {
-                        shared.want_metadata(cx, out);
-                    }
-                    return self.back_off(cx, out);
-                }
-                transaction.abort();
-                let event = self.refused(code);
-                self.call_over(event, out);
-            }
-        }
-        self.attempts = 0;
-        self.go(shared, cx, out)
-    }
-
-    /// How a call ends whose newest attempt did nothing.
-    fn refused(&self, code: ErrorCode) -> CallEvent {
-        if self.doubtful { CallEvent::Unknown } else { CallEvent::Fail(code) }
-    }
-
-    /// The call of a transaction that was under way, if one was, has ended.
-    fn call_over(&mut self, event: CallEvent, out: &mut Outbox<ClientOut>) {
-        self.doubtful = false;
-        if let Some(call) = self.standing.take() {
-            self.observe(call, event, out);
-        }
-    }
-
-    /// One attempt of an idempotent produce is over. The call ends with an answer that is final.
-    fn attempt_over(
-        &mut self,
-        place: &Place,
-        (event, next): (CallEvent, Next),
-        shared: &mut Shared,
-        out: &mut Outbox<ClientOut>,
-    ) {
-        let call = self.standing.expect("an attempt belongs to a call");
-        self.doubtful |= event == CallEvent::Unknown;
-        if matches!(event, CallEvent::Ok(_)) {
-            self.standing = None;
-            return self.observe(call, event, out);
-        }
-        if next == Next::Done {
-            let event = if self.doubtful { CallEvent::Unknown } else { event };
-            return self.observe(call, event, out);
-        }
-        let unexpected = event == CallEvent::Fail(ErrorCode::OutOfOrderSequenceNumber);
-        if event == CallEvent::Fail(ErrorCode::InvalidProducerEpoch) {
-            shared.idempotence.renew(place);
-        }
-        shared.idempotence.came_back(place, self.op, unexpected);
-    }
-
-    fn id_answered(
-        &mut self,
-        call: u32,
-        result: Result<(ProducerId, ProducerEpoch), ErrorCode>,
-        shared: &mut Shared,
-        cx: &Cx,
-        out: &mut Outbox<ClientOut>,
-    ) -> Progress {
-        shared.idempotence.answered(result.ok());
-        match result {
-            Ok((id, epoch)) => {
-                self.observe(call, CallEvent::Ok(Answer::ProducerId(id, epoch)), out);
-                self.attempts = 0;
-                self.go(shared, cx, out)
-            }
-            Err(code) => {
-                self.observe(call, CallEvent::Fail(code), out);
-                self.back_off(cx, out)
-            }
         }
     }
 
@@ -442,10 +421,17 @@ impl Session {
     pub(super) fn on_lost(&mut self, shared: &mut Shared, cx: &Cx, out: &mut Outbox<ClientOut>) {
         let lost = match self.phase {
             Phase::InFlight { call, .. } => {
-                if let Task::Transaction(transaction) = &mut self.task {
+                if let Some(transaction) = self.task.transaction() {
+                    let asked_for_id = transaction.asks_for_id();
                     transaction.unanswered();
+                    if asked_for_id {
+                        self.call_over(CallEvent::Unknown, out);
+                    }
                     // Without a call it is asked for again.
                     self.doubtful |= self.standing.is_some();
+                } else if let Task::Member(member) = &mut self.task {
+                    member.unanswered();
+                    self.call_over(CallEvent::Unknown, out);
                 } else if let Some(place) = self.task.place() {
                     let unknown = (CallEvent::Unknown, Next::Refresh);
                     self.attempt_over(&place, unknown, shared, out);
@@ -486,16 +472,22 @@ impl Session {
 
     /// The operation was tried long enough.
     pub(super) fn on_expiry(&mut self, shared: &mut Shared, out: &mut Outbox<ClientOut>) {
+        self.on_death(out);
+        self.observe(shared.numbers.call(), CallEvent::GaveUp, out);
+    }
+
+    fn open_calls(&self) -> impl Iterator<Item = u32> + use<> {
         let open = match self.phase {
-            // What is asked beside the calls of a transaction is none.
-            Phase::InFlight { .. } if matches!(self.task, Task::Transaction(_)) => None,
+            // What is asked beside the calls of a transaction or membership is none.
+            Phase::InFlight { .. }
+                if matches!(self.task, Task::Transaction(_) | Task::Member(_)) =>
+            {
+                None
+            }
             Phase::InFlight { call, .. } | Phase::AskingId { call, .. } => Some(call),
             Phase::Metadata | Phase::Held | Phase::Backoff => None,
         };
-        for call in open.into_iter().chain(self.standing.filter(|call| Some(*call) != open)) {
-            self.observe(call, CallEvent::Unknown, out);
-        }
-        self.observe(shared.numbers.call(), CallEvent::GaveUp, out);
+        open.into_iter().chain(self.standing.filter(|call| Some(*call) != open))
     }
 
     /// One line on what the session waits for.
@@ -542,6 +534,10 @@ impl Session {
     }
 
     fn observe(&self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {
-        out.push(ClientOut::Observe(Observation { call, op: self.op, event }));
+        let op = match &self.task {
+            Task::Member(member) => member.transaction_number(self.op),
+            _ => None,
+        };
+        out.push(ClientOut::Observe(Observation { call, op: op.unwrap_or(self.op), event }));
     }
 }

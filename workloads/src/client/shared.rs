@@ -46,6 +46,15 @@ impl Shared {
         }
     }
 
+    /// Another process, which gives out no number of this one's again.
+    pub(super) fn reborn(&mut self, config: ClientConfig, out: &mut Outbox<ClientOut>) {
+        self.connections.close_all(out);
+        let ClientConfig { bootstrap, protocol, .. } = config;
+        self.metadata = Metadata::new(bootstrap);
+        self.idempotence = Idempotence::default();
+        self.producers = Producers::new(self.client, protocol);
+    }
+
     /// Somebody needs newer metadata.
     pub(super) fn want_metadata(&mut self, cx: &Cx, out: &mut Outbox<ClientOut>) {
         self.metadata.stale = true;

@@ -1,7 +1,9 @@
-//! What an operation is: one task of five kinds, and what its session must know of each.
+//! What an operation is: one task of six kinds, and what its session must know of each.
 //!
 //! What is asked and what an answer means is in the tasks' own files ([`super::producer`],
-//! [`super::transaction`], [`super::reader`], [`super::queries`]).
+//! [`super::transaction`], [`super::reader`], [`super::member`], [`super::queries`]).
+
+use alloc::boxed::Box;
 
 use broker_core::ids::{PartitionIndex, TopicId};
 use broker_core::protocol::{Isolation, TransactionResult};
@@ -10,6 +12,7 @@ use broker_core::time::Dur;
 
 use super::connections::Lane;
 use super::idempotence::Place;
+use super::member::{Charge, Member};
 use super::metadata::Route;
 use super::mixed;
 use super::producer::Produce;
@@ -22,14 +25,15 @@ use crate::op::{Op, TxnEnd};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Task {
     Produce(Produce),
-    Transaction(Transaction),
+    Transaction(Box<Transaction>),
     Query(Query),
     Admin(Admin),
     Reader(Reader),
+    Member(Box<Member>),
 }
 
 impl Task {
-    pub(super) fn new(op: u32, what: Op, cx: &Cx) -> Self {
+    pub(super) fn new((client, op): (u16, u32), what: Op, cx: &Cx) -> Self {
         let admin = |topic, order| Self::Admin(Admin { topic, order, id: None });
         let lot = mixed(cx.entropy, !u64::from(op));
         let isolation = |committed| match committed {
@@ -57,10 +61,17 @@ impl Task {
                     TxnEnd::Abort => End::Decide(TransactionResult::Abort),
                     TxnEnd::Leave => End::Leave,
                 };
-                Self::Transaction(Transaction::new((topic, id), &partitions, size, (think, end)))
+                let transaction = Transaction::new((topic, id), &partitions, size, (think, end));
+                Self::Transaction(Box::new(transaction))
             }
             Op::Tail { topic, partition, from_start, committed } => {
                 reader(topic, partition, Mode::Tail { from_start }, committed)
+            }
+            Op::Consume { topic, group, protocol, instance, stays_ms, vanishes, copies_to } => {
+                let stays = (stays_ms > 0).then(|| Dur::ms(stays_ms.into()));
+                let charge =
+                    Charge { topic, group, protocol, instance, stays, vanishes, copies_to };
+                Self::Member(Box::new(Member::new(charge, (client, op), lot)))
             }
             Op::CatchUp { topic, partition, committed } => {
                 reader(topic, partition, Mode::CatchUp { until: None }, committed)
@@ -82,13 +93,17 @@ impl Task {
     pub(super) fn place(&self) -> Option<Place> {
         match self {
             Self::Produce(produce) => produce.place(),
-            Self::Transaction(_) | Self::Query(_) | Self::Admin(_) | Self::Reader(_) => None,
+            Self::Transaction(_)
+            | Self::Query(_)
+            | Self::Admin(_)
+            | Self::Reader(_)
+            | Self::Member(_) => None,
         }
     }
 
     /// Whether all attempts are one call.
     pub(super) fn is_standing(&self) -> bool {
-        matches!(self, Self::Transaction(_)) || self.place().is_some()
+        matches!(self, Self::Transaction(_) | Self::Member(_)) || self.place().is_some()
     }
 
     /// Whether it began in another topic of the same name, which is gone.
@@ -96,10 +111,29 @@ impl Task {
         match self {
             Self::Produce(produce) => produce.was_for_another(topic),
             Self::Transaction(transaction) => transaction.was_for_another(topic),
-            Self::Query(_) | Self::Admin(_) | Self::Reader(_) => false,
+            Self::Query(_) | Self::Admin(_) | Self::Reader(_) | Self::Member(_) => false,
         }
     }
 
+    /// The transaction that it is, or that is under way in it.
+    pub(super) fn transaction(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Self::Transaction(transaction) => Some(transaction),
+            Self::Member(member) => member.transaction(),
+            Self::Produce(_) | Self::Query(_) | Self::Admin(_) | Self::Reader(_) => None,
+        }
+    }
+
+    /// The topics that it needs to know.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        let (topic, second) = match self {
+            Self::Member(member) => (&*member.charge.topic, member.charge.copies_to.as_deref()),
+            _ => (self.topic(), None),
+        };
+        core::iter::once(topic).chain(second)
+    }
+
+    /// The topic that it asks about.
     pub(super) fn topic(&self) -> &str {
         match self {
             Self::Produce(produce) => &produce.topic,
@@ -107,6 +141,7 @@ impl Task {
             Self::Query(query) => &query.topic,
             Self::Admin(admin) => &admin.topic,
             Self::Reader(reader) => &reader.topic,
+            Self::Member(member) => member.topic(),
         }
     }
 
@@ -117,6 +152,7 @@ impl Task {
             Self::Query(query) => query.route(),
             Self::Admin(admin) => admin.route(),
             Self::Reader(reader) => reader.route(),
+            Self::Member(member) => member.route(),
         }
     }
 
@@ -125,7 +161,7 @@ impl Task {
             Self::Produce(_) | Self::Transaction(_) | Self::Query(_) | Self::Admin(_) => {
                 Lane::Calls
             }
-            Self::Reader(_) => Lane::Reader(op),
+            Self::Reader(_) | Self::Member(_) => Lane::Reader(op),
         }
     }
 
@@ -136,6 +172,7 @@ impl Task {
             Self::Query(_) => "query of",
             Self::Admin(_) => "admin of",
             Self::Reader(_) => "read of",
+            Self::Member(_) => "membership for",
         }
     }
 }

@@ -6,17 +6,18 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use broker_core::batch::ProducerStamp;
-use broker_core::ids::PartitionIndex;
+use broker_core::ids::{LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, TopicId};
 use broker_core::protocol::{
-    MetadataResponse, PartitionMetadata, ProduceRequest, ProduceResult, Produced, TopicMetadata,
-    TxnAnswer, TxnRequest,
+    Acks, ErrorCode, Generation, Isolation, MetadataResponse, OffsetSpec, PartitionMetadata,
+    ProduceRequest, ProduceResult, Produced, TopicMetadata, TxnAnswer, TxnRequest,
 };
-use broker_core::time::Mono;
+use broker_core::time::{Mono, Wall};
 
 use super::*;
-use crate::op::TxnEnd;
+use crate::op::{GroupProtocol, TxnEnd};
 
 mod fuzz;
+mod members;
 mod outcomes;
 mod readers;
 mod transactions;
@@ -252,6 +253,14 @@ fn transaction(partitions: &[u32], end: TxnEnd) -> Op {
     let (topic, partitions) = ("t".to_string(), Vec::from(partitions));
     let (records, bytes, think_ms) = (2, 16, 0);
     Op::Transaction { topic, id: None, partitions, records, bytes, think_ms, end }
+}
+
+/// A membership that ends by itself.
+fn member(protocol: GroupProtocol, copies: bool) -> Op {
+    let copies_to = copies.then(|| "copies".to_string());
+    let (topic, group, instance) = ("t".to_string(), "g".to_string(), None);
+    let (stays_ms, vanishes) = (5_000, false);
+    Op::Consume { topic, group, protocol, instance, stays_ms, vanishes, copies_to }
 }
 
 fn produce(acks: i8, damaged: bool) -> Op {

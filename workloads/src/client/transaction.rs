@@ -10,24 +10,35 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use broker_core::ids::{PartitionIndex, TopicId, TopicPartition};
+use broker_core::ids::{Offset, PartitionIndex, TopicId, TopicPartition};
 use broker_core::protocol::{
     Acks, CoordinatorKind, ErrorCode, ProduceRequest, ProduceResult, Request, Response,
-    TransactionResult, TransactionVersion, TxnAnswer, TxnRequest,
+    TransactionResult, TransactionVersion, TxnAnswer, TxnProducer, TxnRequest,
 };
 use broker_core::step::Cx;
 use broker_core::time::{Dur, Wall};
 
+use super::errand::TxnStep;
 use super::metadata::{Route, Target};
 use super::outcome::{self, Next, Refusal};
 use super::producer::{RECORDS_MAX, VALUE_BYTES_MAX};
 use super::session::Asked;
 use super::transactional::{Producer, Producers};
-use super::{Answer, Call, Numbers, PRODUCE_TIMEOUT, values};
+use super::{Answer, Becomes, Call, Numbers, PRODUCE_TIMEOUT, values};
+
+mod offsets;
+
+pub(super) use offsets::GroupOffsets;
 
 /// How long a transaction may be open (`transaction.timeout.ms`; Kafka's default is a minute, and a
 /// run is not much longer).
 pub(super) const TRANSACTION_TIMEOUT: Dur = Dur::secs(10);
+
+/// As that, of an application whose transactions are large: Kafka's default.
+const APPLICATION_TIMEOUT: Dur = Dur::secs(60);
+
+/// Bytes of each value that an application sends.
+pub const APPLICATION_BYTES: u32 = 24;
 
 /// A transaction.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -42,12 +53,16 @@ pub(super) struct Transaction {
     /// Its client thinks for so long before its end.
     think: Dur,
     end: End,
+    /// What it was made of, to be committed with it.
+    offsets: Option<GroupOffsets>,
     producer: Option<Producer>,
     /// Partitions that are part of it, as far as known (first protocol).
     added: BTreeSet<PartitionIndex>,
     /// The topic that the first batch was sent to.
     sent_to: Option<TopicId>,
     stage: Stage,
+    /// It is told each step by its application.
+    told: bool,
 }
 
 /// How a transaction shall end.
@@ -60,8 +75,14 @@ pub(super) enum End {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Stage {
+    /// Only becomes its producer.
+    Become,
+    /// Waits to be told the next step.
+    Wait,
     /// Sends the batch with this number; once sent, its first value and the time.
     Write(usize, Option<(u64, Wall)>),
+    /// Commits the offsets; whether that was asked for already.
+    Offsets(bool),
     /// Asks for its end; whether that was done already.
     End(bool),
     /// It is over; whether its producer can have another one.
@@ -74,14 +95,16 @@ pub(super) enum Step {
     Done(Answer),
     /// The call is done, and with it the transaction.
     Ended(Answer),
-    /// Asked for the producer id that it got.
-    Became(Answer),
-    /// What was asked for beside the calls is done, or the call goes on.
+    /// What comes before its batches is done, and the call with it.
+    Prepared(Answer),
+    /// What was asked for beside the calls is done.
     Partly,
     /// The attempt was refused; nothing was done by it if `definite`.
     Refused { code: ErrorCode, definite: bool, next: Next },
     /// The attempt did nothing, and nothing that the producer asks for will be done any more.
     Fenced(ErrorCode),
+    /// As that, and another producer is made in its place.
+    Replaced(ErrorCode),
 }
 
 impl Transaction {
@@ -99,11 +122,62 @@ impl Transaction {
             bytes: bytes.clamp(values::NUMBER_BYTES, VALUE_BYTES_MAX),
             think,
             end,
+            offsets: None,
             producer: None,
             added: BTreeSet::new(),
             sent_to: None,
             stage: Stage::Write(0, None),
+            told: false,
         }
+    }
+
+    /// One that is made of what a group has read.
+    #[must_use]
+    pub(super) fn with_offsets(self, offsets: GroupOffsets) -> Self {
+        Self { offsets: Some(offsets), ..self }
+    }
+
+    /// What it is made of: which partition, from where, and where to read on.
+    pub(super) fn read(&self) -> Option<(TopicPartition, Offset, Offset)> {
+        self.offsets.as_ref().map(|offsets| offsets.read)
+    }
+
+    /// Whether it is over, and was committed as far as is known.
+    pub(super) fn is_committed(&self) -> bool {
+        self.stage == Stage::Over(true) && self.end == End::Decide(TransactionResult::Commit)
+    }
+
+    /// One whose application tells it each step.
+    pub(super) fn told(topic: String, id: String) -> Self {
+        let (size, end) = ((1, APPLICATION_BYTES), End::Decide(TransactionResult::Commit));
+        let new = Self::new((topic, Some(id)), &[], size, (Dur(0), end));
+        Self { stage: Stage::Wait, told: true, ..new }
+    }
+
+    /// One that is over as soon as its producer is known.
+    pub(super) fn becoming(topic: String, id: String) -> Self {
+        Self { stage: Stage::Become, ..Self::told(topic, id) }
+    }
+
+    /// The next step.
+    pub(super) fn tell(&mut self, step: TxnStep) {
+        // One that is being aborted is past it.
+        if self.stage != Stage::Wait {
+            return;
+        }
+        self.stage = match step {
+            TxnStep::Send { partition, records } => {
+                self.writes.push(partition);
+                self.records = records.clamp(1, RECORDS_MAX);
+                Stage::Write(self.writes.len() - 1, None)
+            }
+            TxnStep::Commit => Stage::End(false),
+        };
+    }
+
+    /// Whether it waits to be told the next step.
+    pub(super) fn waits_to_be_told(&self) -> bool {
+        self.stage == Stage::Wait
     }
 
     /// Whether it has just got a producer, or has it already. `None`: it must wait for another
@@ -133,14 +207,23 @@ impl Transaction {
             _ if producer.identity.is_none() => Route::Node(coordinator),
             Stage::Write(..) if self.must_add() => Route::TopicAt(coordinator),
             Stage::Write(..) => Route::Leader(self.partition()),
-            Stage::End(_) | Stage::Over(_) => Route::Node(coordinator),
+            Stage::Offsets(_) if self.must_add_offsets() => Route::Node(coordinator),
+            Stage::Offsets(_) => {
+                let of_group = self.offsets.as_ref().and_then(|offsets| offsets.coordinator);
+                of_group.map_or(Route::Any, Route::Node)
+            }
+            Stage::Become | Stage::Wait | Stage::End(_) | Stage::Over(_) => {
+                Route::Node(coordinator)
+            }
         }
     }
 
     fn partition(&self) -> PartitionIndex {
         match &self.stage {
             Stage::Write(at, _) => self.writes.get(*at).copied().unwrap_or_default(),
-            Stage::End(_) | Stage::Over(_) => PartitionIndex(0),
+            Stage::Become | Stage::Wait | Stage::Offsets(_) | Stage::End(_) | Stage::Over(_) => {
+                PartitionIndex(0)
+            }
         }
     }
 
@@ -156,6 +239,7 @@ impl Transaction {
 
     pub(super) fn ask(&mut self, target: &Target, cx: &Cx, numbers: &mut Numbers) -> Asked {
         let must_add = self.must_add();
+        let must_add_offsets = self.must_add_offsets();
         let partition = self.partition();
         let producer = self.producer.as_mut().expect("it asks with a producer");
         let beside = |request| Asked { call: None, request, answered: true };
@@ -165,68 +249,92 @@ impl Transaction {
         }
         let Some(of) = producer.named() else {
             let transactional_id = producer.transactional_id.clone();
-            let (timeout, expected) = (TRANSACTION_TIMEOUT, producer.expected);
+            let timeout = if self.told { APPLICATION_TIMEOUT } else { TRANSACTION_TIMEOUT };
+            let expected = producer.expected;
+            let id = transactional_id.clone();
+            let call = Some(Call::InitProducerId(Some(Becomes { id, timeout, expected })));
             let request = TxnRequest::InitProducerId { transactional_id, timeout, expected };
-            let call = Some(Call::InitProducerId { transactional: true });
             return Asked { call, request: Request::Txn(request), answered: true };
         };
         let version = producer.version;
         match &mut self.stage {
             Stage::Write(..) if must_add => {
                 let topic = target.topic.expect("the route gives the topic's id");
-                let partitions = [TopicPartition { topic, index: partition }].into();
-                let verify_only = false;
-                beside(Request::Txn(TxnRequest::AddPartitions {
-                    of,
-                    partitions,
-                    verify_only,
-                    version,
-                }))
-            }
-            Stage::Write(_, sent) => {
-                let topic = target.topic.expect("the route gives the topic's id");
-                self.sent_to = Some(topic);
                 let partition = TopicPartition { topic, index: partition };
-                let (again, records) = (sent.is_some(), self.records);
-                let (first_value, at) =
-                    *sent.get_or_insert_with(|| (numbers.values(records), cx.wall));
-                let stamp = producer.stamp(partition);
-                let size = (records, self.bytes);
-                let batch = values::encode_transactional(first_value, size, at, stamp);
-                let call = Call::Produce {
-                    partition,
-                    acks: Acks::All,
-                    first_value,
-                    count: records,
-                    damaged: false,
-                    created: values::created(at),
-                    idempotent: true,
-                    transactional: true,
-                };
-                let request = ProduceRequest {
-                    acks: Acks::All,
-                    timeout: PRODUCE_TIMEOUT,
-                    transactional: Some((of.transactional_id, version)),
-                    batches: [(partition, batch)].into(),
-                };
-                let call = (!again).then_some(call);
-                Asked { call, request: Request::Produce(request), answered: true }
+                let call = Call::AddPartitions { partition, id: of.transactional_id.clone() };
+                let (partitions, verify_only) = ([partition].into(), false);
+                let request = TxnRequest::AddPartitions { of, partitions, verify_only, version };
+                Asked { call: Some(call), request: Request::Txn(request), answered: true }
+            }
+            Stage::Write(..) => self.ask_write(target, (of, version), cx, numbers),
+            Stage::Offsets(asked) => {
+                let offsets = self.offsets.as_ref().expect("else there is no such stage");
+                if must_add_offsets {
+                    let group = offsets.group.clone();
+                    return beside(Request::Txn(TxnRequest::AddOffsets { of, group }));
+                }
+                offsets.ask(of, version, asked)
             }
             Stage::End(asked) => {
                 let again = core::mem::replace(asked, true);
                 let End::Decide(result) = self.end else { unreachable!("it has left") };
                 let commit = result == TransactionResult::Commit;
                 let producer = (of.producer, of.epoch);
-                let call = (!again).then_some(Call::EndTxn { commit, producer });
+                let id = of.transactional_id.clone();
+                let call = (!again).then_some(Call::EndTxn { commit, producer, id });
                 let request = TxnRequest::End { of, result, version };
                 Asked { call, request: Request::Txn(request), answered: true }
             }
-            Stage::Over(_) => unreachable!("nothing is asked for when it is over"),
+            stage => unreachable!("nothing is asked for in {stage:?}"),
         }
+    }
+
+    /// Its next batch, as it was sent before if it was.
+    fn ask_write(
+        &mut self,
+        target: &Target,
+        (of, version): (TxnProducer, TransactionVersion),
+        cx: &Cx,
+        numbers: &mut Numbers,
+    ) -> Asked {
+        let topic = target.topic.expect("the route gives the topic's id");
+        let partition = TopicPartition { topic, index: self.partition() };
+        let producer = self.producer.as_mut().expect("it asks with a producer");
+        let Stage::Write(_, sent) = &mut self.stage else { unreachable!("the caller saw it") };
+        self.sent_to = Some(topic);
+        let (again, records) = (sent.is_some(), self.records);
+        let (first_value, at) = *sent.get_or_insert_with(|| (numbers.values(records), cx.wall));
+        let stamp = producer.stamp(partition);
+        let batch = values::encode_transactional(first_value, (records, self.bytes), at, stamp);
+        let call = Call::Produce {
+            partition,
+            acks: Acks::All,
+            first_value,
+            count: records,
+            damaged: false,
+            created: values::created(at),
+            idempotent: true,
+            transactional: Some(of.transactional_id.clone()),
+        };
+        let request = ProduceRequest {
+            acks: Acks::All,
+            timeout: PRODUCE_TIMEOUT,
+            transactional: Some((of.transactional_id, version)),
+            batches: [(partition, batch)].into(),
+        };
+        let call = (!again).then_some(call);
+        Asked { call, request: Request::Produce(request), answered: true }
+    }
+
+    fn seeks_coordinator(&self) -> bool {
+        self.producer.as_ref().is_none_or(|producer| producer.coordinator.is_none())
     }
 
     /// `None`: this is no answer to the request.
     pub(super) fn answered(&mut self, topic: Option<TopicId>, response: Response) -> Option<Step> {
+        if let (Stage::Offsets(_), false) = (&self.stage, self.seeks_coordinator()) {
+            return self.offsets_answered(response);
+        }
         let must_add = self.must_add();
         let index = self.partition();
         let producer = self.producer.as_mut()?;
@@ -238,7 +346,12 @@ impl Transaction {
             (Response::Txn(TxnAnswer::InitProducerId(result)), _) => match result {
                 Ok((id, epoch)) => {
                     producer.become_known(id, epoch);
-                    Step::Became(Answer::ProducerId(id, epoch))
+                    let answer = Answer::ProducerId(id, epoch);
+                    if self.stage == Stage::Become {
+                        self.stage = Stage::Over(true);
+                        return Some(Step::Ended(answer));
+                    }
+                    Step::Prepared(answer)
                 }
                 Err(code) => producer.not_known(code),
             },
@@ -250,7 +363,7 @@ impl Transaction {
                 match *result {
                     Ok(()) => {
                         self.added.insert(index);
-                        Step::Partly
+                        Step::Prepared(Answer::Done)
                     }
                     Err(code) => producer.refused(code),
                 }
@@ -293,16 +406,32 @@ impl Transaction {
     fn wrote(&mut self, next: usize) {
         self.stage = match self.end {
             _ if next < self.writes.len() => Stage::Write(next, None),
+            End::Decide(TransactionResult::Commit) if self.offsets.is_some() => {
+                Stage::Offsets(false)
+            }
+            _ if self.told => Stage::Wait,
             End::Decide(_) => Stage::End(false),
             End::Leave => Stage::Over(false),
         };
     }
 
+    /// Whether its newest request asks for a producer id.
+    pub(super) fn asks_for_id(&self) -> bool {
+        let asks =
+            |producer: &Producer| producer.coordinator.is_some() && producer.identity.is_none();
+        self.producer.as_ref().is_some_and(asks)
+    }
+
     /// The newest request got no answer: if the coordinator was asked, it is looked for again.
     pub(super) fn unanswered(&mut self) {
-        if !matches!(self.route(), Route::Leader(_))
-            && let Some(producer) = &mut self.producer
+        let (route, at_group) = (self.route(), matches!(self.stage, Stage::Offsets(_)));
+        if matches!(route, Route::Leader(_)) {
+            return;
+        }
+        if let (true, false, Some(offsets)) = (at_group, self.must_add_offsets(), &mut self.offsets)
         {
+            offsets.coordinator = None;
+        } else if let Some(producer) = &mut self.producer {
             producer.coordinator = None;
         }
     }
@@ -327,7 +456,11 @@ impl Transaction {
                 | ErrorCode::InvalidProducerEpoch
                 | ErrorCode::InvalidTxnState
         );
-        matches!(self.stage, Stage::Write(..)) && (parted || next == Next::Done)
+        match self.stage {
+            Stage::Write(..) => parted || next == Next::Done,
+            Stage::Offsets(_) => next == Next::Done,
+            Stage::Become | Stage::Wait | Stage::End(_) | Stage::Over(_) => false,
+        }
     }
 
     /// A batch is given up: the transaction is aborted. By the first protocol the producer's

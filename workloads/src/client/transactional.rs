@@ -98,7 +98,7 @@ impl Producer {
             // Another one was made in its place; the application makes one in that one's place.
             Step::Fenced(code) => {
                 self.expected = None;
-                Step::Refused { code, definite: true, next: Next::Retry }
+                Step::Replaced(code)
             }
             step => step,
         }

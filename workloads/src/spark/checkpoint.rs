@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 use broker_core::step::{Cond, Key, ObjOp, ObjResult};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::format::QueryId;
 
@@ -32,7 +33,8 @@ impl BatchId {
 pub const ATTEMPTS_MAX: u32 = 5;
 
 /// How a file is created without overwriting another.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Manager {
     /// `FileContext` with an atomic rename, as on HDFS: a temporary file, then a rename that fails
     /// if the target is there. The rename is a create-only put and a delete here, so that a crash
@@ -260,7 +262,9 @@ impl Call {
                         let after = Some(last.clone());
                         Next::Ask(ObjOp::List { prefix: prefix.clone(), after })
                     }
-                    _ => Next::Done(Outcome::Listed(core::mem::take(found))),
+                    // An empty page is not the end of the list.
+                    (true, None) => Next::Ask(self.ask()),
+                    (false, _) => Next::Done(Outcome::Listed(core::mem::take(found))),
                 }
             }
             Self::LookInto { prefix } => match answer {

@@ -11,6 +11,7 @@ use broker_core::ids::PartitionIndex;
 use broker_core::step::{Cx, Key, ObjResult, Outbox};
 use broker_core::time::Dur;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{ATTEMPTS_MAX, BatchId, Call, Checkpoint, Log, Next, Outcome};
 use super::format::{Members, QueryId};
@@ -43,7 +44,8 @@ pub const OFFSET_PAUSE: Dur = Dur::secs(1);
 pub const POLLING_DELAY: Dur = Dur::ms(10);
 
 /// How a query writes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Sink {
     /// Spark's Kafka sink: tasks send, nobody commits.
     AtLeastOnce,

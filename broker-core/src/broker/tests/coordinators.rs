@@ -158,38 +158,55 @@ fn batch_of_a_transaction_that_may_not_begin_here_is_refused() {
     assert_eq!(offsets(&host, at), (0, 0));
 }
 
-#[test]
-fn marker_that_comes_while_the_coordinator_is_asked_takes_the_permission_away() {
+/// A batch comes, the coordinator's word on it is on its way, and a marker overtakes that. With
+/// `ends`, the coordinator is asked for the transaction's abort meanwhile.
+fn overtaken(version: TransactionVersion, raised: i16, ends: bool) -> Result<(), ErrorCode> {
     let mut host = host();
     let at = host.create_topic(&[]);
-    let identity = init(&mut host);
+    let (producer, epoch) = init(&mut host);
     let (leader, coordinator) = (host.leader(at), find(&mut host).expect("there is one"));
-    // The coordinator's word is on its way; a marker of the same transaction overtakes it.
-    let (acks, timeout, batches) = (Acks::All, Dur::secs(30), vec![(at, batch(identity))]);
-    let transactional = Some((ID.to_string(), V2));
+    let (of, partitions) = (of((producer, epoch)), vec![at]);
+    if version == V1 {
+        let (of, partitions, verify_only) = (of.clone(), partitions.clone(), false);
+        ask(
+            &mut host,
+            coordinator,
+            TxnRequest::AddPartitions { of, partitions, verify_only, version },
+        );
+    }
+    let batches = vec![(at, batch((producer, epoch)))];
+    let (acks, timeout) = (Acks::All, Dur::secs(30));
+    let transactional = Some((ID.to_string(), version));
     let request = ProduceRequest { acks, timeout, transactional, batches };
     let conn = host.conn();
     host.send(leader, conn, 0, Request::Produce(request));
-    let marker = TxnMarker {
-        producer: identity.0,
-        epoch: identity.1.next(),
-        result: Abort,
-        coordinator_epoch: CoordinatorEpoch(0),
-        version: V2,
-        partitions: vec![at],
-    };
+    let (epoch, result) = (ProducerEpoch(epoch.0 + raised), Abort);
+    let coordinator_epoch = CoordinatorEpoch(0);
+    let marker = TxnMarker { producer, epoch, result, coordinator_epoch, version, partitions };
     let (id, incarnation_id) = (99, crate::ids::IncarnationId(7));
     let request = Request::WriteTxnMarkers { markers: vec![marker] };
     let msg = PeerMsg::Request { id, incarnation_id, request };
     host.give(leader, Input::Peer { from: coordinator, msg });
+    if ends {
+        let request = Request::Txn(TxnRequest::End { of, result, version });
+        host.send(coordinator, conn, 1, request);
+    }
     host.run(2_000_000);
     match host.replies.remove(&(conn, 0)) {
-        Some(Response::Produce(results)) => {
-            assert_eq!(results[0].result, Err(E::InvalidTxnState), "KAFKA-14402");
-        }
+        Some(Response::Produce(results)) => results[0].result.map(|_| ()),
         other => panic!("{other:?}"),
     }
-    assert_eq!(offsets(&host, at), (1, 1), "the marker, and nothing that stays open");
+}
+
+#[test]
+fn marker_of_the_same_transaction_takes_the_permission_away() {
+    assert_eq!(overtaken(V2, 1, false), Err(E::InvalidProducerEpoch), "KAFKA-14402");
+    assert_eq!(overtaken(V1, 0, true), Err(E::NotEnoughReplicas), "it is being ended");
+}
+
+#[test]
+fn marker_of_the_transaction_before_costs_another_question() {
+    assert_eq!(overtaken(V2, 0, false), Ok(()));
 }
 
 #[test]
@@ -255,4 +272,21 @@ fn topic_of_a_coordinator_takes_no_batches_of_clients() {
     assert_eq!(refused, Err(E::InvalidTopicException));
     let listed = ask(&mut host, leader, TxnRequest::List(TxnFilter::default()));
     assert_eq!(listed, TxnAnswer::List(Ok(Vec::new())));
+}
+
+#[test]
+fn coordinator_that_was_replaced_and_does_not_know_it_refuses_nobody() {
+    let mut host = host();
+    host.create_topic(&[]);
+    let identity = init(&mut host);
+    let replaced = find(&mut host).expect("there is one");
+    host.cut(replaced, true);
+    host.run(LONG);
+    let (conn, result, version) = (host.conn(), Commit, V2);
+    // Its successor may have seen the transaction begin.
+    let request = TxnRequest::End { of: of(identity), result, version };
+    host.send(replaced, conn, 0, Request::Txn(request));
+    host.run(LONG);
+    assert_eq!(host.replies.get(&(conn, 0)), None);
+    assert!(!host.is_up(replaced), "it has found out");
 }

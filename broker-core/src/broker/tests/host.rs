@@ -429,7 +429,7 @@ impl Host {
     }
 }
 
-pub(super) fn partition_of(topic: TopicId) -> TopicPartition {
+pub(super) const fn partition_of(topic: TopicId) -> TopicPartition {
     TopicPartition { topic, index: PartitionIndex(0) }
 }
 

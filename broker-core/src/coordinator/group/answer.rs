@@ -5,22 +5,20 @@
 use alloc::string::String;
 
 use crate::coordinator::Answer;
-use crate::protocol::{ErrorCode, GroupAnswer, JoinRefused};
+use crate::ids::TopicPartition;
+use crate::protocol::{Each, ErrorCode, GroupAnswer, JoinRefused};
 
 impl Answer for GroupAnswer {
     fn refused(self, code: ErrorCode) -> Self {
-        fn each<T, U>(
-            of: alloc::vec::Vec<(T, Result<U, ErrorCode>)>,
-            code: ErrorCode,
-        ) -> alloc::vec::Vec<(T, Result<U, ErrorCode>)> {
-            of.into_iter().map(|(what, _)| (what, Err(code))).collect()
-        }
+        let each = |of: Each<TopicPartition>| {
+            of.into_iter().map(|(partition, _)| (partition, Err(code))).collect()
+        };
         match self {
-            Self::OffsetCommit(results) => Self::OffsetCommit(each(results, code)),
-            Self::TxnOffsetCommit(results) => Self::TxnOffsetCommit(each(results, code)),
-            Self::DeleteGroups(results) => Self::DeleteGroups(each(results, code)),
-            Self::ConsumerGroupDescribe(all) => Self::ConsumerGroupDescribe(each(all, code)),
-            Self::DescribeGroups(all) => Self::DescribeGroups(each(all, code)),
+            Self::OffsetCommit(results) => Self::OffsetCommit(each(results)),
+            Self::TxnOffsetCommit(results) => Self::TxnOffsetCommit(each(results)),
+            Self::DeleteGroup(_) => Self::DeleteGroup(Err(code)),
+            Self::ConsumerGroupDescribe(_) => Self::ConsumerGroupDescribe(Err(code)),
+            Self::DescribeGroup(_) => Self::DescribeGroup(Err(code)),
             Self::OffsetFetch(_) => Self::OffsetFetch(Err(code)),
             Self::OffsetDelete(_) => Self::OffsetDelete(Err(code)),
             Self::JoinGroup(result) => {

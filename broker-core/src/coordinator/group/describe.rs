@@ -16,41 +16,36 @@ use crate::protocol::{
 };
 
 impl Groups {
-    pub(super) fn describe_consumers(&self, groups: Vec<String>) -> GroupAnswer {
-        let describe = |name: String| {
-            let described = self.log.consumer(&name).map(ConsumerGroup::described);
-            (name, described.ok_or(ErrorCode::GroupIdNotFound))
-        };
-        GroupAnswer::ConsumerGroupDescribe(groups.into_iter().map(describe).collect())
+    pub(super) fn describe_consumer(&self, group: &str) -> GroupAnswer {
+        let described = self.log.consumer(group).map(ConsumerGroup::described);
+        GroupAnswer::ConsumerGroupDescribe(described.ok_or(ErrorCode::GroupIdNotFound))
     }
 
     /// KIP-1043: a group that is not there, or is of the other kind, is said not to be found.
-    pub(super) fn describe_classic(&self, groups: Vec<String>) -> GroupAnswer {
-        let describe = |name: String| {
-            let Some(group) = self.peek_classic(&name) else {
-                return (name, Err(ErrorCode::GroupIdNotFound));
-            };
-            let stable = group.state == State::Stable;
-            let protocol = group.protocol.clone().filter(|_| stable).unwrap_or_default();
-            let member = |(id, member): (&String, &super::classic::Member)| {
-                let (metadata, assignment) = match stable {
-                    true => member.part(&protocol),
-                    false => (Bytes::new(), Bytes::new()),
-                };
-                (member.identity(id), metadata, assignment)
-            };
-            let described = DescribedGroup {
-                state: group.state.name(),
-                protocol_type: group.protocol_type.clone().unwrap_or_default(),
-                members: group.members.iter().map(member).collect(),
-                protocol,
-            };
-            (name, Ok(described))
+    pub(super) fn describe_classic(&self, group: &str) -> GroupAnswer {
+        let Some(group) = self.peek_classic(group) else {
+            return GroupAnswer::DescribeGroup(Err(ErrorCode::GroupIdNotFound));
         };
-        GroupAnswer::DescribeGroups(groups.into_iter().map(describe).collect())
+        let stable = group.state == State::Stable;
+        let protocol = group.protocol.clone().filter(|_| stable).unwrap_or_default();
+        let member = |(id, member): (&String, &super::classic::Member)| {
+            let (metadata, assignment) = match stable {
+                true => member.part(&protocol),
+                false => (Bytes::new(), Bytes::new()),
+            };
+            (member.identity(id), metadata, assignment)
+        };
+        GroupAnswer::DescribeGroup(Ok(DescribedGroup {
+            state: group.state.name(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+            members: group.members.iter().map(member).collect(),
+            protocol,
+        }))
     }
 
-    pub(super) fn list_groups(&self, states: &[String], types: &[GroupType]) -> GroupAnswer {
+    /// All groups of this shard, or those in these states and of these types.
+    #[must_use]
+    pub fn list(&self, states: &[String], types: &[GroupType]) -> Vec<ListedGroup> {
         let mut names: Vec<&String> = self.log.groups.keys().chain(self.classic.keys()).collect();
         names.sort_unstable();
         names.dedup();
@@ -70,7 +65,7 @@ impl Groups {
             let wanted = wanted && (types.is_empty() || types.contains(&kind));
             wanted.then(|| ListedGroup { group: name.clone(), kind, state, protocol_type })
         };
-        GroupAnswer::ListGroups(Ok(names.into_iter().filter_map(listed).collect()))
+        names.into_iter().filter_map(listed).collect()
     }
 }
 

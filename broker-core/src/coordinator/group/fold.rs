@@ -5,7 +5,7 @@
 //! write what is decided elsewhere. Source: `GroupMetadataManager.replay`,
 //! `OffsetMetadataManager.replay`, `OffsetMetadataManager.replayEndTransactionMarker`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::consumer::ConsumerGroup;
@@ -66,6 +66,13 @@ impl Fold {
         Some(&self.committed.get(group)?.get(&at)?.1)
     }
 
+    /// All offsets: group, partition, what was committed.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, TopicPartition, &CommittedOffset)> {
+        self.committed.iter().flat_map(|(group, offsets)| {
+            offsets.iter().map(|(at, (_, offset))| (group.as_str(), *at, offset))
+        })
+    }
+
     /// All offsets of a group.
     pub(super) fn all_committed(
         &self,
@@ -85,6 +92,11 @@ impl Fold {
     pub(super) fn all_pending(&self, group: &str) -> impl Iterator<Item = TopicPartition> {
         let of_group = self.pending.values().filter_map(move |groups| groups.get(group));
         of_group.flat_map(|offsets| offsets.keys().copied())
+    }
+
+    /// The partitions of which a group has offsets, be they of open transactions.
+    pub(super) fn all_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
+        self.all_committed(group).map(|(at, _)| at).chain(self.all_pending(group)).collect()
     }
 
     /// A record is in the log, perhaps as part of an open transaction.

@@ -34,7 +34,7 @@ use super::{Outcome, Shard};
 use crate::ids::{Offset, ProducerId, TopicId};
 use crate::mutants::{Mutant, Mutants};
 use crate::partition::Asker;
-use crate::protocol::{ErrorCode, GroupAnswer, GroupRequest, TransactionResult};
+use crate::protocol::{GroupAnswer, GroupRequest, TransactionResult};
 use crate::step::Cx;
 use crate::time::Dur;
 
@@ -179,7 +179,9 @@ impl Groups {
                 let deleted = self.offset_delete(topics, &group, &partitions, out);
                 GroupAnswer::OffsetDelete(deleted)
             }
-            GroupRequest::DeleteGroups { groups } => self.delete_groups(groups, out),
+            GroupRequest::DeleteGroup { group } => {
+                GroupAnswer::DeleteGroup(self.delete_group(&group, out))
+            }
             GroupRequest::JoinGroup(request) => return self.join_group(cx, asker, request, out),
             GroupRequest::SyncGroup(request) => return self.sync_group(cx, asker, request, out),
             GroupRequest::Heartbeat { group, who, generation } => {
@@ -192,9 +194,11 @@ impl Groups {
                 let beat = self.consumer_heartbeat(cx, topics, request, out);
                 GroupAnswer::ConsumerGroupHeartbeat(beat)
             }
-            GroupRequest::ConsumerGroupDescribe { groups } => self.describe_consumers(groups),
-            GroupRequest::DescribeGroups { groups } => self.describe_classic(groups),
-            GroupRequest::ListGroups { states, types } => self.list_groups(&states, &types),
+            GroupRequest::ConsumerGroupDescribe { group } => self.describe_consumer(&group),
+            GroupRequest::DescribeGroup { group } => self.describe_classic(&group),
+            GroupRequest::ListGroups { states, types } => {
+                GroupAnswer::ListGroups(Ok(self.list(&states, &types)))
+            }
         };
         out.answers.push((asker, answer));
     }
@@ -214,40 +218,16 @@ impl Groups {
         }
     }
 
-    /// The records of `lost` could not be appended, and the leadership is not lost: all who would
-    /// have been answered are refused. Classic groups are ahead of the log, so those whose
-    /// assignment this was must rebalance (`classicGroupSyncToClassicGroup`, the append's failure).
-    pub fn not_appended(
-        &mut self,
-        cx: &Cx,
-        lost: Outcome<Self>,
-        code: ErrorCode,
-        out: &mut Outcome<Self>,
-    ) {
-        use super::Answer as _;
-        out.timers.extend(lost.timers);
-        out.answers.extend(lost.answers.into_iter().map(|(who, a)| (who, a.refused(code))));
-        for record in lost.records {
-            match record {
-                Record::Classic(group, Some(_)) => self.classic_not_stored(cx, &group, code, out),
-                Record::Subscriber(group, _, None) => self.consumer_loaded(&group, out),
-                Record::Classic(_, None)
-                | Record::Offset(..)
-                | Record::Epoch(..)
-                | Record::Subscriber(_, _, Some(_))
-                | Record::Target(..)
-                | Record::TargetEpoch(..)
-                | Record::Current(..) => {}
-            }
-        }
-    }
-
     /// Those who wait for others, and what to tell them when the leadership is lost. Those whose
     /// answers are in an outcome already are the host's business.
     #[must_use]
     pub fn parked(&self) -> Vec<(Asker, GroupAnswer)> {
-        let lost = ErrorCode::NotCoordinator;
-        self.classic.values().flat_map(|group| group.parked(lost)).collect()
+        self.classic.values().flat_map(ClassicGroup::parked).collect()
+    }
+
+    /// The numbers of the timers that are armed.
+    pub fn armed(&self) -> impl Iterator<Item = u64> {
+        self.timers.armed()
     }
 
     /// Forgets a group's volatile side: the log's is about to go.

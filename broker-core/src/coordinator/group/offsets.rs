@@ -3,7 +3,6 @@
 //! Who may commit is decided by the kind of group ([`super::classic`], [`super::consumer`]).
 //! Source: `OffsetMetadataManager.java`, KIP-447, KIP-496, KAFKA-18060.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::fold::Group;
@@ -11,7 +10,7 @@ use super::record::Record;
 use super::{Groups, Topics, subscription};
 use crate::batch::TimestampMs;
 use crate::coordinator::Outcome;
-use crate::ids::TopicPartition;
+use crate::ids::{TopicId, TopicPartition};
 use crate::mutants::Mutant;
 use crate::protocol::{
     CommittedOffset, Each, ErrorCode, FetchedOffset, Generation, GroupAnswer, MemberEpoch,
@@ -55,7 +54,7 @@ impl Groups {
         request: TxnOffsetCommit,
         out: &mut Outcome<Self>,
     ) -> GroupAnswer {
-        let TxnOffsetCommit { group, producer, epoch, who, generation, offsets } = request;
+        let TxnOffsetCommit { group, producer, epoch, who, generation, offsets, .. } = request;
         let commit = Commit { who: &who, generation, offsets: &offsets, transactional: true };
         let may = if cx.mutants.on(Mutant::GroupTxnCommitUnfenced) {
             Ok(())
@@ -177,33 +176,36 @@ impl Groups {
         Ok(partitions.iter().map(&mut delete).collect())
     }
 
+    /// `OffsetMetadataManager.onPartitionsDeleted`. A coordinator that takes over later may find
+    /// some again: they expire.
+    pub fn topic_deleted(&mut self, topic: TopicId, out: &mut Outcome<Self>) {
+        for group in self.log.groups.keys() {
+            let offsets = self.log.all_offsets(group).into_iter();
+            let of_topic = offsets.filter(|at| at.topic == topic);
+            out.records.extend(of_topic.map(|at| Record::Offset(group.clone(), at, None)));
+        }
+    }
+
     /// `GroupCoordinatorShard.deleteGroups`.
-    pub(super) fn delete_groups(
+    pub(super) fn delete_group(
         &mut self,
-        groups: Vec<String>,
+        group: &str,
         out: &mut Outcome<Self>,
-    ) -> GroupAnswer {
-        let mut delete = |group: String| {
-            if !self.exists(&group) {
-                return (group, Err(ErrorCode::GroupIdNotFound));
-            }
-            let empty = match self.log.consumer(&group) {
-                Some(consumer) => consumer.members.is_empty(),
-                None => self.peek_classic(&group).is_none_or(|classic| classic.is_empty()),
-            };
-            if !empty {
-                return (group, Err(ErrorCode::NonEmptyGroup));
-            }
-            let mut offsets: Vec<_> = self.log.all_committed(&group).map(|(at, _)| at).collect();
-            offsets.extend(self.log.all_pending(&group));
-            offsets.sort_unstable();
-            offsets.dedup();
-            let tombstone = |at| Record::Offset(group.clone(), at, None);
-            out.records.extend(offsets.into_iter().map(tombstone));
-            self.bury(&group, out);
-            (group, Ok(()))
+    ) -> Result<(), ErrorCode> {
+        if !self.exists(group) {
+            return Err(ErrorCode::GroupIdNotFound);
+        }
+        let empty = match self.log.consumer(group) {
+            Some(consumer) => consumer.members.is_empty(),
+            None => self.peek_classic(group).is_none_or(|classic| classic.is_empty()),
         };
-        GroupAnswer::DeleteGroups(groups.into_iter().map(&mut delete).collect())
+        if !empty {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        let tombstone = |at| Record::Offset(group.into(), at, None);
+        out.records.extend(self.log.all_offsets(group).into_iter().map(tombstone));
+        self.bury(group, out);
+        Ok(())
     }
 
     /// Whether there is such a group, of whatever kind.

@@ -81,6 +81,11 @@ impl Timers {
         }
     }
 
+    /// The numbers of all that are armed.
+    pub(super) fn armed(&self) -> impl Iterator<Item = u64> {
+        self.dues.keys().copied()
+    }
+
     /// What the timer that fired was for, unless it was disarmed in the meantime.
     pub(super) fn fired(&mut self, number: u64) -> Option<Due> {
         let due = self.dues.remove(&number)?;

@@ -18,7 +18,7 @@ use crate::mutants::Mutant;
 use crate::partition::Asker;
 use crate::protocol::{
     ErrorCode, TransactionResult, TransactionVersion, TxnAnswer, TxnDescription, TxnFilter,
-    TxnRequest, TxnState,
+    TxnProducer, TxnRequest, TxnState,
 };
 use crate::step::Cx;
 use crate::time::{Dur, Wall};
@@ -125,6 +125,22 @@ impl Transactions {
         out.answers.push((asker, answer));
     }
 
+    /// AddOffsetsToTxn: the offsets of a group will be in this partition.
+    pub fn add_offsets(
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        (of, offsets): (&TxnProducer, TopicPartition),
+        out: &mut Outcome<Self>,
+    ) {
+        // As Kafka's: the protocol's newer version has no such request.
+        let added = self.add(cx, of, &[offsets], TransactionVersion::V1).map(|txn| {
+            let id = of.transactional_id.clone();
+            out.records.extend(txn.map(|txn| TxnRecord { id, txn: Some(txn) }));
+        });
+        out.answers.push((asker, TxnAnswer::AddOffsets(added)));
+    }
+
     /// The log is confirmed up to `upto`. Returns which transactions are decided by that: their
     /// markers are due.
     pub fn confirmed(&mut self, upto: Offset) -> Vec<Decision> {
@@ -200,8 +216,8 @@ impl Transactions {
                 let (txn, next) = self.end(cx, of, *result, *version, fresh)?;
                 (&of.transactional_id, (txn, TxnAnswer::End(Ok(next))))
             }
-            TxnRequest::Describe { .. } | TxnRequest::List(_) => {
-                unreachable!("{request:?} is answered by what is confirmed")
+            TxnRequest::AddOffsets { .. } | TxnRequest::Describe { .. } | TxnRequest::List(_) => {
+                unreachable!("{request:?} is not asked this way")
             }
         };
         let record = txn.map(|txn| TxnRecord { id: id.clone(), txn: Some(txn) });

@@ -144,7 +144,9 @@ impl Transactions {
         let known = self.known.get(&of.transactional_id);
         let known = known.ok_or(ErrorCode::InvalidProducerIdMapping)?;
         // Before anything else: the producer may know only what is not confirmed yet (KAFKA-18464).
-        let txn = known.settled()?;
+        let looks = cx.mutants.on(Mutant::TxnPendingLooked) && known.txn.epoch > of.epoch;
+        let refusal = |pending| if looks { ErrorCode::ProducerFenced } else { pending };
+        let txn = known.settled().map_err(refusal)?;
         let overflown = txn.previous == Some(of.producer)
             && of.epoch == self.epoch_max
             && txn.epoch == ProducerEpoch(0);
@@ -169,8 +171,8 @@ impl Transactions {
         let mut fresh = || fresh().ok_or(ErrorCode::CoordinatorLoadInProgress);
         let prepared = txn.prepared(cx, (result, version), self.epoch_max, &mut fresh)?;
         let next = match prepared.next {
-            Some(next) => (next, ProducerEpoch(0)),
-            None => (prepared.producer, prepared.epoch),
+            Some(next) if !cx.mutants.on(Mutant::TxnOverflowOldId) => (next, ProducerEpoch(0)),
+            Some(_) | None => (prepared.producer, prepared.epoch),
         };
         Ok((Some(prepared), next))
     }

@@ -56,7 +56,7 @@ fn each(path: &Path, mut sink: impl FnMut(u64, &Call, &Answer)) -> std::io::Resu
                     sink(reader.lines(), &call, &answer);
                 }
             }
-            EventKind::Fail(_) | EventKind::Unknown | EventKind::GaveUp => {
+            EventKind::Fail(_) | EventKind::Unknown(_) | EventKind::GaveUp => {
                 open.remove(&key);
             }
         }

@@ -28,6 +28,10 @@ pub fn write(plan: &Plan) -> String {
     section(&mut out, &table_of(&plan.topology), schema::TOPOLOGY);
     out.push_str("\n[limits]\n");
     section(&mut out, &table_of(&plan.limits), schema::LIMITS);
+    if let Some(query) = &plan.query {
+        out.push_str("\n[query]\n");
+        section(&mut out, &table_of(query), schema::QUERY);
+    }
     for fault in &plan.faults {
         write_fault(&mut out, fault);
     }

@@ -23,7 +23,7 @@ fn produce_answered_ok_is_ok() {
     let (first_value, acks) = (4 << 40, Acks::All);
     let created = header.max_timestamp.wall();
     let (partition, count, damaged, idempotent) = (tp(0), 2, false, false);
-    let transactional = false;
+    let transactional = None;
     let call = Call::Produce {
         partition,
         acks,

@@ -202,7 +202,8 @@ fn end_refused_as_fenced_is_a_failure_unless_an_attempt_is_in_doubt() {
         }
         ended(&mut rig, Err(ErrorCode::ProducerFenced));
         let failed = CallEvent::Fail(ErrorCode::ProducerFenced);
-        let expected = if doubt { CallEvent::Unknown } else { failed };
+        let doubtful = CallEvent::Doubtful(ErrorCode::ProducerFenced);
+        let expected = if doubt { doubtful } else { failed };
         assert_eq!(rig.ends().last(), Some(&&expected));
         rig.assert_finished();
         rig.op(2, transaction(&[0], TxnEnd::Commit));

@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use broker_core::step::{Etag, Key, ObjOp};
+use broker_core::step::{Etag, Key, ObjOp, ObjResult};
 use bytes::Bytes;
 
 use super::store::{Fate, Store};
@@ -138,6 +138,23 @@ fn checkpoint_log_listed_page_by_page_holds_numbers_only() {
     let listed = run(&mut checkpoint.list(Log::Offsets), &mut store);
     let expected = BTreeSet::from([BatchId(2), BatchId(9), BatchId(10)]);
     assert_eq!(listed, Some(Outcome::Listed(expected)));
+}
+
+/// S3 may answer a list with an empty page, and say that there is more.
+#[test]
+fn checkpoint_log_listed_goes_on_behind_an_empty_page() {
+    let page = |keys: &[&str], more| ObjResult::Keys {
+        keys: keys.iter().map(|key| Key((*key).into())).collect(),
+        more,
+    };
+    let mut call = checkpoint(Manager::ConditionalPut).list(Log::Offsets);
+    let first = call.ask();
+    assert_eq!(call.answered(page(&[], true)), Next::Ask(first));
+    let Next::Ask(second) = call.answered(page(&["ckpt/offsets/0"], true)) else { panic!() };
+    assert_eq!(call.answered(page(&[], true)), Next::Ask(second));
+    let found = BTreeSet::from([BatchId(0), BatchId(1)]);
+    let last = call.answered(page(&["ckpt/offsets/1"], false));
+    assert_eq!(last, Next::Done(Outcome::Listed(found)));
 }
 
 #[test]

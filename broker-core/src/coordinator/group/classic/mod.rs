@@ -322,7 +322,8 @@ impl ClassicGroup {
     }
 
     /// Those who wait, and how to tell them that it is in vain.
-    pub(super) fn parked(&self, lost: ErrorCode) -> Vec<(Asker, GroupAnswer)> {
+    pub(super) fn parked(&self) -> Vec<(Asker, GroupAnswer)> {
+        let lost = ErrorCode::NotCoordinator;
         let of = |(id, member): (&String, &Member)| {
             let joining = member.joining.map(|asker| (asker, refuse_join(lost, id.clone())));
             let syncing = member.syncing.map(|asker| (asker, GroupAnswer::SyncGroup(Err(lost))));
@@ -432,22 +433,5 @@ impl Groups {
 
     pub(super) fn classic_sync_over(&mut self, cx: &Cx, name: &str, out: &mut Outcome<Self>) {
         self.with_classic(cx, name, out, |group, turn| group.sync_over(turn));
-    }
-
-    /// A classic group's record could not be appended.
-    pub(super) fn classic_not_stored(
-        &mut self,
-        cx: &Cx,
-        name: &str,
-        code: ErrorCode,
-        out: &mut Outcome<Self>,
-    ) {
-        if self.log.classic(name).is_some() {
-            self.with_classic(cx, name, out, |group, turn| group.not_stored(turn));
-        } else if let Some(group) = self.classic.get(name) {
-            // It was the first: there is no such group.
-            out.answers.extend(group.parked(code));
-            self.forget_group(name, out);
-        }
     }
 }

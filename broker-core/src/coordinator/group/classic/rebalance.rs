@@ -173,15 +173,6 @@ impl ClassicGroup {
         }
     }
 
-    /// The group's record could not be appended. Its assignment was never told to anyone.
-    pub(super) fn not_stored(&mut self, turn: &mut Turn<'_>) {
-        if self.state == State::Stable {
-            self.enter(turn.cx, State::CompletingRebalance);
-            self.withdraw(turn, ErrorCode::RebalanceInProgress);
-            self.prepare(turn);
-        }
-    }
-
     /// `expireClassicGroupMemberHeartbeat`.
     pub(super) fn session_over(&mut self, turn: &mut Turn<'_>, member: &str) {
         if self.pending.contains(member) {

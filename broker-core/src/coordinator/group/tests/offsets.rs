@@ -175,8 +175,8 @@ fn delete_of_offsets_takes_those_of_open_transactions_too() {
 #[test]
 fn delete_of_a_group_needs_it_to_be_without_members() {
     let mut rig = Rig::new();
-    let delete = || GroupRequest::DeleteGroups { groups: vec![GROUP.to_string()] };
-    let answer = |result| GroupAnswer::DeleteGroups(vec![(GROUP.to_string(), result)]);
+    let delete = || GroupRequest::DeleteGroup { group: GROUP.to_string() };
+    let answer = GroupAnswer::DeleteGroup;
     assert_eq!(rig.ask(delete()), answer(Err(ErrorCode::GroupIdNotFound)));
     let ids = stable(&mut rig, 1);
     rig.commit(&who(&ids[0]), 1, 7).expect("taken");

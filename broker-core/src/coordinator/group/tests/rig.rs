@@ -18,7 +18,7 @@ use crate::mutants::Mutants;
 use crate::protocol::{
     ConsumerGroupBeat, ConsumerGroupHeartbeat, ErrorCode, Generation, GroupAnswer, GroupRequest,
     JoinGroup, JoinRefused, Joined, MemberEpoch, MemberIdentity, OffsetCommit, OffsetFetch,
-    OffsetToCommit, SyncGroup, TransactionResult, TxnOffsetCommit,
+    OffsetToCommit, SyncGroup, TransactionResult, TransactionVersion, TxnOffsetCommit,
 };
 use crate::step::Cx;
 use crate::time::{Dur, Mono, Wall};
@@ -155,18 +155,6 @@ impl Rig {
         self.host.state_mut().handle(&cx, &topics, asker, request, &mut out);
         self.take(out);
         self.asked
-    }
-
-    /// A request whose records find no room in the log: what is answered.
-    pub(super) fn not_appended(&mut self, request: GroupRequest) -> Vec<GroupAnswer> {
-        let (mut lost, mut out) = (Outcome::default(), Outcome::default());
-        let (cx, topics) = (self.cx(), self.topics.clone());
-        let groups = self.host.state_mut();
-        groups.handle(&cx, &topics, (ConnId(1), 0), request, &mut lost);
-        groups.not_appended(&cx, lost, ErrorCode::CoordinatorNotAvailable, &mut out);
-        let answers = out.answers.iter().map(|(_, answer)| answer.clone()).collect();
-        self.take(out);
-        answers
     }
 
     /// A request that is answered at once.
@@ -356,6 +344,8 @@ pub(super) fn txn_commit(
     offset: u64,
 ) -> GroupRequest {
     GroupRequest::TxnOffsetCommit(TxnOffsetCommit {
+        transactional_id: "t".to_string(),
+        version: TransactionVersion::V2,
         group: GROUP.to_string(),
         producer: ProducerId(producer),
         epoch: ProducerEpoch(0),

@@ -1,0 +1,235 @@
+//! Transactional ids: who became the producer of each, and what may have taken that away from them.
+//!
+//! A cause counts until its producer is known to be well: an end of a transaction that it asks for
+//! later and that is done proves that nothing had come between. Source: KIP-98, KIP-360, KIP-890.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use broker_core::ids::{ProducerEpoch, ProducerId};
+use broker_core::protocol::TxnState;
+use broker_core::time::{Dur, Wall};
+
+use super::coordinators::Standing;
+use crate::history::{SimTime, TransactionalId};
+
+/// A coordinator forgets an id that is idle for so long (`transactional.id.expiration.ms`).
+const EXPIRATION_US: i64 = 7 * 24 * 3_600 * 1_000_000;
+
+/// A call: its client and number.
+pub(crate) type Key = (u16, u32);
+
+pub(crate) type Identity = (ProducerId, ProducerEpoch);
+
+/// A moment: number of the evidence, and time.
+pub(crate) type Moment = (u64, SimTime);
+
+/// All transactional ids, by their place.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Producers {
+    places: BTreeMap<TransactionalId, u32>,
+    ids: Vec<Id>,
+    /// Somebody became the producer of an id that is not told: it may be any.
+    untold: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Id {
+    name: TransactionalId,
+    /// InitProducerId calls that are under way.
+    asking: BTreeSet<Key>,
+    /// Those that ended without an answer, which may be done yet: by whom, as whom before.
+    lost: BTreeSet<(u16, Option<Identity>)>,
+    /// The end of each client's newest one that got an answer, of whatever kind.
+    answered: BTreeMap<u16, u64>,
+    /// Each client's newest producer.
+    producers: BTreeMap<u16, Producer>,
+    /// The shortest time that a transaction was allowed to take.
+    timeout: Option<Dur>,
+    coordinator: Seen,
+}
+
+/// A producer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Producer {
+    identity: Identity,
+    /// When it asked for that.
+    asked: u64,
+    /// When it got it.
+    since: Moment,
+    /// It was the producer at or after this moment.
+    proven: Moment,
+}
+
+/// What the coordinator wrote, by the clocks of whoever it was.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+struct Seen {
+    /// Its newest record.
+    touched: Option<Wall>,
+    /// The transaction that is open began.
+    began: Option<Wall>,
+    /// It last ended a transaction that had taken too long, or forgot an id that was idle.
+    cut: Option<u64>,
+}
+
+/// Why a producer is none any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cause {
+    /// Another became the producer.
+    Replaced,
+    /// An InitProducerId without an answer may have been done.
+    PerhapsReplaced,
+    /// Its transaction took too long, or its id was idle for too long.
+    TimedOut,
+}
+
+/// Who was refused what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) client: u16,
+    pub(crate) place: u32,
+    /// When it asked.
+    pub(crate) since: SimTime,
+    /// Who it wanted to go on as.
+    pub(crate) expected: Option<Identity>,
+}
+
+impl Producers {
+    pub(crate) fn place(&mut self, name: &TransactionalId) -> u32 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = u32::try_from(self.ids.len()).expect("fewer than 2^32 ids");
+        self.places.insert(name.clone(), place);
+        self.ids.push(Id {
+            name: name.clone(),
+            asking: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            answered: BTreeMap::new(),
+            producers: BTreeMap::new(),
+            timeout: None,
+            coordinator: Seen::default(),
+        });
+        place
+    }
+
+    pub(crate) fn name(&self, place: u32) -> &TransactionalId {
+        &self.ids[place as usize].name
+    }
+
+    /// InitProducerId begins.
+    pub(crate) fn asks(&mut self, place: Option<u32>, key: Key, timeout: Option<Dur>) {
+        let Some(place) = place else {
+            self.untold = true;
+            return;
+        };
+        let id = &mut self.ids[place as usize];
+        id.asking.insert(key);
+        id.timeout = id.timeout.into_iter().chain(timeout).min();
+    }
+
+    /// It ended without an answer.
+    pub(crate) fn lost(&mut self, place: u32, key: Key, expected: Option<Identity>) {
+        let id = &mut self.ids[place as usize];
+        id.asking.remove(&key);
+        id.lost.insert((key.0, expected));
+    }
+
+    /// It was refused.
+    pub(crate) fn refused(&mut self, place: u32, key: Key, now: u64) {
+        let id = &mut self.ids[place as usize];
+        id.asking.remove(&key);
+        id.answered.insert(key.0, now);
+    }
+
+    /// It was done.
+    pub(crate) fn became(
+        &mut self,
+        place: u32,
+        key: Key,
+        identity: Identity,
+        (asked, now): (Moment, Moment),
+    ) {
+        self.refused(place, key, now.0);
+        let producer = Producer { identity, asked: asked.0, since: now, proven: asked };
+        self.ids[place as usize].producers.insert(key.0, producer);
+    }
+
+    /// An end of a transaction that was asked for at this moment is done.
+    pub(crate) fn ended(&mut self, place: u32, client: u16, asked: Moment) {
+        if let Some(producer) = self.ids[place as usize].producers.get_mut(&client) {
+            producer.proven = producer.proven.max(asked);
+        }
+    }
+
+    /// Whoever had become the producer behind the client's back before it asks for something now.
+    pub(crate) fn replaced(&self, place: u32, client: u16) -> Option<Identity> {
+        let producers = &self.ids[place as usize].producers;
+        let own = producers.get(&client)?;
+        let others = producers.iter().filter(|(by, _)| **by != client).map(|(_, other)| other);
+        let later = others.filter(|other| other.asked > own.since.0);
+        later.max_by_key(|other| other.asked).map(|other| other.identity)
+    }
+
+    /// What may be the reason that the client is refused; `Err`: nobody can say.
+    pub(crate) fn cause(
+        &self,
+        refused: Refused,
+        alone: Option<SimTime>,
+    ) -> Result<Option<Cause>, ()> {
+        let Refused { client, place, since, expected } = refused;
+        let id = &self.ids[place as usize];
+        let producer = id.producers.get(&client).filter(|own| own.since.1 <= since).ok_or(())?;
+        if self.untold {
+            return Err(());
+        }
+        let (pos, time) = producer.proven;
+        let others = id.answered.iter().filter(|(by, _)| **by != client);
+        let replaced = others.map(|(_, end)| *end).any(|end| end >= pos);
+        if replaced || !id.asking.is_empty() {
+            return Ok(Some(Cause::Replaced));
+        }
+        // To ask as somebody twice raises the epoch once (KIP-360).
+        let again = |lost: &(u16, _)| expected.is_some() && *lost == (client, expected);
+        if id.lost.iter().any(|lost| !again(lost)) {
+            return Ok(Some(Cause::PerhapsReplaced));
+        }
+        let timed_out = match alone {
+            Some(now) => Dur(now.0 - time.0) >= id.timeout.ok_or(())?,
+            None => id.coordinator.cut.is_some_and(|cut| cut >= pos),
+        };
+        Ok(timed_out.then_some(Cause::TimedOut))
+    }
+
+    /// A coordinator, whose clock shows `wall`, wrote down how an id stands.
+    pub(crate) fn recorded(
+        &mut self,
+        name: &TransactionalId,
+        (before, now): (Option<Standing>, Option<Standing>),
+        wall: Wall,
+        pos: u64,
+    ) {
+        let place = self.place(name);
+        let id = &mut self.ids[place as usize];
+        let state = |standing: Option<Standing>| standing.map(|(.., state)| state);
+        let was_open = state(before) == Some(TxnState::Ongoing);
+        let for_us = |since: Option<Wall>| since.map_or(0, |since| wall.0.saturating_sub(since.0));
+        let seen = &mut id.coordinator;
+        let cut = match state(now) {
+            Some(TxnState::Ongoing) if !was_open => {
+                seen.began = Some(wall);
+                false
+            }
+            Some(TxnState::PrepareAbort) if was_open => {
+                let timeout = id.timeout.and_then(|it| i64::try_from(it.0).ok());
+                for_us(seen.began) >= timeout.unwrap_or(i64::MAX)
+            }
+            None => for_us(seen.touched) >= EXPIRATION_US,
+            Some(_) => false,
+        };
+        seen.touched = Some(wall);
+        if cut {
+            seen.cut = Some(pos);
+        }
+    }
+}

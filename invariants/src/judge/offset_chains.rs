@@ -1,0 +1,151 @@
+//! What groups read and processed in transactions, by the end of the run: partition by partition
+//! the stretches that were committed, and transaction by transaction what was handed over with
+//! them. How a transaction ended says the coordinator's log; of a history alone, its producer.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use broker_core::ids::{Offset, TopicPartition};
+
+use super::final_log::FinalLog;
+use super::{Judge, ask};
+use crate::Check;
+use crate::facts::clients::Outcome;
+use crate::facts::group_calls::Range;
+use crate::properties::exactly_once::{self, Chain, Handed};
+
+/// The stretches of each partition of a group.
+type Chains = BTreeMap<(Arc<str>, TopicPartition), Chain>;
+
+/// How many records each transaction wrote; `None`: that is not known.
+type Outputs = BTreeMap<u32, Option<u64>>;
+
+impl Judge {
+    /// Judges the stretches, and how each transaction ended in the partitions it wrote to.
+    pub(super) fn offset_chains(
+        &mut self,
+        logs: &BTreeMap<u32, FinalLog>,
+        decided: &BTreeMap<u32, bool>,
+        pending: bool,
+    ) -> Check {
+        if self.facts.group_calls.ranges.is_empty() {
+            return Ok(());
+        }
+        let ranges = core::mem::take(&mut self.facts.group_calls.ranges);
+        let outcome = self.stretches(&ranges, logs, decided, pending);
+        self.facts.group_calls.ranges = ranges;
+        outcome
+    }
+
+    fn stretches(
+        &mut self,
+        ranges: &[Range],
+        logs: &BTreeMap<u32, FinalLog>,
+        decided: &BTreeMap<u32, bool>,
+        pending: bool,
+    ) -> Check {
+        let mut chains = Chains::new();
+        for range in ranges {
+            let key = (range.group.clone(), range.partition);
+            let chain = chains.entry(key).or_insert_with(|| Chain::from(range.from));
+            chain.start = chain.start.min(range.from);
+            match self.is_committed(range) {
+                Some(true) => chain.sure.push((range.from, range.upto, range.txn)),
+                Some(false) => {}
+                None => {
+                    chain.maybe.insert((range.from, range.upto));
+                }
+            }
+            if !self.facts.alone {
+                self.range_over(range, decided, pending)?;
+            }
+        }
+        for ((group, partition), chain) in &mut chains {
+            // What is committed without a transaction, too, may be read twice by right.
+            if self.facts.group_calls.is_loose(group, *partition) || chain.sure.is_empty() {
+                continue;
+            }
+            chain.sure.sort_unstable();
+            ask!(self, G3, exactly_once::chained(group, *partition, chain));
+            if !self.facts.alone {
+                let stands = self.facts.groups.confirmed(group, *partition);
+                ask!(self, G3, exactly_once::ends(group, *partition, chain, stands.committed));
+            }
+        }
+        self.one_for_each(ranges, logs)
+    }
+
+    /// Whether the stretch was committed; `None`: nobody knows.
+    fn is_committed(&self, range: &Range) -> Option<bool> {
+        let known = self.facts.clients.transactions.get(&range.txn).copied().unwrap_or_default();
+        if range.committed.is_some() {
+            return range.committed;
+        }
+        if range.refused || !known.may_be_committed() {
+            return Some(false);
+        }
+        let told = range.told && known.outcome == Outcome::Ok;
+        (self.facts.alone && told).then_some(true)
+    }
+
+    /// A transaction's offsets are committed when its producer heard that it is, and exactly when
+    /// its outputs are.
+    fn range_over(&mut self, range: &Range, decided: &BTreeMap<u32, bool>, pending: bool) -> Check {
+        let known = self.facts.clients.transactions.get(&range.txn).copied().unwrap_or_default();
+        let told = known.commit == Some(true) && known.outcome == Outcome::Ok;
+        let outputs = decided.get(&range.txn).copied();
+        if range.told && told || outputs.is_some() {
+            let handed = Handed { told, outputs, pending };
+            ask!(self, G3, exactly_once::together(range, handed));
+        }
+        Ok(())
+    }
+
+    /// A transaction writes one record for each that it reads.
+    fn one_for_each(&mut self, ranges: &[Range], logs: &BTreeMap<u32, FinalLog>) -> Check {
+        let places: BTreeMap<TopicPartition, u32> = logs
+            .iter()
+            .filter(|(_, log)| log.is_whole())
+            .map(|(place, _)| (self.facts.clients.seen[*place as usize].partition, *place))
+            .collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let outputs = self.outputs(logs);
+        let mut visible: BTreeMap<TopicPartition, Option<Vec<Offset>>> = BTreeMap::new();
+        let mut inputs: BTreeMap<u32, Option<u64>> = BTreeMap::new();
+        for range in ranges.iter().filter(|range| !range.refused) {
+            let found = visible.entry(range.partition).or_insert_with(|| {
+                let place = places.get(&range.partition)?;
+                Some(logs[place].visible_offsets())
+            });
+            let found = found.as_ref().filter(|_| range.committed == Some(true));
+            let count = found.map(|found| {
+                let below = |end: Offset| found.partition_point(|at| *at < end) as u64;
+                below(range.upto).saturating_sub(below(range.from))
+            });
+            let total = inputs.entry(range.txn).or_insert(Some(0));
+            *total = total.zip(count).map(|(total, count)| total + count);
+        }
+        for (txn, inputs) in inputs {
+            let outputs = outputs.get(&txn).copied().unwrap_or(Some(0));
+            if let Some((inputs, outputs)) = inputs.zip(outputs) {
+                ask!(self, G3, exactly_once::one_for_each(txn, inputs, outputs));
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&self, logs: &BTreeMap<u32, FinalLog>) -> Outputs {
+        let mut outputs = Outputs::new();
+        for send in self.facts.clients.sends.values() {
+            let Some(txn) = send.txn else { continue };
+            let total = outputs.entry(txn).or_insert(Some(0));
+            let known = logs.get(&send.partition).is_some_and(FinalLog::is_whole);
+            let count = known.then(|| send.base.map_or(0, |_| u64::from(send.count)));
+            *total = total.zip(count).map(|(total, count)| total + count);
+        }
+        outputs
+    }
+}

@@ -1,0 +1,229 @@
+//! T10 RefusedForCause: no producer of a transactional id is told that it is none any more, or that
+//! its transaction is, unless there is a cause: somebody else asked to become the producer, its
+//! transaction took longer than it may by the coordinator's clock, or its id had been idle for
+//! days. Source: KIP-98, KIP-360, KIP-890; KAFKA-18464, KAFKA-18575, KAFKA-18660.
+
+use broker_core::protocol::ErrorCode;
+
+use crate::facts::producers::Cause;
+use crate::history::TransactionalId;
+use crate::{Check, require};
+
+/// Whether this says that a producer or its transaction is over.
+pub(crate) fn is_final(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::ProducerFenced
+            | ErrorCode::InvalidProducerEpoch
+            | ErrorCode::InvalidProducerIdMapping
+            | ErrorCode::InvalidTxnState
+    )
+}
+
+/// A client was told so.
+pub(crate) fn told(
+    client: u16,
+    id: &TransactionalId,
+    code: ErrorCode,
+    cause: Option<Cause>,
+) -> Check {
+    require!(
+        cause.is_some(),
+        T10,
+        "coordinator",
+        "client {client}, the producer of {id:?}, was told {code:?}, and nobody had asked to take \
+         its place, nor had its transaction taken too long"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_core::ids::{LeaderEpoch, Offset};
+    use broker_core::probe::Probe;
+    use broker_core::protocol::ErrorCode as E;
+    use broker_core::protocol::TxnState as S;
+
+    use crate::testing::{A, B, Case, P, TIMEOUT_US};
+
+    /// Client 1 is the producer, and writes in a transaction.
+    fn writes() -> (Case, u32) {
+        let mut case = Case::cluster("T10");
+        case.becomes(1, 0);
+        let txn = case.begins();
+        case.writes(txn, P, 100, 1, 0);
+        (case, txn)
+    }
+
+    /// The coordinator at `node` writes down that the id stands so, at this offset.
+    fn records(case: &mut Case, node: broker_core::ids::NodeId, at: u64, state: Option<S>) {
+        let txn = state.map(|state| (Case::identity(0).0, Case::identity(0).1, state));
+        let (coordinator, epoch, at) = (P, LeaderEpoch(0), Offset(at));
+        case.probe(node, &Probe::TxnRecorded { coordinator, epoch, id: "t".into(), at, txn });
+    }
+
+    #[test]
+    fn refusal_without_a_cause_breaks() {
+        let id = E::InvalidProducerIdMapping;
+        for code in [E::ProducerFenced, E::InvalidProducerEpoch, E::InvalidTxnState, id] {
+            let (mut case, txn) = writes();
+            assert!(case.end_refused(txn, code).breaks("T10"), "{code:?}");
+            let (mut case, txn) = writes();
+            assert!(case.end_refused_in_doubt(txn, code).breaks("T10"), "{code:?}");
+            let (mut case, txn) = writes();
+            assert!(case.write_refused(txn, code).breaks("T10"), "{code:?}");
+            let (mut case, txn) = writes();
+            assert!(case.adding_refused(txn, code).breaks("T10"), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn refusal_that_says_nothing_of_the_producer_holds() {
+        let (mut case, txn) = writes();
+        assert!(case.end_refused(txn, E::NotCoordinator).holds());
+    }
+
+    #[test]
+    fn refusal_behind_another_init_holds() {
+        let (mut case, txn) = writes();
+        case.becomes(2, 1);
+        assert!(case.end_refused(txn, E::ProducerFenced).holds());
+        let (mut case, txn) = writes();
+        case.asks_to_become(2, None);
+        assert!(case.end_refused(txn, E::ProducerFenced).holds(), "not answered yet");
+        let (mut case, txn) = writes();
+        let asks = case.asks_to_become(2, None);
+        case.unknown(asks);
+        assert!(case.end_refused(txn, E::ProducerFenced).holds(), "never answered");
+    }
+
+    #[test]
+    fn refusal_behind_an_init_that_was_over_before_breaks() {
+        let mut case = Case::cluster("T10");
+        case.becomes(2, 0).becomes(1, 1);
+        let txn = case.begins();
+        assert!(case.end_refused(txn, E::ProducerFenced).breaks("T10"));
+    }
+
+    #[test]
+    fn refusal_behind_an_init_that_was_under_way_holds() {
+        let mut case = Case::cluster("T10");
+        let asks = case.asks_to_become(2, None);
+        let own = case.asks_to_become(1, None);
+        case.ok(asks, Case::became(0)).ok(own, Case::became(1));
+        let txn = case.begins();
+        assert!(case.end_refused(txn, E::ProducerFenced).holds(), "in either order");
+    }
+
+    #[test]
+    fn refusal_behind_an_end_that_was_done_after_the_other_init_breaks() {
+        let mut case = Case::cluster("T10");
+        let asks = case.asks_to_become(2, None);
+        case.becomes(1, 1).ok(asks, Case::became(0));
+        let txn = case.begins();
+        case.ends(txn, true);
+        let txn = case.begins();
+        assert!(case.end_refused(txn, E::ProducerFenced).breaks("T10"));
+    }
+
+    #[test]
+    fn time_out_that_elapsed_by_the_coordinators_clock_holds_and_a_sooner_one_breaks() {
+        for (waits_us, ahead_us, holds) in [
+            (TIMEOUT_US, 0, true),
+            (TIMEOUT_US - 1_000, 0, false),
+            (0, TIMEOUT_US as i64, true),
+            (TIMEOUT_US, -2_000, false),
+        ] {
+            let (mut case, txn) = writes();
+            records(&mut case, A, 0, Some(S::Empty));
+            records(&mut case, A, 1, Some(S::Ongoing));
+            case.at_us += waits_us;
+            case.fake.clocks_ahead_us.insert(B, ahead_us);
+            records(&mut case, B, 2, Some(S::PrepareAbort));
+            case.end_refused(txn, E::ProducerFenced);
+            assert_eq!(case.breaks("T10"), !holds, "{waits_us} {ahead_us}");
+        }
+    }
+
+    #[test]
+    fn time_out_of_a_transaction_before_breaks() {
+        let (mut case, txn) = writes();
+        records(&mut case, A, 0, Some(S::Ongoing));
+        case.at_us += TIMEOUT_US;
+        records(&mut case, A, 1, Some(S::PrepareAbort));
+        case.ends(txn, true);
+        let txn = case.begins();
+        assert!(case.end_refused(txn, E::ProducerFenced).breaks("T10"));
+    }
+
+    #[test]
+    fn time_of_a_transaction_begins_with_its_first_partition() {
+        let (mut case, txn) = writes();
+        records(&mut case, A, 0, Some(S::Ongoing));
+        case.at_us += TIMEOUT_US;
+        records(&mut case, A, 1, Some(S::Ongoing));
+        records(&mut case, A, 2, Some(S::PrepareAbort));
+        assert!(case.end_refused(txn, E::ProducerFenced).holds());
+    }
+
+    #[test]
+    fn abort_without_an_open_transaction_is_no_time_out() {
+        let (mut case, txn) = writes();
+        for (at, state) in (0..).zip([S::Ongoing, S::PrepareCommit, S::CompleteCommit]) {
+            records(&mut case, A, at, Some(state));
+        }
+        case.at_us += TIMEOUT_US;
+        records(&mut case, A, 3, Some(S::PrepareAbort));
+        assert!(case.end_refused(txn, E::ProducerFenced).breaks("T10"));
+    }
+
+    #[test]
+    fn refusal_of_what_was_asked_before_the_client_became_the_producer_is_not_judged() {
+        let mut case = Case::cluster("T10");
+        let txn = case.begins();
+        let asks = case.asks_end(txn, true);
+        case.becomes(1, 0).fail(asks, E::ProducerFenced);
+        assert!(case.holds());
+    }
+
+    #[test]
+    fn abort_that_nobody_asked_for_is_no_time_out() {
+        let (mut case, txn) = writes();
+        case.at_us += TIMEOUT_US;
+        records(&mut case, A, 0, Some(S::Ongoing));
+        records(&mut case, A, 1, Some(S::PrepareAbort));
+        assert!(case.end_refused(txn, E::ProducerFenced).breaks("T10"));
+    }
+
+    #[test]
+    fn id_forgotten_after_a_week_holds_and_sooner_breaks() {
+        for (days, holds) in [(7, true), (6, false)] {
+            let (mut case, txn) = writes();
+            records(&mut case, A, 0, Some(S::Empty));
+            case.at_us += days * 24 * 3_600 * 1_000_000;
+            records(&mut case, A, 1, None);
+            case.adding_refused(txn, E::InvalidProducerIdMapping);
+            assert_eq!(case.breaks("T10"), !holds, "{days}");
+        }
+    }
+
+    #[test]
+    fn init_that_goes_on_as_before_is_not_refused_for_its_own_earlier_attempt() {
+        for (before, holds) in [(Some(Case::identity(0)), false), (None, true)] {
+            let mut case = Case::cluster("T10");
+            case.becomes(1, 0);
+            let lost = case.asks_to_become(1, before);
+            case.unknown(lost);
+            let again = case.asks_to_become(1, Some(Case::identity(0)));
+            case.fail(again, E::ProducerFenced);
+            assert_eq!(case.breaks("T10"), !holds, "KIP-360");
+        }
+    }
+
+    #[test]
+    fn producer_of_whom_nobody_knows_since_when_is_not_judged() {
+        let mut case = Case::cluster("T10");
+        let txn = case.begins();
+        assert!(case.end_refused(txn, E::ProducerFenced).holds());
+    }
+}
