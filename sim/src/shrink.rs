@@ -8,7 +8,7 @@
 mod simpler;
 
 use crate::plan::check::check;
-use crate::plan::{OpAt, Plan, When};
+use crate::plan::{OpAt, Plan, What, When};
 
 /// What one run tells the shrinker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -166,6 +166,7 @@ impl Search<'_> {
         loop {
             let before = self.best.clone();
             self.cut_behind_violation();
+            self.remove_query();
             self.remove(|plan| &mut plan.faults);
             self.remove(|plan| &mut plan.ops);
             self.shrink_topology();
@@ -175,8 +176,11 @@ impl Search<'_> {
         }
     }
 
-    /// Runs a candidate; takes it if the same property breaks.
+    /// Runs a candidate, if it is a plan at all; takes it if the same property breaks.
     fn accept(&mut self, candidate: Plan) -> bool {
+        if check(&candidate).is_err() {
+            return false;
+        }
         for nth in 0..=self.backgrounds {
             let progress = Progress { executions: self.executions, size: Size::of(&self.best) };
             let out_of_budget = self.executions >= self.executions_max;
@@ -236,6 +240,15 @@ impl Search<'_> {
         }
     }
 
+    /// A failure of the cluster alone needs no query.
+    fn remove_query(&mut self) {
+        let mut candidate = self.best.clone();
+        if candidate.query.take().is_some() {
+            candidate.faults.retain(|fault| !matches!(fault.what, What::Query { .. }));
+            self.accept(candidate);
+        }
+    }
+
     /// Removes items of one list: all, halves, quarters … single ones.
     fn remove<T: Clone>(&mut self, list: impl Fn(&mut Plan) -> &mut Vec<T>) {
         let mut chunk = list(&mut self.best).len();
@@ -275,13 +288,13 @@ impl Search<'_> {
         // Clients without an operation are no loss: all at once first.
         let mut busy = self.best.clone();
         busy.topology.clients = busy.ops.iter().map(|op| op.client + 1).max().unwrap_or(1);
-        if busy != self.best && check(&busy).is_ok() {
+        if busy != self.best {
             self.accept(busy);
         }
         for step in fewer {
             loop {
                 let mut candidate = self.best.clone();
-                if !step(&mut candidate) || check(&candidate).is_err() || !self.accept(candidate) {
+                if !step(&mut candidate) || !self.accept(candidate) {
                     break;
                 }
             }
@@ -397,9 +410,8 @@ impl Search<'_> {
 
     fn simplify_one(&mut self, candidates: impl Fn(&Plan) -> Vec<Plan>) {
         loop {
-            let better = candidates(&self.best).into_iter().filter(|plan| check(plan).is_ok());
             let mut taken = false;
-            for plan in better {
+            for plan in candidates(&self.best) {
                 if self.stopped {
                     return;
                 }

@@ -202,15 +202,51 @@ fn cli_plan_with_a_wrong_value_is_refused() {
 
 #[test]
 fn cli_plan_with_a_membership_that_can_not_be_is_refused() {
-    let consume = "\n[[op]]\nat = \"2s\"\nclient = 0\nop = \"consume\"\ntopic = \"t\"\n";
+    let consume = "\n[[op]]\nat = \"2s\"\nclient = 0\nop = \"consume\"\ntopic = \"a\"\n";
+    // What it copies has more partitions in the end.
+    const NARROW: &str = r#"group = "g"
+protocol = "eager"
+copies_to = "u"
+[[op]]
+at = "1s"
+client = 0
+op = "create-topic"
+topic = "u"
+partitions = 1
+[[op]]
+at = "1s"
+client = 0
+op = "add-partitions"
+topic = "a"
+count = 3"#;
     let cases = [
         ("group", "group = \"\"\nprotocol = \"eager\"", "`group`"),
-        ("copy", "group = \"g\"\nprotocol = \"eager\"\ncopies_to = \"t\"", "copied to itself"),
+        ("copy", "group = \"g\"\nprotocol = \"eager\"\ncopies_to = \"a\"", "copied to itself"),
+        ("none", "group = \"g\"\nprotocol = \"eager\"\ncopies_to = \"u\"", "nobody creates \"u\""),
+        ("narrow", NARROW, "\"u\" has 1 partitions and \"a\" has 3"),
         ("word", "group = \"g\"\nprotocol = \"x\"", "`protocol` in [[op]] number 3 (consume)"),
     ];
     for (test, keys, part) in cases {
         let file = folder(&format!("membership-{test}")).join("bad.toml");
         fs::write(&file, format!("{PLAN}{consume}{keys}\n")).expect("written");
+        has(&refused(&["replay", file.to_str().unwrap()]), &[part]);
+    }
+}
+
+#[test]
+fn cli_plan_with_a_query_that_can_not_be_is_refused() {
+    let stored = "../seeds/regress/replaced-coordinator-refuses.toml";
+    let text = fs::read_to_string(stored).expect("a stored plan");
+    for (test, from, to, part) in [
+        ("none", "source = \"orders\"", "source = \"order\"", "nobody creates \"order\""),
+        ("same", "target = \"bills\"", "target = \"orders\"", "`target`: is the source"),
+        ("more", "\npartitions = 3", "\npartitions = 4", "has 3 partitions; allowed: exactly 4"),
+        ("wide", "target_partitions = 2", "target_partitions = 9", "allowed: at least "),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(text, changed, "{test}: {from:?} is not in the plan");
+        let file = folder(&format!("query-{test}")).join("bad.toml");
+        fs::write(&file, changed).expect("written");
         has(&refused(&["replay", file.to_str().unwrap()]), &[part]);
     }
 }

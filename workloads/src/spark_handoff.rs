@@ -71,7 +71,13 @@ pub struct Query {
 }
 
 impl Query {
-    /// The partition that holds the markers of a sink with transactions.
+    /// Whether a partition of the target is for markers.
+    #[must_use]
+    pub const fn has_marker_partition(&self) -> bool {
+        matches!(self.sink, Sink::DriverTransaction)
+    }
+
+    /// That partition.
     #[must_use]
     pub const fn marker_partition(&self) -> u32 {
         self.target_partitions

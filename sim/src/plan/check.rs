@@ -3,8 +3,9 @@
 //! Works on a plan in memory; [`super::toml`] turns a problem's place into a line of the file.
 
 use workloads::op::Op;
+use workloads::spark_handoff::Query;
 
-use super::{Anchor, Fault, Plan, Topology, What, When};
+use super::{Anchor, Fault, OpAt, Plan, Topology, What, When};
 use crate::{profiles, registry};
 
 /// Where in a plan a problem is.
@@ -18,6 +19,8 @@ pub enum Place {
     Fault(usize),
     /// In the operation with this index.
     Op(usize),
+    /// In `[query]`.
+    Query,
     /// In `[found]`.
     Found,
 }
@@ -72,32 +75,96 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
         return Err(Problem { place: Place::Plan, key: "op", message });
     }
     for (at, op) in plan.ops.iter().enumerate() {
-        if let Op::Produce { records, bytes, .. } | Op::Transaction { records, bytes, .. } = op.op
-            && u64::from(records) * u64::from(bytes) > BATCH_BYTES_MAX
-        {
-            let allowed = format!("{BATCH_BYTES_MAX} bytes in all");
-            let message = format!("{records} records of {bytes} bytes; allowed: {allowed}");
-            return Err(Problem { place: Place::Op(at), key: "bytes", message });
+        check_op(op, plan).map_err(|(key, message)| Problem {
+            place: Place::Op(at),
+            key,
+            message,
+        })?;
+    }
+    let query = plan.query.as_ref().map_or(Ok(()), |query| check_query(query, plan));
+    query.map_err(|(key, message)| Problem { place: Place::Query, key, message })
+}
+
+fn check_op(op: &OpAt, plan: &Plan) -> Result<(), Refused> {
+    if let Op::Produce { records, bytes, .. } | Op::Transaction { records, bytes, .. } = op.op
+        && u64::from(records) * u64::from(bytes) > BATCH_BYTES_MAX
+    {
+        let allowed = format!("{BATCH_BYTES_MAX} bytes in all");
+        return Err(("bytes", format!("{records} records of {bytes} bytes; allowed: {allowed}")));
+    }
+    if let Op::Consume { topic, group, instance, copies_to, .. } = &op.op {
+        let empty = [("group", Some(group)), ("instance", instance.as_ref())];
+        let empty = empty.into_iter().find(|(_, text)| text.is_some_and(String::is_empty));
+        if let Some((key, _)) = empty {
+            return Err((key, "is empty; allowed: at least one character".to_owned()));
         }
-        if let Op::Consume { topic, group, instance, copies_to, .. } = &op.op {
-            let empty = [("group", Some(group)), ("instance", instance.as_ref())];
-            let empty = empty.into_iter().find(|(_, text)| text.is_some_and(String::is_empty));
-            if let Some((key, _)) = empty {
-                let message = "is empty; allowed: at least one character".to_owned();
-                return Err(Problem { place: Place::Op(at), key, message });
-            }
-            if copies_to.as_ref() == Some(topic) {
-                let message = format!("{topic:?} is copied to itself; allowed: another topic");
-                return Err(Problem { place: Place::Op(at), key: "copies_to", message });
-            }
+        if let Some(target) = copies_to {
+            check_copy(topic, target, plan).map_err(|message| ("copies_to", message))?;
         }
-        if op.client >= plan.topology.clients {
-            let last = plan.topology.clients - 1;
-            let message = format!("there is no client {}; allowed: 0 to {last}", op.client);
-            return Err(Problem { place: Place::Op(at), key: "client", message });
+    }
+    if op.client >= plan.topology.clients {
+        let last = plan.topology.clients - 1;
+        return Err(("client", format!("there is no client {}; allowed: 0 to {last}", op.client)));
+    }
+    Ok(())
+}
+
+/// A copy goes to the partition of the same number: it must be there whenever the topic is.
+fn check_copy(topic: &str, target: &str, plan: &Plan) -> Result<(), String> {
+    if topic == target {
+        return Err(format!("{topic:?} is copied to itself; allowed: another topic"));
+    }
+    let Some((least, _)) = partitions(plan, target) else {
+        return Err(format!("nobody creates {target:?}; allowed: a topic of a `create-topic`"));
+    };
+    match partitions(plan, topic) {
+        Some((_, most)) if least < most => Err(format!(
+            "{target:?} has {least} partitions and {topic:?} has {most}; allowed: at least as many"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A query knows how many partitions its topics have.
+fn check_query(query: &Query, plan: &Plan) -> Result<(), Refused> {
+    if query.source == query.target {
+        return Err(("target", "is the source; allowed: another topic".to_owned()));
+    }
+    let target = query.target_partitions + u32::from(query.has_marker_partition());
+    for (key, topic, least, most) in [
+        ("source", &query.source, query.partitions, query.partitions),
+        ("target", &query.target, target, u32::MAX),
+    ] {
+        let Some(created) = partitions(plan, topic) else {
+            let allowed = "a topic of a `create-topic`";
+            return Err((key, format!("nobody creates {topic:?}; allowed: {allowed}")));
+        };
+        if created.0 < least || most < created.1 {
+            let allowed = if least == most { "exactly" } else { "at least" };
+            let (found, other) = created;
+            let found = if found < least { found } else { other };
+            let message = format!("{topic:?} has {found} partitions; allowed: {allowed} {least}");
+            return Err((key, message));
         }
     }
     Ok(())
+}
+
+/// The fewest and the most partitions that a topic of this name has, if it is ever created.
+fn partitions(plan: &Plan, name: &str) -> Option<(u32, u32)> {
+    let mut created: Option<(u32, u32)> = None;
+    let mut raised = 0;
+    for op in &plan.ops {
+        match &op.op {
+            Op::CreateTopic { topic, partitions } if topic == name => {
+                let (least, most) = created.unwrap_or((*partitions, *partitions));
+                created = Some((least.min(*partitions), most.max(*partitions)));
+            }
+            Op::AddPartitions { topic, count } if topic == name => raised = raised.max(*count),
+            _ => {}
+        }
+    }
+    created.map(|(least, most)| (least, most.max(raised)))
 }
 
 /// Checks that `id` is a planted bug.

@@ -149,6 +149,10 @@ impl<'a, 'i> Places<'a, 'i> {
             Place::Topology => (self.topology.0, &self.topology.1),
             Place::Fault(at) => (self.faults[at].0, &self.faults[at].1),
             Place::Op(at) => (self.ops[at].0, &self.ops[at].1),
+            Place::Query => {
+                let (table, span) = self.query.as_ref().expect("only a query has problems");
+                (*table, span)
+            }
             Place::Found => {
                 let (table, span) = self.found.as_ref().expect("only a stored seed has problems");
                 (*table, span)

@@ -5,7 +5,15 @@ use crate::generate::{Choice, generate};
 use crate::plan::{Fate, Fault, Keep, What};
 
 fn storm() -> Plan {
-    let choice = Choice { profile: Some("storm".to_owned()), ..Choice::default() };
+    storm_over("transactions")
+}
+
+fn storm_over(workload: &str) -> Plan {
+    let choice = Choice {
+        profile: Some("storm".to_owned()),
+        workload: Some(workload.to_owned()),
+        ..Choice::default()
+    };
     generate(11, &choice)
 }
 
@@ -27,7 +35,7 @@ impl<R: FnMut(&Plan) -> Judgement, G: FnMut(Progress) -> bool> Runner for Fake<R
     }
 
     fn begun(&mut self, _plan: &Plan, fault: usize) -> Option<(u64, String)> {
-        Some((5_000_000 + fault as u64, "broker-1".to_owned()))
+        Some((5_000_000 + fault as u64, "broker-0".to_owned()))
     }
 
     fn go_on(&mut self, progress: Progress) -> bool {
@@ -71,6 +79,20 @@ fn shrink_leaves_only_what_the_failure_needs() {
     assert!(matches!(fault.what, What::Crash { keep: Keep::All, .. }), "{fault:?}");
     assert!(fault.lasting_us <= 100_000, "{fault:?}");
     assert_eq!(check(&shrunk.plan), Ok(()));
+}
+
+#[test]
+fn shrink_query_stays_only_if_the_failure_needs_it() {
+    let plan = || storm_over("spark-handoff");
+    let crashes = |plan: &Plan| plan.faults.iter().any(|it| matches!(it.what, What::Crash { .. }));
+    assert!(plan().query.is_some() && crashes(&plan()), "the seed must fail");
+    let run = |plan: &Plan| judged(crashes(plan).then_some("L3"), plan);
+    let alone = shrunk(plan(), 5_000, run, |_| true).unwrap().plan;
+    assert_eq!((alone.query, alone.ops.len()), (None, 0));
+    let run = |plan: &Plan| judged(plan.query.is_some().then_some("S6"), plan);
+    let with = shrunk(plan(), 5_000, run, |_| true).unwrap().plan;
+    let creates = |op: &crate::plan::OpAt| matches!(op.op, Op::CreateTopic { .. });
+    assert!(with.query.is_some() && with.ops.len() == 2 && with.ops.iter().all(creates));
 }
 
 #[test]
@@ -183,5 +205,5 @@ fn shrink_fault_at_a_late_event_moves_to_the_clock() {
     assert_eq!(Size::of(&shrunk.plan), Size { faults: 1, ops: 0 });
     let Fault { when, what, .. } = &shrunk.plan.faults[0];
     assert_eq!(*when, When::At { at_us: 5_000_000 });
-    assert_eq!(*what, What::Pause { node: "broker-1".to_owned() });
+    assert_eq!(*what, What::Pause { node: "broker-0".to_owned() });
 }

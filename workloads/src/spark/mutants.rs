@@ -74,6 +74,9 @@ mutants! {
     NewPartitionsAtLatest = "spark-new-partitions-at-latest",
         "partitions that were added are read from their end",
         Lost;
+    LateSendForgotten = "spark-late-send-forgotten",
+        "the answer to a send of an earlier batch is dropped, and a flush waits for it for ever",
+        Stuck;
 }
 
 /// Which planted bugs are on.

@@ -16,7 +16,7 @@ pub(super) fn terms(query: &Query) -> Terms {
         Sink::MarkedTable => Promise::OnceInTable,
         Sink::DriverTransaction => Promise::OnceCommitted,
     };
-    let marked = query.sink == Sink::DriverTransaction;
+    let marked = query.has_marker_partition();
     Terms {
         source: query.source.clone(),
         sink: query.target.clone(),

@@ -25,7 +25,7 @@ pub(super) struct Tasks {
     tasks: BTreeMap<PartitionIndex, Task>,
     /// Reads under way.
     reads: BTreeMap<u64, AttemptId>,
-    /// Sends under way.
+    /// Sends under way of this batch.
     sends: BTreeMap<u64, AttemptId>,
     /// By executor, the sends that its producer has not finished, those of ended attempts, too.
     unfinished: BTreeMap<ExecutorId, BTreeSet<u64>>,
@@ -280,14 +280,16 @@ impl Driver {
         answer: SendAnswer,
         out: &mut Outbox<SparkOut>,
     ) {
-        let Some(id) = self.tasks.sends.remove(&seq) else { return };
+        if self.on(SparkMutant::LateSendForgotten) && !self.tasks.sends.contains_key(&seq) {
+            return;
+        }
+        // A flush waits for the sends of earlier batches, too, but these fail no attempt of this.
         for unfinished in self.tasks.unfinished.values_mut() {
             unfinished.remove(&seq);
         }
+        let sender = self.tasks.sends.remove(&seq).and_then(|id| self.attempt_of(id));
         // What failed, or may have, fails the attempt when it flushes, and nobody sends it again.
-        if let (Some(attempt), SendAnswer::Refused | SendAnswer::Unknown) =
-            (self.attempt_of(id), answer)
-        {
+        if let (Some(attempt), SendAnswer::Refused | SendAnswer::Unknown) = (sender, answer) {
             attempt.failed = true;
         }
         let mut woken = Vec::new();

@@ -20,6 +20,7 @@ struct Scenario {
     /// Partitions added after the first batch, with this many records each.
     added: Option<(u32, u64)>,
     min_batches_to_retain: u64,
+    executors: u16,
     right: &'static [Property],
 }
 
@@ -31,6 +32,7 @@ fn scenario(mutant: SparkMutant) -> Scenario {
         meanwhile: vec![],
         added: None,
         min_batches_to_retain: 100,
+        executors: 2,
         right: &[],
     };
     let race = Fault::Second { at: (C::C3, 2), meet: (C::C7, 2) };
@@ -66,6 +68,9 @@ fn scenario(mutant: SparkMutant) -> Scenario {
             ..plain(Sink::AtLeastOnce, Fault::Stop(C::C8, 4))
         },
         SparkMutant::PurgeTooFar => plain(Sink::Keyed, Fault::Die(C::C4, 3)),
+        SparkMutant::LateSendForgotten => {
+            Scenario { executors: 5, ..plain(Sink::Keyed, Fault::LateSend(13)) }
+        }
         SparkMutant::NewPartitionsAtLatest => {
             Scenario { fault: None, added: Some((2, 4)), ..plain(Sink::AtLeastOnce, race) }
         }
@@ -76,6 +81,7 @@ fn broken(scenario: &Scenario, mutants: SparkMutants) -> BTreeSet<Property> {
     let settings = QueryConfig {
         mutants,
         min_batches_to_retain: scenario.min_batches_to_retain,
+        executors: scenario.executors,
         ..config(scenario.sink, Manager::AtomicRename)
     };
     let mut world = World::new(settings, scenario.fault.clone(), scenario.meanwhile.clone());

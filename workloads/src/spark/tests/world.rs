@@ -21,8 +21,9 @@ use crate::spark::format::Members;
 use crate::spark::handoff::{CrashPoint, Property, doubled_max};
 use crate::spark::mutants::SparkMutants;
 use crate::spark::step::{
-    Answer, AskTok, End, Event, KafkaAsk, OutRow, Partitions, Ranges, ReadAnswer, RowId, RunId,
-    SendAnswer, SinkAnswer, SinkAsk, SinkMarker, SourceRow, SparkIn, SparkOut, SparkTimer, Which,
+    Answer, AskTok, AttemptId, End, Event, KafkaAsk, OutRow, Partitions, Ranges, ReadAnswer, RowId,
+    RunId, SendAnswer, SinkAnswer, SinkAsk, SinkMarker, SourceRow, SparkIn, SparkOut, SparkTimer,
+    Which,
 };
 
 pub(super) const PARTITIONS: u32 = 4;
@@ -87,6 +88,8 @@ pub(super) enum Fault {
     Silent(u32),
     /// The nth send is answered never.
     SilentSend(u32),
+    /// The nth send is stored, and its answer comes in the next batch; its attempt reads no more.
+    LateSend(u32),
     /// With the nth send its executor is lost, and is there again.
     Sender(u32),
     /// From the nth on, reads of this partition fail.
@@ -165,6 +168,8 @@ pub(super) struct World {
     reads: u32,
     sink_commits: u32,
     latests: u32,
+    /// A send that is answered behind its batch, with its attempt.
+    late: Option<(AskTok, BatchId, AttemptId)>,
     clock: i64,
     // What the verdict is made of.
     expected: BTreeSet<u64>,
@@ -216,6 +221,7 @@ impl World {
             reads: 0,
             sink_commits: 0,
             latests: 0,
+            late: None,
             clock: 1_700_000_000_000_000,
             expected: BTreeSet::new(),
             deaths: 0,
@@ -319,6 +325,9 @@ impl World {
                 went |= core::mem::take(&mut host.held) && host.alive;
             }
         }
+        if !went {
+            self.broken.insert(Property::Stuck);
+        }
         went
     }
 
@@ -417,12 +426,19 @@ impl World {
                         self.strikes += 1;
                         ReadAnswer::Failed
                     }
+                    _ if self.late.is_some_and(|late| late.2 == attempt) => ReadAnswer::TimedOut,
                     _ => self.read(attempt.partition, from, to),
                 };
                 self.answer(index, tok, Answer::Read(read));
             }
-            KafkaAsk::Send { executor, rows, .. } => {
+            KafkaAsk::Send { executor, rows, batch, attempt, .. } => {
                 self.sends += 1;
+                if self.fault == Some(Fault::LateSend(self.sends)) {
+                    self.strikes += 1;
+                    self.topic.extend(&rows);
+                    self.late = Some((tok, batch, attempt));
+                    return;
+                }
                 if self.fault == Some(Fault::Sender(self.sends)) {
                     self.strikes += 1;
                     self.hosts[index].inputs.push_front(SparkIn::ExecutorLost(executor));
@@ -557,6 +573,7 @@ impl World {
         if event != Event::Idle {
             self.hosts[index].idle = 0;
         }
+
         match event {
             Event::Idle => self.hosts[index].idle += 1,
             Event::Reached(point) => self.reached(index, point),
@@ -564,6 +581,9 @@ impl World {
                 let before = self.ranges.insert(batch, ranges.clone());
                 if before.is_some_and(|before| before != ranges) {
                     self.broken.insert(Property::RangeChanged);
+                }
+                if let Some((tok, ..)) = self.late.take_if(|late| late.1 < batch) {
+                    self.answer(index, tok, Answer::Send(SendAnswer::Stored));
                 }
             }
             Event::AttemptEnded { won: false, sent, .. } => {
