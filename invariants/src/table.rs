@@ -447,7 +447,7 @@ properties! {
         "in the healthy core a query comes to stand behind all that its source acknowledged";
         from "KAFKA-12980; SPARK-24453, SPARK-41375"; jepsen None;
         sometimes ["query-idle"];
-        mutants ["spark-logs-swapped", "spark-purge-too-far"];
+        mutants ["spark-logs-swapped", "spark-purge-too-far", "spark-late-send-forgotten"];
     S7 batch_chain "BatchChain":
         "a query's batches follow one another without gap or overlap, and run again as they ran";
         from "Spark MicroBatchExecution, HDFSMetadataLog"; jepsen None;

@@ -241,6 +241,7 @@ fn cli_plan_with_a_query_that_can_not_be_is_refused() {
         ("none", "source = \"orders\"", "source = \"order\"", "nobody creates \"order\""),
         ("same", "target = \"bills\"", "target = \"orders\"", "`target`: is the source"),
         ("more", "\npartitions = 3", "\npartitions = 4", "has 3 partitions; allowed: exactly 4"),
+        ("place", "[\"broker-2\"]", "[\"driver-2\"]", "driver-0 to driver-1, executor-0 to"),
         ("wide", "target_partitions = 2", "target_partitions = 9", "allowed: at least "),
     ] {
         let changed = text.replacen(from, to, 1);

@@ -48,6 +48,9 @@ const OPS_MAX: usize = 1 << 16;
 /// Values of one batch: many times what any broker accepts, and little enough for the machine.
 const BATCH_BYTES_MAX: u64 = 64 << 20;
 
+/// A query has two drivers at most, each with executors of its own.
+const DRIVERS: u16 = 2;
+
 /// Checks a plan.
 ///
 /// # Errors
@@ -56,7 +59,7 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
     check_names(plan)?;
     check_topology(plan.topology)?;
     for (at, fault) in plan.faults.iter().enumerate() {
-        check_fault(fault, plan.topology).map_err(|(key, message)| Problem {
+        check_fault(fault, plan).map_err(|(key, message)| Problem {
             place: Place::Fault(at),
             key,
             message,
@@ -204,9 +207,9 @@ fn check_topology(topology: Topology) -> Result<(), Problem> {
 
 type Refused = (&'static str, String);
 
-fn check_fault(fault: &Fault, topology: Topology) -> Result<(), Refused> {
+fn check_fault(fault: &Fault, plan: &Plan) -> Result<(), Refused> {
     if let When::On { on } = &fault.when {
-        check_anchor(on, topology)?;
+        check_anchor(on, plan)?;
     }
     let anchored = matches!(fault.when, When::On { .. });
     for (key, name, roles) in named(&fault.what) {
@@ -217,18 +220,17 @@ fn check_fault(fault: &Fault, topology: Topology) -> Result<(), Refused> {
             let message = "`self` is the node of an event; this fault waits for none (`on`)";
             return Err((key, message.to_owned()));
         }
-        check_name(name, roles, topology).map_err(|message| (key, message))?;
+        check_name(name, roles, plan).map_err(|message| (key, message))?;
     }
     Ok(())
 }
 
-fn check_anchor(on: &Anchor, topology: Topology) -> Result<(), Refused> {
+fn check_anchor(on: &Anchor, plan: &Plan) -> Result<(), Refused> {
     registry::known("probe", &on.probe, &registry::probes()).map_err(|message| ("on", message))?;
     match &on.node {
         None => Ok(()),
-        // A query's driver, of which there are two at most.
         Some(name) if ["driver-0", "driver-1"].contains(&name.as_str()) => Ok(()),
-        Some(name) => check_name(name, Roles::NODES, topology).map_err(|message| ("on", message)),
+        Some(name) => check_name(name, Roles::NODES, plan).map_err(|message| ("on", message)),
     }
 }
 
@@ -240,38 +242,51 @@ struct Roles {
     client: bool,
     zone: bool,
     store: bool,
+    /// The processes of a query.
+    query: bool,
 }
 
 impl Roles {
-    const NONE: Self =
-        Self { controller: false, broker: false, client: false, zone: false, store: false };
+    const NONE: Self = Self {
+        controller: false,
+        broker: false,
+        client: false,
+        zone: false,
+        store: false,
+        query: false,
+    };
     const CONTROLLERS: Self = Self { controller: true, ..Self::NONE };
     const BROKERS: Self = Self { broker: true, ..Self::NONE };
     const NODES: Self = Self { controller: true, broker: true, ..Self::NONE };
     const CLOCKS: Self = Self { client: true, ..Self::NODES };
     const ZONES: Self = Self { zone: true, ..Self::NONE };
     const ENDS: Self =
-        Self { controller: true, broker: true, client: true, zone: true, store: true };
+        Self { controller: true, broker: true, client: true, zone: true, store: true, query: true };
 
     fn node_like(self) -> bool {
         self.controller || self.broker
     }
 
-    fn counts(self, topology: Topology) -> [(&'static str, bool, u16); 4] {
+    fn counts(self, plan: &Plan) -> [(&'static str, bool, u16); 6] {
+        let topology = plan.topology;
+        let executors = plan.query.as_ref().map(|query| query.executors);
+        let query = self.query && executors.is_some();
         [
             ("controller", self.controller, topology.controllers),
             ("broker", self.broker, topology.brokers),
             ("client", self.client, topology.clients),
             ("zone", self.zone, topology.zones.into()),
+            ("driver", query, DRIVERS),
+            ("executor", query, DRIVERS * executors.unwrap_or(0)),
         ]
     }
 }
 
-fn check_name(name: &str, roles: Roles, topology: Topology) -> Result<(), String> {
+fn check_name(name: &str, roles: Roles, plan: &Plan) -> Result<(), String> {
     if roles.store && name == "store" {
         return Ok(());
     }
-    for (role, allowed, count) in roles.counts(topology) {
+    for (role, allowed, count) in roles.counts(plan) {
         let number = name.strip_prefix(role).and_then(|rest| rest.strip_prefix('-'));
         let canonical = number.and_then(|n| Some((n, n.parse::<u16>().ok()?)));
         if let Some((text, n)) = canonical
@@ -282,7 +297,7 @@ fn check_name(name: &str, roles: Roles, topology: Topology) -> Result<(), String
             return Ok(());
         }
     }
-    let ranges = roles.counts(topology).into_iter().filter(|(_, allowed, _)| *allowed);
+    let ranges = roles.counts(plan).into_iter().filter(|(_, allowed, _)| *allowed);
     let mut names: Vec<_> = ranges
         .map(|(role, _, count)| match count {
             1 => format!("{role}-0"),
