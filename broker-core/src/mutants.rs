@@ -349,6 +349,9 @@ mutants! {
     GroupAssignmentNotStored = "group-assignment-not-stored",
         "the leader's assignment is told and not written",
         "synthetic (classicGroupSync without its record)", ["G5"];
+    GroupOffsetOfDeletedTopic = "group-offset-of-deleted-topic",
+        "offsets of a topic that is deleted are taken and kept",
+        "Kafka (KafkaApis looks into an image that may change before the append)", ["G1"];
     // What these do no run can notice: unit tests show them.
     GroupMarkerOffsetDecides = "group-marker-offset-decides",
         "of two commits of one offset the one whose marker comes later counts, not the later one",

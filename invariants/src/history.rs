@@ -85,6 +85,14 @@ pub enum Call {
         /// By the producer of this transactional id, if known.
         id: Option<TransactionalId>,
     },
+    /// Make offsets of a group part of the transaction that has the event's operation as its
+    /// number; one call is all attempts.
+    AddOffsets {
+        /// The group.
+        group: String,
+        /// By the producer of this transactional id, if known.
+        id: Option<TransactionalId>,
+    },
     /// End the transaction that has the event's operation as its number; one call is all attempts.
     EndTxn {
         /// Commit it; else abort it.
@@ -119,6 +127,10 @@ pub enum Call {
         offsets: Vec<(TopicPartition, Offset, Offset)>,
         /// A part of the transaction that has the event's operation as its number.
         transactional: bool,
+        /// By which producer, if known.
+        producer: Option<(ProducerId, ProducerEpoch)>,
+        /// Of this transactional id, if known.
+        id: Option<TransactionalId>,
     },
     /// Read the committed offsets of a group.
     FetchOffsets {
@@ -135,6 +147,8 @@ pub enum Call {
         group: String,
         /// The member's id.
         member: String,
+        /// Of a static member: what it is called whatever its id is. A file has it for the id.
+        instance: Option<String>,
         /// The generation.
         generation: Generation,
     },

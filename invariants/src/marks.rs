@@ -57,6 +57,8 @@ sometimes! {
         "a produce with an unknown outcome turned out not to be in the log";
     DefiniteFailure = "definite-failure",
         "a produce definitely failed";
+    TopicGone = "asked-after-deletion",
+        "a group coordinator that has seen a topic deleted was asked about offsets";
     GroupShared = "group-shared",
         "at the end several members of a group had a part of its topic";
     DamagedRefused = "damaged-refused",

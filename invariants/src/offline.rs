@@ -3,6 +3,7 @@
 
 use alloc::collections::BTreeMap;
 
+use crate::facts::group_calls::Untold;
 use crate::history::{EventKind, HistoryEvent};
 use crate::judge::Judge;
 use crate::judge::alone::{Ended, Settled};
@@ -18,15 +19,23 @@ pub const OF_HISTORIES: &[(&str, &str)] = &[
     ("L6", "`leader_epoch` of fetches or list_offsets, with the bounds they show"),
     ("L8", "`leader_epoch` of records"),
     ("L9", "records read"),
-    ("G3", "offsets committed from where they were read, and ends of transactions"),
-    ("G5", "parts of generations of classic groups"),
+    (
+        "G3",
+        "two commit_offsets of a partition that count, or one behind a fetch_offsets that tells \
+         where the group begins (with a `txn`: and its end_txn)",
+    ),
+    ("G5", "sync_group with the parts of members of classic groups"),
     ("P1", "idempotent produces, or producer ids"),
     ("Q1", "list_offsets with a `leader_epoch`, or by timestamp"),
     ("Q2", "epoch_end with a `leader_epoch`"),
     ("T1", "records of committed transactions, read or passed over as committed"),
     ("T2", "records of transactions, read as committed"),
     ("T3", "`last_stable_offset` of fetches that read committed"),
-    ("T10", "refusals of calls with a `transactional_id`"),
+    (
+        "T10",
+        "`error`s that say that a producer is none any more, of calls with a `transactional_id` \
+         that an init_producer_id with its `timeout_us` was done for",
+    ),
 ];
 
 /// What a history that holds was made of.
@@ -50,6 +59,12 @@ pub struct Summary {
     pub partitions: u64,
     /// Acknowledged records that no reader read or passed over: nobody knows of them.
     pub unread: u64,
+    /// Partitions of groups of which is not told where the group began: what it left out before the
+    /// first that it read is not judged.
+    pub unanchored: u64,
+    /// Stretches that groups read in transactions of which nobody knows whether they were
+    /// committed, or whose partition they commit without transactions, too: as good as not there.
+    pub undecided: u64,
     /// As `Judge::reached`.
     pub reached: BTreeMap<&'static str, u64>,
 }
@@ -109,10 +124,19 @@ impl HistoryJudge {
     /// # Errors
     /// As [`Self::event`].
     pub fn finish(mut self) -> Result<Summary, Violation> {
-        let Ended { partitions, unanswered, unread } = self.judge.finish_history()?;
+        let Ended { partitions, unanswered, unread, untold } = self.judge.finish_history()?;
+        let Untold { starts: unanchored, stretches: undecided } = untold;
         self.judge.publish();
         let reached = self.judge.reached().clone();
-        Ok(Summary { partitions, unanswered, unread, reached, ..self.summary })
+        Ok(Summary {
+            partitions,
+            unanswered,
+            unread,
+            unanchored,
+            undecided,
+            reached,
+            ..self.summary
+        })
     }
 }
 

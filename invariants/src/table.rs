@@ -308,10 +308,11 @@ properties! {
             "txn-answered-unconfirmed", "txn-unverified"];
     G1 commit_latest "CommitLatest":
         "what is read back of a group's offsets is the last commit in force; who is told that it \
-        committed did";
+        committed did; a topic that is gone has none";
         from "OffsetMetadataManager.java, KIP-447; Redpanda CORE-17000, #28554"; jepsen None;
-        sometimes ["offsets-staged", "unstable-refused"];
-        mutants ["group-require-stable-ignored", "group-txn-offset-at-once"];
+        sometimes ["offsets-staged", "unstable-refused", "asked-after-deletion"];
+        mutants ["group-require-stable-ignored", "group-txn-offset-at-once",
+            "group-offset-of-deleted-topic"];
     G2 generation_fence "GenFence":
         "no commit of a member or a generation that was replaced takes effect";
         from "KIP-447, KIP-848, KIP-1251"; jepsen None;

@@ -224,7 +224,7 @@ impl Case {
     }
 
     pub(crate) fn owes(&self, code: &str) -> bool {
-        self.judge.unsettled(&self.fake).iter().any(|line| line.starts_with(code))
+        self.judge.unsettled(&self.fake).any(|line| line.starts_with(code))
     }
 
     // Metadata.

@@ -328,13 +328,13 @@ impl Run {
         if (self.is_busy() && !late) || early {
             return Ok(());
         }
-        let waiting = self.unfinished();
-        if waiting.is_empty() {
+        if self.unfinished().next().is_none() {
             self.done = true;
             return self.world.finish(self.now);
         }
         if late {
             self.done = true;
+            let waiting: Vec<_> = self.unfinished().collect();
             self.world.finish(self.now)?;
             let message = format!(
                 "{} s after the healing there still waits: {}",
@@ -354,23 +354,22 @@ impl Run {
             || self.query().is_some_and(|query| !query.is_idle())
     }
 
-    fn unfinished(&self) -> Vec<String> {
+    /// What waits, one line each, found one after the other.
+    fn unfinished(&self) -> impl Iterator<Item = String> + '_ {
         let scene = self.world.scene();
-        let mut waiting = self.world.judge().unsettled(scene);
-        if let Some(query) = scene.spark().filter(|query| !query.is_idle()) {
+        let query = scene.spark().into_iter().filter(|query| !query.is_idle()).map(|query| {
             let what = query.blocked().join(", ");
-            waiting.push(format!("the query has not handed everything over: {what}"));
-        }
-        let plain = scene.layout().plain_clients();
-        for (number, slot) in scene.clients().iter().enumerate().take(plain) {
-            if !slot.ops.is_empty() {
-                waiting.push(format!("client-{number} has {} operations to do", slot.ops.len()));
-            }
-            if !slot.client.is_idle() {
-                waiting.push(format!("client-{number}: {}", slot.client.blocked().join(", ")));
-            }
-        }
-        waiting
+            format!("the query has not handed everything over: {what}")
+        });
+        let plain = scene.clients().iter().enumerate().take(scene.layout().plain_clients());
+        let clients = plain.flat_map(|(number, slot)| {
+            let ops = (!slot.ops.is_empty())
+                .then(|| format!("client-{number} has {} operations to do", slot.ops.len()));
+            let calls = (!slot.client.is_idle())
+                .then(|| format!("client-{number}: {}", slot.client.blocked().join(", ")));
+            ops.into_iter().chain(calls)
+        });
+        self.world.judge().unsettled(scene).chain(query).chain(clients)
     }
 
     fn outcome(self, verdict: Verdict) -> Outcome {

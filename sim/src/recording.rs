@@ -55,6 +55,7 @@ fn topic_of(event: &HistoryEvent) -> Option<TopicId> {
         EventKind::Invoke(
             Call::EndTxn { .. }
             | Call::InitProducerId { .. }
+            | Call::AddOffsets { .. }
             | Call::CommitOffsets { .. }
             | Call::FetchOffsets { .. }
             | Call::SyncGroup { .. },

@@ -170,6 +170,28 @@ fn judge_refuses_a_file_with_a_bad_line_as_a_whole() {
     }
 }
 
+/// So many lines that they reach the judge in several parts.
+#[test]
+fn judge_names_the_lines_of_a_long_file() {
+    let append = |nth: u64| {
+        let appended = PRODUCED.replace("\"call\":1", &format!("\"call\":{nth}"));
+        let appended = appended.replace("\"offset\":0", &format!("\"offset\":{nth}"));
+        let value = format!("\"first_value\":{}", nth + 1);
+        appended.replace(":2,\"client", ":1,\"client").replace("\"first_value\":1", &value)
+    };
+    let appended: String = (0..3_000).map(append).collect();
+    let (code, out, complaint) = judge_file("long.jsonl", &[HEADER, &appended, READ].concat());
+    assert_eq!((code, complaint.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("6,003 lines") && out.contains("3,001 ok"), "{out}");
+    let phantom = READ.replace(r#""value":1"#, r#""value":8"#);
+    let (code, out, _) = judge_file("long.jsonl", &[HEADER, &appended, &phantom, "\n"].concat());
+    let decided = "decided by line 6003, the end of the call that line 6002 begins";
+    assert!(code == Some(1) && out.contains(decided), "{out}");
+    let (code, _, complaint) =
+        judge_file("long.jsonl", &[HEADER, &appended, &phantom, "{}"].concat());
+    assert!(code == Some(2) && complaint.contains("line 6004: field `type`"), "{complaint}");
+}
+
 #[test]
 fn judge_of_nothing_is_no_pass() {
     let fetch = READ.lines().next().expect("two lines");

@@ -1,12 +1,14 @@
 //! Groups of consumers whose members come, go and vanish while their topic is written to, by all
-//! three protocols.
+//! three protocols; now and then the topic is deleted under them, and created again.
 //!
 //! Tempts the coordinator to give a partition to two members, to take a commit of one that was
-//! replaced, to forget what was committed when it moves, and to leave a group without an owner of
-//! its partitions.
+//! replaced, to forget what was committed when it moves, to leave a group without an owner of its
+//! partitions, and to keep, or take, what was read of a topic that is gone.
 
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use broker_core::time::Dur;
 
 use crate::op::GroupProtocol;
 use crate::schedule::{OPS_MIN, Schedule, Topic, create_first, usual_produce};
@@ -37,6 +39,9 @@ fn plan(shape: &Shape, draw: &mut dyn Draw) -> Vec<PlannedOp> {
             s.add(at, client, member(&topic, group, None, (0, false)));
         }
     }
+    for _ in 0..*s.pick(&[0, 0, 0, 1, 1, 2]) {
+        rebirth(s, &topic);
+    }
     // Each membership is many requests.
     let total = s.between(OPS_MIN / 2, OPS_MIN);
     while s.len() < total {
@@ -65,6 +70,18 @@ fn group(s: &mut Schedule<'_>, nth: u64) -> Group {
         false => *s.pick(&all),
     };
     Group { name: alloc::format!("group-{nth}"), protocol }
+}
+
+/// The topic is deleted, and created again before the members can have noticed, or long after; now
+/// and then not at all.
+fn rebirth(s: &mut Schedule<'_>, topic: &Topic) {
+    let (deleter, creator, at) = (s.client(), s.client(), s.in_load());
+    s.add(at, deleter, Op::DeleteTopic { topic: topic.name.clone() });
+    if s.chance(900) {
+        let later = *s.pick(&[0, 200_000, 2_000_000, 6_000_000]);
+        let again = Dur(at.0 + s.between(later / 2, later));
+        s.add(again, creator, topic.create());
+    }
 }
 
 fn member(

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use super::Broker;
 use super::asks::Purpose;
+use super::producer_ids::ProducerIds;
 use super::unproven::Answer;
 use crate::batch::{Header, TimestampMs};
 use crate::config::BrokerLimits;
@@ -20,6 +21,7 @@ use crate::coordinator::{Host, Outcome, Shard, partition_for};
 use crate::ids::{
     ConnId, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, TopicId, TopicPartition,
 };
+use crate::metadata::Image;
 use crate::mutants::{Mutant, Mutants};
 use crate::partition::Asker;
 use crate::peer::ControllerRequest;
@@ -57,6 +59,12 @@ pub(super) trait Hosted: Shard {
     fn answers_early(_mutants: Mutants) -> bool {
         false
     }
+}
+
+/// What a shard is lent when it is asked.
+pub(super) struct Lent<'a> {
+    pub(super) topics: &'a Image,
+    pub(super) ids: &'a mut ProducerIds,
 }
 
 impl Coordinator {
@@ -182,8 +190,23 @@ impl Broker {
         }
     }
 
+    /// Asks a shard, if it is at work here, and does what it says.
+    pub(super) fn with_shard<S: Hosted>(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        out: &mut Outbox<Effect>,
+        ask: impl FnOnce(&mut S, Lent<'_>, &mut Outcome<S>),
+    ) {
+        let Some(host) = self.coordinators.get_mut(&partition).and_then(S::of) else { return };
+        let mut outcome = Outcome::default();
+        let lent = Lent { topics: &self.image, ids: &mut self.producer_ids };
+        ask(host.state_mut(), lent, &mut outcome);
+        self.carry_out(cx, partition, outcome, out);
+    }
+
     /// Appends the records, parks the answers, arms the timers.
-    pub(super) fn carry_out<S: Hosted>(
+    fn carry_out<S: Hosted>(
         &mut self,
         cx: &Cx,
         partition: TopicPartition,
@@ -251,12 +274,11 @@ impl Broker {
         let open = &self.partitions[&partition];
         let (epoch, end) = (open.epoch(), open.high_watermark());
         out.probe(Probe::CoordinatorLoaded { partition, epoch, end });
-        let groups = matches!(coordinator, Coordinator::Groups(_));
         self.coordinators.insert(partition, coordinator);
-        match groups {
-            true => self.groups_loaded(cx, (partition, epoch), end, out),
-            false => {
-                self.with_transactions(cx, partition, out, |state, _, outcome| {
+        match &self.coordinators[&partition] {
+            Coordinator::Groups(_) => self.groups_loaded(cx, (partition, epoch), end, out),
+            Coordinator::Transactions(_) => {
+                self.with_shard(cx, partition, out, |state: &mut Transactions, _, outcome| {
                     state.loaded(cx, end, outcome);
                 });
                 self.send_markers(cx, partition, out);
@@ -311,7 +333,7 @@ impl Broker {
 
     fn tell<S: Hosted>(&mut self, answers: Vec<(Asker, S::Answer)>, out: &mut Outbox<Effect>) {
         for (asker, answer) in answers {
-            self.reply(asker, S::answer(answer).response(), out);
+            self.answer(asker, S::answer(answer), out);
         }
     }
 
@@ -325,13 +347,13 @@ impl Broker {
         match self.coordinators.get(&partition) {
             None => {}
             Some(Coordinator::Groups(_)) => {
-                self.with_groups(cx, partition, out, |groups, topics, outcome| {
-                    groups.timer(cx, topics, number, outcome);
+                self.with_shard(cx, partition, out, |groups: &mut Groups, lent, outcome| {
+                    groups.timer(cx, lent.topics, number, outcome);
                 });
             }
             Some(Coordinator::Transactions(_)) => {
-                self.with_transactions(cx, partition, out, |state, fresh, outcome| {
-                    state.timer(cx, number, fresh, outcome);
+                self.with_shard(cx, partition, out, |state: &mut Transactions, lent, outcome| {
+                    state.timer(cx, number, &mut || lent.ids.take(), outcome);
                 });
                 self.keep_ids_at_hand(out);
             }

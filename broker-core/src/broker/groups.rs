@@ -3,6 +3,7 @@
 //! Source: `GroupCoordinatorService.java`, `CoordinatorPartitionWriter.java`,
 //! `KafkaApis.handleTxnOffsetCommitRequest`.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Broker;
@@ -17,8 +18,8 @@ use crate::mutants::Mutants;
 use crate::partition::Asker;
 use crate::probe::Probe;
 use crate::protocol::{
-    CoordinatorKind, ErrorCode, FetchedOffset, GroupAnswer, GroupRequest, GroupType, ListedGroup,
-    OffsetFetch, Response, TxnOffsetCommit,
+    CoordinatorKind, ErrorCode, FetchedOffset, Generation, GroupAnswer, GroupRequest, OffsetFetch,
+    Response, TxnOffsetCommit,
 };
 use crate::step::{Cx, Effect, Outbox};
 
@@ -34,9 +35,16 @@ impl Hosted for Groups {
         Answer::Group(answer)
     }
 
-    /// Where a member begins to read must not be out of date. That it lives may be said to anyone.
+    /// Where a member begins to read must not be out of date, nor what tools are shown. That a
+    /// member lives may be said to anyone.
     fn must_be_proven(answer: &GroupAnswer, _mutants: Mutants) -> bool {
-        matches!(answer, GroupAnswer::OffsetFetch(Ok(_)))
+        matches!(
+            answer,
+            GroupAnswer::OffsetFetch(Ok(_))
+                | GroupAnswer::DescribeGroup(_)
+                | GroupAnswer::ConsumerGroupDescribe(_)
+                | GroupAnswer::ListGroups(_)
+        )
     }
 
     fn recorded(
@@ -105,6 +113,10 @@ impl Topics for Image {
     fn topic(&self, name: &str) -> Option<(TopicId, u32)> {
         self.topic_named(name).map(|(id, topic)| (id, topic.partitions))
     }
+
+    fn partitions(&self, topic: TopicId) -> Option<u32> {
+        self.topics.get(&topic).map(|topic| topic.partitions)
+    }
 }
 
 impl Broker {
@@ -117,11 +129,7 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let Some(group) = request.group() else {
-            let GroupRequest::ListGroups { states, types } = &request else {
-                unreachable!("{request:?} names a group")
-            };
-            let answer = GroupAnswer::ListGroups(self.list_groups(states, types));
-            return self.reply(asker, Response::Group(answer), out);
+            return self.list_groups(cx, asker, &request, out);
         };
         let room = match self.queue_has_room(0) {
             // A shard's own records always have room; what asks for more has to wait for it.
@@ -149,14 +157,21 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let epoch = self.partitions[&coordinator].epoch();
-        let probe = commit_taken(&request, (coordinator, epoch));
-        let mut taken = false;
-        self.with_groups(cx, coordinator, out, |groups, topics, outcome| {
-            groups.handle(cx, topics, asker, request, outcome);
-            taken = outcome.records.iter().any(|record| matches!(record, Record::Offset(..)));
+        let committer = committer(&request);
+        let mut partitions: Vec<TopicPartition> = Vec::new();
+        self.with_shard(cx, coordinator, out, |groups: &mut Groups, lent, outcome| {
+            groups.handle(cx, lent.topics, asker, request, outcome);
+            partitions = outcome.records.iter().filter_map(Record::commits).collect();
         });
-        if let Some(probe) = probe.filter(|_| taken) {
-            out.probe(probe);
+        if let Some((group, member, generation)) = committer.filter(|_| !partitions.is_empty()) {
+            out.probe(Probe::CommitTaken {
+                coordinator,
+                epoch,
+                group,
+                member,
+                generation,
+                partitions,
+            });
         }
     }
 
@@ -168,11 +183,10 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let (group, require_stable) = (fetch.group.as_str().into(), fetch.require_stable);
-        let open = &self.partitions[&coordinator];
-        let (epoch, end) = (open.epoch(), open.log_end());
+        let epoch = self.partitions[&coordinator].epoch();
         let mut offsets = Vec::new();
-        self.with_groups(cx, coordinator, out, |groups, topics, outcome| {
-            groups.handle(cx, topics, asker, GroupRequest::OffsetFetch(fetch), outcome);
+        self.with_shard(cx, coordinator, out, |groups: &mut Groups, lent, outcome| {
+            groups.handle(cx, lent.topics, asker, GroupRequest::OffsetFetch(fetch), outcome);
             if let [(_, GroupAnswer::OffsetFetch(Ok(fetched)))] = outcome.answers.as_slice() {
                 let offset = |it: &FetchedOffset| {
                     let found = it.result.as_ref().map(|it| it.as_ref().map(|it| it.offset));
@@ -181,14 +195,7 @@ impl Broker {
                 offsets = fetched.iter().map(offset).collect();
             }
         });
-        out.probe(Probe::OffsetsFetched {
-            coordinator,
-            epoch,
-            end,
-            group,
-            require_stable,
-            offsets,
-        });
+        out.probe(Probe::OffsetsFetched { coordinator, epoch, group, require_stable, offsets });
     }
 
     /// The shard is read to the end of its log.
@@ -200,10 +207,10 @@ impl Broker {
         out: &mut Outbox<Effect>,
     ) {
         let mut offsets = Vec::new();
-        self.with_groups(cx, coordinator, out, |groups, _, outcome| {
+        self.with_shard(cx, coordinator, out, |groups: &mut Groups, lent, outcome| {
             let all = groups.fold().iter();
             offsets = all.map(|(group, at, offset)| (group.into(), at, offset.offset)).collect();
-            groups.loaded(cx, outcome);
+            groups.loaded(cx, lent.topics, outcome);
         });
         out.probe(Probe::OffsetsLoaded { coordinator, epoch, end, offsets });
     }
@@ -263,65 +270,57 @@ impl Broker {
     }
 
     fn list_groups(
-        &self,
-        states: &[alloc::string::String],
-        types: &[GroupType],
-    ) -> Result<Vec<ListedGroup>, ErrorCode> {
-        let mut listed = Vec::new();
-        for partition in self.image.partitions_of(self.config.node) {
-            if self.coordinator_kind(partition.topic) != Some(CoordinatorKind::Group) {
-                continue;
-            }
-            match self.coordinators.get(&partition) {
-                Some(Coordinator::Groups(host)) => {
-                    listed.extend(host.state().list(states, types));
-                }
-                Some(Coordinator::Transactions(_)) => {}
-                None => return Err(ErrorCode::CoordinatorLoadInProgress),
-            }
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        request: &GroupRequest,
+        out: &mut Outbox<Effect>,
+    ) {
+        let shards = match self.all_shards(CoordinatorKind::Group) {
+            Ok(shards) => shards,
+            Err(code) => return self.reply(asker, Response::Group(request.refusal(code)), out),
+        };
+        let none = Answer::Group(GroupAnswer::ListGroups(Ok(Vec::new())));
+        self.gather(asker, (none, shards.len()), out);
+        for partition in shards {
+            self.ask_groups(cx, partition, (asker, request.clone()), out);
         }
-        Ok(listed)
     }
 
     /// A topic is gone, and with it what groups have read of it.
-    pub(super) fn forget_offsets_of(&mut self, cx: &Cx, topic: TopicId, out: &mut Outbox<Effect>) {
+    pub(super) fn forget_gone_offsets(&mut self, cx: &Cx, out: &mut Outbox<Effect>) {
         for partition in self.coordinators.keys().copied().collect::<Vec<_>>() {
-            self.with_groups(cx, partition, out, |groups, _, outcome| {
-                groups.topic_deleted(topic, outcome);
+            self.with_shard(cx, partition, out, |groups: &mut Groups, lent, outcome| {
+                groups.forget_gone(cx, lent.topics, outcome);
             });
         }
     }
-
-    /// Asks a shard, and does what it says.
-    pub(super) fn with_groups(
-        &mut self,
-        cx: &Cx,
-        partition: TopicPartition,
-        out: &mut Outbox<Effect>,
-        ask: impl FnOnce(&mut Groups, &Image, &mut Outcome<Groups>),
-    ) {
-        let Some(Coordinator::Groups(host)) = self.coordinators.get_mut(&partition) else {
-            return;
-        };
-        let mut outcome = Outcome::default();
-        ask(host.state_mut(), &self.image, &mut outcome);
-        self.carry_out(cx, partition, outcome, out);
-    }
 }
 
-/// What to leave behind when this is taken, if it is a commit.
-fn commit_taken(
-    request: &GroupRequest,
-    (coordinator, epoch): (TopicPartition, LeaderEpoch),
-) -> Option<Probe> {
-    let (group, who, generation, offsets) = if let GroupRequest::OffsetCommit(it) = request {
-        (&it.group, &it.who, it.generation, &it.offsets)
+/// Who wants to commit, if it is a commit: the group, its member and the generation.
+fn committer(request: &GroupRequest) -> Option<(Arc<str>, Arc<str>, Generation)> {
+    let (group, who, generation) = if let GroupRequest::OffsetCommit(it) = request {
+        (&it.group, &it.who, it.generation)
     } else if let GroupRequest::TxnOffsetCommit(it) = request {
-        (&it.group, &it.who, it.generation, &it.offsets)
+        (&it.group, &it.who, it.generation)
     } else {
         return None;
     };
-    let (group, member) = (group.as_str().into(), who.member.as_str().into());
-    let partitions = offsets.iter().map(|it| it.partition).collect();
-    Some(Probe::CommitTaken { coordinator, epoch, group, member, generation, partitions })
+    Some((group.as_str().into(), who.member.as_str().into(), generation))
+}
+
+impl Record {
+    /// The partition whose offset it commits.
+    fn commits(&self) -> Option<TopicPartition> {
+        match self {
+            Self::Offset(_, partition, Some(_)) => Some(*partition),
+            Self::Offset(_, _, None)
+            | Self::Classic(..)
+            | Self::Epoch(..)
+            | Self::Subscriber(..)
+            | Self::Target(..)
+            | Self::TargetEpoch(..)
+            | Self::Current(..) => None,
+        }
+    }
 }

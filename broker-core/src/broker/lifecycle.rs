@@ -296,9 +296,9 @@ impl Broker {
                     self.reconcile(cx, state.partition, out);
                 }
             }
-            Record::RemoveTopic { topic } => {
+            Record::RemoveTopic { .. } => {
                 self.streams_removed(out);
-                self.forget_offsets_of(cx, *topic, out);
+                self.forget_gone_offsets(cx, out);
             }
             Record::CommitObject { ranges, .. } => self.ranges_committed(ranges, out),
             Record::RegisterBroker { .. }

@@ -30,6 +30,7 @@ use crate::wal::{Wal, WalEvent};
 mod asks;
 mod coordinators;
 mod fetch;
+mod gathered;
 mod groups;
 mod lifecycle;
 mod loading;
@@ -80,6 +81,8 @@ pub struct Broker {
     /// Answers of coordinators, by the number of the WAL's proof that they wait for. Bounded as
     /// those.
     unproven: BTreeMap<u64, unproven::Unproven>,
+    /// Questions to several coordinators that are not all answered. Bounded as those.
+    gathered: BTreeMap<Asker, gathered::Gathered>,
     /// Batches that have offsets and wait for room in the WAL, oldest first.
     queue: VecDeque<produce::Queued>,
     fetches: BTreeMap<Asker, fetch::Fetch>,
@@ -133,6 +136,7 @@ impl Broker {
             produces: BTreeMap::new(),
             refusals: BTreeMap::new(),
             unproven: BTreeMap::new(),
+            gathered: BTreeMap::new(),
             queue: VecDeque::new(),
             fetches: BTreeMap::new(),
             searches: BTreeMap::new(),
@@ -204,6 +208,7 @@ impl Broker {
             coordinator.gone(conn);
         }
         self.unproven_gone(conn);
+        self.gathered_gone(conn);
     }
 
     fn peer(&mut self, cx: &Cx, from: NodeId, msg: PeerMsg, out: &mut Outbox<Effect>) {

@@ -3,6 +3,7 @@
 //! Source: `TransactionCoordinator.scala`, `TransactionMarkerChannelManager.scala`.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::coordinators::{Coordinator, Hosted};
@@ -83,23 +84,9 @@ impl Broker {
             | TxnRequest::AddOffsets { of, .. }
             | TxnRequest::End { of, .. } => &of.transactional_id,
             TxnRequest::Describe { transactional_ids } => {
-                let described = transactional_ids.iter().map(|id| {
-                    let found = self.transactions_of(id);
-                    (id.clone(), found.and_then(|host| host.state().describe(id)))
-                });
-                let answer = TxnAnswer::Describe(described.collect());
-                return self.reply(asker, Response::Txn(answer), out);
+                return self.describe_transactions(cx, asker, transactional_ids, out);
             }
-            TxnRequest::List(filter) => {
-                let hosts =
-                    self.coordinators.values().filter_map(|coordinator| match coordinator {
-                        Coordinator::Transactions(host) => Some(host),
-                        Coordinator::Groups(_) => None,
-                    });
-                let listed = hosts.flat_map(|host| host.state().list(cx.wall, filter));
-                let answer = TxnAnswer::List(Ok(listed.collect()));
-                return self.reply(asker, Response::Txn(answer), out);
-            }
+            TxnRequest::List(_) => return self.list_transactions(cx, asker, &request, out),
         };
         let partition = match self.admitted(id, &request) {
             Ok(partition) => partition,
@@ -111,14 +98,65 @@ impl Broker {
                 let answer = request.refusal(ErrorCode::CoordinatorNotAvailable);
                 return self.reply(asker, Response::Txn(answer), out);
             };
-            return self.with_transactions(cx, partition, out, |state, _, outcome| {
+            return self.with_shard(cx, partition, out, |state: &mut Transactions, _, outcome| {
                 state.add_offsets(cx, asker, (of, offsets), outcome);
             });
         }
-        self.with_transactions(cx, partition, out, |state, fresh, outcome| {
-            state.handle(cx, asker, &request, fresh, outcome);
-        });
+        self.ask_transactions(cx, partition, (asker, &request), out);
         self.keep_ids_at_hand(out);
+    }
+
+    fn ask_transactions(
+        &mut self,
+        cx: &Cx,
+        partition: TopicPartition,
+        (asker, request): (Asker, &TxnRequest),
+        out: &mut Outbox<Effect>,
+    ) {
+        self.with_shard(cx, partition, out, |state: &mut Transactions, lent, outcome| {
+            state.handle(cx, asker, request, &mut || lent.ids.take(), outcome);
+        });
+    }
+
+    /// Each id is the business of its own coordinator.
+    fn describe_transactions(
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        ids: &[String],
+        out: &mut Outbox<Effect>,
+    ) {
+        let (mut by_shard, mut refused) = (BTreeMap::<_, Vec<String>>::new(), Vec::new());
+        for id in ids {
+            match self.shard_of(CoordinatorKind::Transaction, id) {
+                Ok(partition) => by_shard.entry(partition).or_default().push(id.clone()),
+                Err(code) => refused.push((id.clone(), Err(code))),
+            }
+        }
+        let refused = Answer::Txn(TxnAnswer::Describe(refused));
+        self.gather(asker, (refused, by_shard.len()), out);
+        for (partition, transactional_ids) in by_shard {
+            let request = TxnRequest::Describe { transactional_ids };
+            self.ask_transactions(cx, partition, (asker, &request), out);
+        }
+    }
+
+    fn list_transactions(
+        &mut self,
+        cx: &Cx,
+        asker: Asker,
+        request: &TxnRequest,
+        out: &mut Outbox<Effect>,
+    ) {
+        let shards = match self.all_shards(CoordinatorKind::Transaction) {
+            Ok(shards) => shards,
+            Err(code) => return self.reply(asker, Response::Txn(request.refusal(code)), out),
+        };
+        let none = Answer::Txn(TxnAnswer::List(Ok(Vec::new())));
+        self.gather(asker, (none, shards.len()), out);
+        for partition in shards {
+            self.ask_transactions(cx, partition, (asker, request), out);
+        }
     }
 
     /// The shard that may be asked for this on behalf of `id`.
@@ -140,36 +178,6 @@ impl Broker {
             | TxnRequest::Describe { .. }
             | TxnRequest::List(_) => Ok(partition),
         }
-    }
-
-    /// The shard in charge of `id`, if it is here.
-    fn transactions_of(&self, id: &str) -> Result<&Host<Transactions>, ErrorCode> {
-        let partition = self.shard_of(CoordinatorKind::Transaction, id)?;
-        match &self.coordinators[&partition] {
-            Coordinator::Transactions(host) => Ok(host),
-            Coordinator::Groups(_) => unreachable!("{partition:?} is of transactions"),
-        }
-    }
-
-    /// Asks a shard, and does what it says.
-    pub(super) fn with_transactions(
-        &mut self,
-        cx: &Cx,
-        partition: TopicPartition,
-        out: &mut Outbox<Effect>,
-        ask: impl FnOnce(
-            &mut Transactions,
-            &mut dyn FnMut() -> Option<ProducerId>,
-            &mut Outcome<Transactions>,
-        ),
-    ) {
-        let Some(Coordinator::Transactions(host)) = self.coordinators.get_mut(&partition) else {
-            return;
-        };
-        let mut outcome = Outcome::default();
-        let ids = &mut self.producer_ids;
-        ask(host.state_mut(), &mut || ids.take(), &mut outcome);
-        self.carry_out(cx, partition, outcome, out);
     }
 
     /// These transactions are decided, and that is confirmed.
@@ -289,7 +297,7 @@ impl Broker {
         if fates.iter().any(|(_, fate)| *fate == Fate::Unwritten) {
             out.arm(TimerKey::Markers(coordinator), MARKERS_BACKOFF);
         }
-        self.with_transactions(cx, coordinator, out, |state, _, outcome| {
+        self.with_shard(cx, coordinator, out, |state: &mut Transactions, _, outcome| {
             state.marked(cx, decision, fates.iter().copied(), outcome);
         });
     }

@@ -75,7 +75,7 @@ impl Broker {
         let lost = self.unproven.extract_if(.., |_, unproven| unproven.partition == partition);
         for (_, Unproven { asker, answer, .. }) in lost.collect::<alloc::vec::Vec<_>>() {
             let refused = answer.refused(ErrorCode::NotCoordinator);
-            self.reply(asker, refused.response(), out);
+            self.answer(asker, refused, out);
         }
     }
 

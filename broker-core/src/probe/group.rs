@@ -99,8 +99,6 @@ macro_rules! with_group_probes {
                 coordinator: TopicPartition,
                 /// Its leader epoch.
                 epoch: LeaderEpoch,
-                /// The log's end.
-                end: Offset,
                 /// The group.
                 group: Arc<str>,
                 /// Offsets of open transactions were to be waited for.

@@ -253,7 +253,8 @@ pub(crate) enum OpenCall {
         spec: OffsetSpec,
         isolation: Isolation,
     },
-    AddPartitions {
+    /// Something is to become a part of a transaction.
+    Add {
         txn: u32,
     },
     EndTxn {
@@ -378,9 +379,11 @@ impl Clients {
                 spec: *spec,
                 isolation: *isolation,
             },
-            Call::AddPartitions { id, .. } => {
+            Call::AddPartitions { id, .. }
+            | Call::AddOffsets { id, .. }
+            | Call::CommitOffsets { transactional: true, id, .. } => {
                 self.transaction(op, id.as_ref());
-                OpenCall::AddPartitions { txn: op }
+                OpenCall::Add { txn: op }
             }
             Call::EndTxn { commit, producer, id } => {
                 let fenced = producer.and_then(|own| Some((own, self.fence(client, own, op)?)));
@@ -497,14 +500,16 @@ impl Clients {
         Query { partition, epoch, owed }
     }
 
-    /// The produce that sent this value, and the value's place in it.
-    pub(crate) fn sent(&mut self, value: u64) -> Option<(&mut Send, u64)> {
-        self.sends.of(value)
+    /// The produce that sent this value, which was seen in the partition `here`, and the value's
+    /// place in it.
+    pub(crate) fn sent(&mut self, value: u64, here: u32) -> Option<(&mut Send, u64)> {
+        self.sends.of(value, here)
     }
 
-    /// The transaction in which this value was sent, if it was in one.
-    pub(crate) fn transaction_of(&mut self, value: Option<u64>) -> Option<u32> {
-        self.sent(value?)?.0.txn
+    /// The transaction in which this value, seen in the partition `here`, was sent, if it was in
+    /// one.
+    pub(crate) fn transaction_of(&mut self, value: Option<u64>, here: u32) -> Option<u32> {
+        self.sent(value?, here)?.0.txn
     }
 
     /// `client` was shown this under `epoch`.

@@ -27,6 +27,8 @@ pub(crate) struct Commit {
     pub(crate) member: String,
     pub(crate) generation: Generation,
     pub(crate) transactional: bool,
+    /// Whose, if it is transactional and that is told.
+    producer: Option<ProducerId>,
     /// When it began, there was this that makes it too late.
     pub(crate) newer: Option<Newer>,
     pub(crate) parts: Vec<Part>,
@@ -43,6 +45,29 @@ pub(crate) struct Part {
     pub(crate) places: Vec<Place>,
     /// What this client read without a gap began here, and nobody had come so far.
     pub(crate) gap: Option<(Offset, Offset)>,
+    /// Its place among the [tries](Reach::tries) of the partition.
+    nth: usize,
+}
+
+/// A record that got its place.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Fresh {
+    group: Arc<str>,
+    partition: TopicPartition,
+    offset: Offset,
+    producer: Option<ProducerId>,
+    place: Place,
+}
+
+/// A commit that was asked for, of one partition.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Try {
+    /// Where began what its client read without a gap, and how far that went.
+    read: (Offset, Offset),
+    /// Of one within a transaction.
+    range: Option<usize>,
+    /// What became of it; `None`: nobody knows.
+    done: Option<bool>,
 }
 
 /// Committed offsets are to be read.
@@ -80,11 +105,38 @@ pub(crate) struct Range {
     pub(crate) committed: Option<bool>,
 }
 
+/// What a history does not tell of groups, and is not judged for that.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Untold {
+    /// Partitions of which is not told where the group began.
+    pub(crate) starts: u64,
+    /// Stretches read in transactions, of which nobody knows whether they were committed, or whose
+    /// partition is committed without transactions, too.
+    pub(crate) stretches: u64,
+}
+
+/// Commits of a partition that are part of no transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Plain {
+    pub(crate) group: Arc<str>,
+    pub(crate) partition: TopicPartition,
+    /// Where the group began is told; else it is where the first of them began.
+    pub(crate) told: bool,
+    /// How many were asked for, of whatever kind.
+    pub(crate) tried: usize,
+    /// Of each that was done: where its client's reading began, and how far anybody may have come
+    /// before it was asked for.
+    pub(crate) done: Vec<(Offset, Offset)>,
+}
+
 /// How far clients came in a partition of a group.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 struct Reach {
-    /// The largest offset that anybody tried to commit.
-    asked: Option<Offset>,
+    /// Where the group was before any commit was asked for, if a client was told that.
+    start: Option<Offset>,
+    /// The commits, in the order in which they were asked for, where nothing tells what was ever in
+    /// force but what clients saw.
+    tries: Vec<Try>,
     /// The largest one that was ever in force, as far as the coordinator's log is known.
     effective: Option<Offset>,
     /// Where what a client and member read without a gap began, and how far it is.
@@ -105,6 +157,8 @@ pub(crate) struct GroupCalls {
     /// There is nothing but what clients saw.
     pub(crate) alone: bool,
     open: BTreeMap<(u16, u32), OpenGroupCall>,
+    /// Records of which the coordinator has not said yet whose commit they are.
+    fresh: Vec<Fresh>,
     names: BTreeSet<Arc<str>>,
     /// Of transactions, in the order in which they were asked for.
     pub(crate) ranges: Vec<Range>,
@@ -112,6 +166,7 @@ pub(crate) struct GroupCalls {
     /// The transactions whose end each producer asked for, in that order.
     ends: BTreeMap<ProducerId, Vec<u32>>,
     reach: BTreeMap<Arc<str>, BTreeMap<TopicPartition, Reach>>,
+    pub(crate) untold: Untold,
     owners: BTreeMap<Arc<str>, BTreeMap<Generation, Owners>>,
     renewed: BTreeMap<Arc<str>, u32>,
 }
@@ -136,13 +191,22 @@ impl GroupCalls {
         newer: impl Fn(&str, (&str, Generation), &[ToCommit]) -> Option<Newer>,
     ) {
         let opened = match call {
-            Call::CommitOffsets { group, member, generation, offsets, transactional } => {
+            Call::CommitOffsets {
+                group,
+                member,
+                generation,
+                offsets,
+                transactional,
+                producer,
+                id: _,
+            } => {
                 let who = (key.0, member.as_str());
                 let newer = newer(group, (member, *generation), offsets);
                 let group = self.name(group);
                 let ranges = self.ranges.len();
                 let parts = offsets.iter().map(|&(partition, from, upto)| {
-                    let gap = self.reaches(&group, who, (partition, from, upto), *transactional);
+                    let read = (partition, from, upto);
+                    let (nth, gap) = self.reaches(&group, who, read, *transactional);
                     if *transactional {
                         let group = group.clone();
                         self.stretch(Range {
@@ -156,14 +220,21 @@ impl GroupCalls {
                             committed: None,
                         });
                     }
-                    Part { partition, upto, places: Vec::new(), gap }
+                    Part { partition, upto, places: Vec::new(), gap, nth }
                 });
                 let parts = parts.collect();
                 let (member, generation) = (member.clone(), *generation);
-                let transactional = *transactional;
-                let commit =
-                    Commit { group, member, generation, transactional, newer, parts, ranges };
-                OpenGroupCall::Commit(commit)
+                let producer = producer.map(|(producer, _)| producer);
+                OpenGroupCall::Commit(Commit {
+                    group,
+                    member,
+                    generation,
+                    transactional: *transactional,
+                    producer,
+                    newer,
+                    parts,
+                    ranges,
+                })
             }
             Call::FetchOffsets { group, partitions, require_stable } => {
                 let stood = |at: &TopicPartition| (*at, BTreeSet::from([stands(group, *at)]));
@@ -171,7 +242,7 @@ impl GroupCalls {
                 let (group, require_stable) = (self.name(group), *require_stable);
                 OpenGroupCall::Fetch(FetchOffsets { group, require_stable, stood })
             }
-            Call::SyncGroup { group, member, generation } => {
+            Call::SyncGroup { group, member, generation, instance: _ } => {
                 let (group, member) = (self.name(group), member.clone());
                 let renewed = self.renewed.get(&group).copied().unwrap_or_default();
                 OpenGroupCall::Sync(Sync { group, member, generation: *generation, renewed })
@@ -193,17 +264,18 @@ impl GroupCalls {
         self.ranges.push(range);
     }
 
-    /// A client commits what it read. Where its reading began, and up to where anybody had come, if
-    /// there is something between them. What a client read before and could not commit it commits
-    /// with what it reads behind it; a transaction that is aborted takes that with it. Nobody can
-    /// know of more than was in force; where the log is not known, of more than was asked for.
+    /// A client commits what it read. Its place among the tries; and where its reading began, and
+    /// up to where anybody had come, if there is something between them. What a client read before
+    /// and could not commit it commits with what it reads behind it; a transaction that is aborted
+    /// takes that with it. Nobody can know of more than was in force; what that was, where the log
+    /// is not known, is said at the [end](Self::left_out).
     fn reaches(
         &mut self,
         group: &Arc<str>,
         (client, member): (u16, &str),
         (partition, from, upto): ToCommit,
         transactional: bool,
-    ) -> Option<(Offset, Offset)> {
+    ) -> (usize, Option<(Offset, Offset)>) {
         let reach = self.reach.entry(group.clone()).or_default().entry(partition).or_default();
         reach.loose |= !transactional;
         let run = reach.runs.entry((client, member.into())).or_insert((from, from));
@@ -211,11 +283,61 @@ impl GroupCalls {
             run.0 = from;
         }
         run.1 = upto;
-        let began = run.0;
-        let asked = *reach.asked.get_or_insert(began);
-        reach.asked = Some(asked.max(upto));
-        let covered = if self.alone { asked } else { reach.effective? };
-        (began > covered && !transactional).then_some((began, covered))
+        let (began, nth) = (run.0, reach.tries.len());
+        if self.alone {
+            let range = transactional.then_some(self.ranges.len());
+            reach.tries.push(Try { read: (began, upto), range, done: None });
+            return (nth, None);
+        }
+        let covered = reach.effective.max(reach.start);
+        let gap = covered.filter(|covered| began > *covered && !transactional);
+        (nth, gap.map(|covered| (began, covered)))
+    }
+
+    /// A client is told how far the group has come in a partition. Before any commit is asked for
+    /// that is where it begins; if nothing is committed, at the start of the log.
+    pub(crate) fn told(
+        &mut self,
+        group: &Arc<str>,
+        partition: TopicPartition,
+        offset: Option<Offset>,
+    ) {
+        let reach = self.reach.entry(group.clone()).or_default().entry(partition).or_default();
+        if reach.runs.is_empty() {
+            reach.start.get_or_insert(offset.unwrap_or_default());
+        }
+    }
+
+    /// Where a group began in a partition, if that is told.
+    pub(crate) fn start(&self, group: &str, partition: TopicPartition) -> Option<Offset> {
+        self.reach.get(group)?.get(&partition)?.start
+    }
+
+    /// The commits without a transaction that were done, by partition, where nothing is known but
+    /// what clients saw. `is_committed` says of a [range](Self::ranges) what is known of it.
+    pub(crate) fn plain(&self, is_committed: impl Fn(&Range) -> Option<bool>) -> Vec<Plain> {
+        let reaches = self.reach.iter().flat_map(|(group, of)| {
+            of.iter().map(move |(partition, reach)| (group, *partition, reach))
+        });
+        let plain = reaches.filter_map(|(group, partition, reach)| {
+            let began = reach.tries.first()?.read.0;
+            let (mut covered, mut done) = (reach.start.unwrap_or(began), Vec::new());
+            for tried in &reach.tries {
+                let outcome = match tried.range {
+                    Some(range) => is_committed(&self.ranges[range]),
+                    None => tried.done,
+                };
+                if tried.range.is_none() && outcome == Some(true) {
+                    done.push((tried.read.0, covered));
+                }
+                if outcome != Some(false) {
+                    covered = covered.max(tried.read.1);
+                }
+            }
+            let (group, told, tried) = (group.clone(), reach.start.is_some(), reach.tries.len());
+            Some(Plain { group, partition, told, tried, done }).filter(|it| !it.done.is_empty())
+        });
+        plain.collect()
     }
 
     pub(crate) fn end(&mut self, key: (u16, u32)) -> Option<OpenGroupCall> {
@@ -224,6 +346,13 @@ impl GroupCalls {
 
     /// What became of a commit; `None`: nobody knows.
     pub(crate) fn committed(&mut self, commit: &Commit, done: Option<bool>) {
+        for part in &commit.parts {
+            let reach =
+                self.reach.get_mut(&commit.group).and_then(|of| of.get_mut(&part.partition));
+            if let Some(tried) = reach.and_then(|reach| reach.tries.get_mut(part.nth)) {
+                tried.done = done;
+            }
+        }
         if commit.transactional {
             for range in &mut self.ranges[commit.ranges..][..commit.parts.len()] {
                 range.told = done == Some(true);
@@ -232,21 +361,32 @@ impl GroupCalls {
         }
     }
 
-    /// A record of an offset got its place: it may be that of an open commit.
+    /// A record of an offset got its place.
     pub(crate) fn recorded(
         &mut self,
-        group: &str,
+        group: &Arc<str>,
         (partition, offset): (TopicPartition, Offset),
-        transactional: bool,
+        producer: Option<ProducerId>,
         place: Place,
     ) {
-        for open in self.open.values_mut() {
-            let OpenGroupCall::Commit(commit) = open else { continue };
-            if &*commit.group == group && commit.transactional == transactional {
-                let of = |part: &&mut Part| (part.partition, part.upto) == (partition, offset);
-                for part in commit.parts.iter_mut().filter(of) {
-                    part.places.push(place);
+        let group = group.clone();
+        self.fresh.push(Fresh { group, partition, offset, producer, place });
+    }
+
+    /// The coordinator says whose commit it is that it has just written down: it may be an open one
+    /// that names the same member, generation and producer.
+    pub(crate) fn taken(&mut self, group: &str, who: (&str, Generation)) {
+        for Fresh { group: of, partition, offset, producer, place } in self.fresh.drain(..) {
+            for open in self.open.values_mut() {
+                let OpenGroupCall::Commit(commit) = open else { continue };
+                let named = (commit.member.as_str(), commit.generation) == who
+                    && commit.transactional == producer.is_some()
+                    && commit.producer.is_none_or(|own| Some(own) == producer);
+                if !named || commit.group != of || *group != *of {
+                    continue;
                 }
+                let of = |part: &&mut Part| (part.partition, part.upto) == (partition, offset);
+                commit.parts.iter_mut().filter(of).for_each(|part| part.places.push(place));
             }
         }
     }
@@ -268,7 +408,7 @@ impl GroupCalls {
     /// What was committed of a partition is forgotten.
     pub(crate) fn forgotten(&mut self, group: &Arc<str>, partition: TopicPartition) {
         let reach = self.reach.entry(group.clone()).or_default().entry(partition).or_default();
-        (reach.loose, reach.effective) = (true, None);
+        (reach.loose, reach.effective, reach.start) = (true, None, None);
     }
 
     /// Not only transactions committed it, or it was forgotten.

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use broker_core::ids::{LeaderEpoch, Offset, ProducerId, TopicPartition};
+use broker_core::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 use broker_core::protocol::{Generation, MemberEpoch};
 
 /// A record, or a marker.
@@ -91,8 +91,6 @@ pub(crate) struct Log {
     tail: VecDeque<(Offset, Entry)>,
     /// When a leader read it to its end, and that end.
     loads: Vec<(u64, Offset)>,
-    /// How partitions stood when a leader was replaced: it may still say so.
-    replaced: BTreeMap<Arc<str>, BTreeMap<TopicPartition, BTreeSet<Stands>>>,
 }
 
 /// The fold of a log.
@@ -135,16 +133,6 @@ impl Groups {
     pub(crate) fn confirmed(&self, group: &str, partition: TopicPartition) -> Stands {
         let log = self.log_of(group);
         log.map_or_else(Stands::default, |log| log.confirmed.stands(group, partition))
-    }
-
-    /// Whether a leader that was replaced may say that a partition stands so.
-    pub(crate) fn stood(&self, group: &str, partition: TopicPartition, stands: Stands) -> bool {
-        let Some(log) = self.log_of(group) else { return false };
-        match log.replaced.get(group).and_then(|of| of.get(&partition)) {
-            Some(known) => known.contains(&stands),
-            // When the newest leader took over, there was nothing.
-            None => log.loads.len() > 1 && stands == Stands::default(),
-        }
     }
 
     /// Whether the record is confirmed where it was.
@@ -202,9 +190,6 @@ impl Groups {
         let Some(log) = self.logs.get_mut(&log) else { return };
         log.tail.clear();
         log.live = log.confirmed.clone();
-        if log.loads.len() > 1 {
-            log.keep_as_replaced();
-        }
     }
 
     /// The next entry below `upto` that was not known to be confirmed, and what it is about.
@@ -228,23 +213,6 @@ impl Groups {
     }
 }
 
-impl Log {
-    /// This is how the leader that was replaced saw it.
-    fn keep_as_replaced(&mut self) {
-        // Whoever was replaced earlier had nothing of what is new.
-        let earlier = if self.loads.len() > 2 { Some(Stands::default()) } else { None };
-        for (group, at) in self.confirmed.keys() {
-            let known = self.replaced.entry(group).or_default();
-            known.entry(at).or_insert_with(|| earlier.into_iter().collect());
-        }
-        for (group, known) in &mut self.replaced {
-            for (at, known) in known {
-                known.insert(self.confirmed.stands(group, *at));
-            }
-        }
-    }
-}
-
 impl Folded {
     pub(crate) fn stands(&self, group: &str, partition: TopicPartition) -> Stands {
         let committed = self.committed.get(group).and_then(|of| of.get(&partition));
@@ -263,6 +231,15 @@ impl Folded {
     fn keys(&self) -> BTreeSet<(Arc<str>, TopicPartition)> {
         let held = self.open.values().flat_map(BTreeMap::keys).cloned();
         held.chain(self.committed().map(|(group, at, _)| (group.clone(), at))).collect()
+    }
+
+    /// A group and a partition of one of these topics of which it has an offset, be it an open
+    /// transaction's.
+    pub(crate) fn of_topics(
+        &self,
+        topics: &BTreeSet<TopicId>,
+    ) -> Option<(Arc<str>, TopicPartition)> {
+        self.keys().into_iter().find(|(_, at)| topics.contains(&at.topic))
     }
 
     /// Another member that owns one of these, and which.

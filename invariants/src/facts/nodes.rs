@@ -1,8 +1,8 @@
 //! Which processes run, for how long they really ran, and what each knows of itself.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
-use broker_core::ids::{BrokerEpoch, Incarnation, NodeId};
+use broker_core::ids::{BrokerEpoch, Incarnation, NodeId, TopicId};
 
 use crate::history::SimTime;
 use crate::view::NodeEvent;
@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) claim: Option<u64>,
     /// Appends wait for room.
     pub(crate) back_pressure: bool,
+    /// Topics that it has seen deleted.
+    pub(crate) topics_gone: BTreeSet<TopicId>,
 }
 
 impl Node {

@@ -27,7 +27,8 @@ words! {
 words! {
     /// What is called: Jepsen's `:f`.
     Function {
-        Produce = "produce", AddPartitions = "add_partitions", EndTxn = "end_txn",
+        Produce = "produce", AddPartitions = "add_partitions", AddOffsets = "add_offsets",
+        EndTxn = "end_txn",
         InitProducerId = "init_producer_id", Fetch = "fetch", ListOffsets = "list_offsets",
         EpochEnd = "epoch_end", Admin = "admin", CommitOffsets = "commit_offsets",
         FetchOffsets = "fetch_offsets", SyncGroup = "sync_group",
@@ -139,8 +140,8 @@ fields! {
     Call call "call": u32, "0 to 4,294,967,295";
     Op op "op": u32, "0 to 4,294,967,295";
     Function function "f": Function,
-        "produce, add_partitions, end_txn, init_producer_id, fetch, list_offsets, epoch_end, \
-        admin, commit_offsets, fetch_offsets or sync_group";
+        "produce, add_partitions, add_offsets, end_txn, init_producer_id, fetch, list_offsets, \
+        epoch_end, admin, commit_offsets, fetch_offsets or sync_group";
     #[serde(borrow)] Topic topic "topic": Text<'a>, "a name, not empty";
     Partition partition "partition": u32, "0 to 2,147,483,647";
     Acks acks "acks": AcksWord, "\"all\", \"1\" or \"0\"";

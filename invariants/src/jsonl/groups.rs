@@ -8,7 +8,7 @@ use broker_core::protocol::Generation;
 
 use super::Reader;
 use super::fields::{Field, Flat, Function, Part, Text};
-use super::read::{EPOCH_MAX, Read, offset, wrong};
+use super::read::{EPOCH_MAX, Read, identity, offset, transactional_id, wrong};
 use crate::history::Call;
 
 pub(super) fn invoked(reader: &mut Reader, flat: &Flat<'_>, function: Function) -> Read<Call> {
@@ -22,13 +22,18 @@ pub(super) fn invoked(reader: &mut Reader, flat: &Flat<'_>, function: Function) 
             let require_stable = flat.require_stable.unwrap_or_default();
             Call::FetchOffsets { group, partitions: partitions(reader, flat)?, require_stable }
         }
-        Function::SyncGroup => Call::SyncGroup { group, member, generation },
+        Function::SyncGroup => Call::SyncGroup { group, member, instance: None, generation },
+        Function::AddOffsets => {
+            reader.order.write(flat.txn.unwrap_or_default())?;
+            Call::AddOffsets { group, id: transactional_id(reader, flat)? }
+        }
         _ => {
             if let Some(txn) = flat.txn {
                 reader.order.write(txn)?;
             }
             let (offsets, transactional) = (commits(reader, flat)?, flat.txn.is_some());
-            Call::CommitOffsets { group, member, generation, offsets, transactional }
+            let (producer, id) = (identity(flat)?, transactional_id(reader, flat)?);
+            Call::CommitOffsets { group, member, generation, offsets, transactional, producer, id }
         }
     })
 }

@@ -167,9 +167,10 @@ fn invoked(reader: &mut Reader, flat: &Flat<'_>, function: Function) -> Read<Cal
             let deletes = flat.deletes.unwrap_or_default();
             Call::Admin { topic: topic(reader, flat)?, deletes }
         }
-        Function::CommitOffsets | Function::FetchOffsets | Function::SyncGroup => {
-            groups::invoked(reader, flat, function)?
-        }
+        Function::AddOffsets
+        | Function::CommitOffsets
+        | Function::FetchOffsets
+        | Function::SyncGroup => groups::invoked(reader, flat, function)?,
     })
 }
 
@@ -221,7 +222,7 @@ fn spec(flat: &Flat<'_>) -> Read<OffsetSpec> {
     }
 }
 
-fn identity(flat: &Flat<'_>) -> Read<Option<(ProducerId, ProducerEpoch)>> {
+pub(super) fn identity(flat: &Flat<'_>) -> Read<Option<(ProducerId, ProducerEpoch)>> {
     let Some(id) = flat.producer_id else { return Ok(None) };
     let epoch = flat.producer_epoch.unwrap_or_default();
     if i64::try_from(id).is_err() {
@@ -248,7 +249,7 @@ fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> 
             }
             None => Answer::Done,
         },
-        Function::AddPartitions | Function::EndTxn => Answer::Done,
+        Function::AddPartitions | Function::AddOffsets | Function::EndTxn => Answer::Done,
         Function::InitProducerId => {
             let (id, epoch) = identity(flat)?.unwrap_or_default();
             Answer::ProducerId(id, epoch)
@@ -342,7 +343,10 @@ fn topic(reader: &mut Reader, flat: &Flat<'_>) -> Read<Option<TopicId>> {
     Ok(Some(reader.topics.id(&name.0)))
 }
 
-fn transactional_id(reader: &mut Reader, flat: &Flat<'_>) -> Read<Option<TransactionalId>> {
+pub(super) fn transactional_id(
+    reader: &mut Reader,
+    flat: &Flat<'_>,
+) -> Read<Option<TransactionalId>> {
     let Some(name) = &flat.transactional_id else { return Ok(None) };
     if name.0.is_empty() {
         return Err(wrong(Field::TransactionalId, "\"\""));

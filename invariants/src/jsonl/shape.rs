@@ -33,6 +33,9 @@ pub(super) fn of(type_: Type, function: Function) -> Shape {
         (Type::Invoke, Function::AddPartitions) => {
             shape(&[Field::Function, Txn, Topic, Partition], &[TransactionalId])
         }
+        (Type::Invoke, Function::AddOffsets) => {
+            shape(&[Field::Function, Txn, Group], &[TransactionalId])
+        }
         (Type::Invoke, Function::EndTxn) => {
             shape(&[Field::Function, Txn, Commit], &[ProducerId, ProducerEpoch, TransactionalId])
         }
@@ -50,9 +53,10 @@ pub(super) fn of(type_: Type, function: Function) -> Shape {
             shape(&[Field::Function, Topic, Partition, Epoch], &[LeaderEpoch])
         }
         (Type::Invoke, Function::Admin) => shape(&[Field::Function], &[Topic, Deletes]),
-        (Type::Invoke, Function::CommitOffsets) => {
-            shape(&[Field::Function, Group, Offsets], &[Member, Generation, Txn])
-        }
+        (Type::Invoke, Function::CommitOffsets) => shape(
+            &[Field::Function, Group, Offsets],
+            &[Member, Generation, Txn, TransactionalId, ProducerId, ProducerEpoch],
+        ),
         (Type::Invoke, Function::FetchOffsets) => {
             shape(&[Field::Function, Group, Partitions], &[RequireStable])
         }
@@ -63,7 +67,9 @@ pub(super) fn of(type_: Type, function: Function) -> Shape {
         (Type::Ok, Function::FetchOffsets) => shape(&[Offsets], &[]),
         (Type::Ok, Function::SyncGroup) => shape(&[Partitions], &[]),
         (Type::Ok, Function::Produce) => shape(&[], &[Offset, LogAppendTime]),
-        (Type::Ok, Function::AddPartitions | Function::EndTxn) => shape(&[], &[]),
+        (Type::Ok, Function::AddPartitions | Function::AddOffsets | Function::EndTxn) => {
+            shape(&[], &[])
+        }
         (Type::Ok, Function::InitProducerId) => shape(&[ProducerId], &[ProducerEpoch]),
         (Type::Ok, Function::Fetch) => {
             shape(&[Records], &[HighWatermark, LastStable, LogStart, Skipped])

@@ -309,6 +309,21 @@ fn offsets_in_a_transaction_that_is_decided_are_refused() {
     assert!(read(&[HEADER, END, COMMIT]).is_ok());
 }
 
+fn sync(member: &str, instance: Option<&str>) -> Call {
+    let (group, member, instance) = ("g".into(), member.into(), instance.map(Into::into));
+    Call::SyncGroup { group, member, instance, generation: Generation(3) }
+}
+
+#[test]
+fn static_member_is_called_by_its_instance() {
+    let kind = EventKind::Invoke(sync("i-7", Some("i")));
+    let event = HistoryEvent { at: SimTime(0), client: 1, call: 1, op: 1, kind };
+    let line = Writer::default().line(&event);
+    let read = read(&[HEADER, &line]).expect("a sound file");
+    let Line::Event { event, .. } = &read[1] else { panic!("{read:?}") };
+    assert_eq!(event.kind, EventKind::Invoke(sync("i", None)));
+}
+
 fn every_event() -> Vec<HistoryEvent> {
     let partition = TopicPartition { topic: TopicId(0), index: PartitionIndex(3) };
     let (leader_epoch, isolation) = (Some(LeaderEpoch(4)), Isolation::ReadCommitted);
@@ -338,18 +353,21 @@ fn every_event() -> Vec<HistoryEvent> {
     let (records, skipped) = (vec![record, bare], Some(vec![(Offset(7), Offset(8))]));
     let fetched = Answer::Fetched { high_watermark, last_stable, log_start, records, skipped };
     let group = "g".to_string();
+    let known = (ProducerId(8), ProducerEpoch(2));
     let commit = |member: &str, generation, transactional| Call::CommitOffsets {
         group: "g".into(),
         member: member.into(),
         generation: Generation(generation),
         offsets: vec![(partition, Offset(2), offset)],
         transactional,
+        producer: transactional.then_some(known),
+        id: transactional.then(|| "t".into()),
     };
-    let known = (ProducerId(8), ProducerEpoch(2));
     let calls = [
         (Call::AddPartitions { partition, id: Some("t".into()) }, Answer::Done),
         (produce(1, Acks::All, true), Answer::Produced { base: offset, log_append_time: time }),
         (produce(3, Acks::None, false), Answer::Done),
+        (Call::AddOffsets { group: group.clone(), id: Some("t".into()) }, Answer::Done),
         (commit("m", 3, true), Answer::Done),
         (commit("", -1, false), Answer::Done),
         (Call::EndTxn { commit: true, producer: Some(known), id: Some("t".into()) }, Answer::Done),
@@ -374,10 +392,7 @@ fn every_event() -> Vec<HistoryEvent> {
             Call::FetchOffsets { group, partitions: vec![partition], require_stable: true },
             Answer::Offsets(vec![(partition, Some(offset)), (partition, None)]),
         ),
-        (
-            Call::SyncGroup { group: "g".into(), member: "m".into(), generation: Generation(3) },
-            Answer::Assigned(vec![partition]),
-        ),
+        (sync("m", None), Answer::Assigned(vec![partition])),
         (Call::Admin { topic: None, deletes: false }, Answer::Created(TopicId(0))),
         (Call::Admin { topic: Some(TopicId(0)), deletes: true }, Answer::Done),
     ];

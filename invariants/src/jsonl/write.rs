@@ -110,9 +110,10 @@ impl Writer {
                 leader_epoch: epoch(leader_epoch),
                 ..of(Function::EpochEnd, Some(partition))
             },
-            Call::CommitOffsets { .. } | Call::FetchOffsets { .. } | Call::SyncGroup { .. } => {
-                self.asked_of_group(flat, op, call)
-            }
+            Call::AddOffsets { .. }
+            | Call::CommitOffsets { .. }
+            | Call::FetchOffsets { .. }
+            | Call::SyncGroup { .. } => self.asked_of_group(flat, op, call),
             Call::Admin { topic, deletes } => {
                 let topic = topic.and_then(|topic| self.topic(topic));
                 Flat { topic, deletes: deletes.then_some(true), ..of(Function::Admin, None) }
@@ -128,7 +129,18 @@ impl Writer {
             ..flat.clone()
         };
         match call {
-            Call::CommitOffsets { group, member, generation, offsets, transactional } => {
+            Call::AddOffsets { group, id } => {
+                Flat { txn: Some(op), ..by(id.clone(), None, of(Function::AddOffsets, group)) }
+            }
+            Call::CommitOffsets {
+                group,
+                member,
+                generation,
+                offsets,
+                transactional,
+                producer,
+                id,
+            } => {
                 let part = |&(at, from, upto): &(TopicPartition, Offset, Offset)| Part {
                     from: Some(from.0),
                     upto: Some(upto.0),
@@ -139,7 +151,7 @@ impl Writer {
                     generation: Some(generation.0).filter(|generation| *generation >= 0),
                     offsets: Some(offsets.iter().map(part).collect()),
                     txn: transactional.then_some(op),
-                    ..of(Function::CommitOffsets, group)
+                    ..by(id.clone(), *producer, of(Function::CommitOffsets, group))
                 }
             }
             Call::FetchOffsets { group, partitions, require_stable } => Flat {
@@ -147,8 +159,8 @@ impl Writer {
                 require_stable: require_stable.then_some(true),
                 ..of(Function::FetchOffsets, group)
             },
-            Call::SyncGroup { group, member, generation } => Flat {
-                member: owned(member),
+            Call::SyncGroup { group, member, instance, generation } => Flat {
+                member: owned(instance.as_ref().unwrap_or(member)),
                 generation: Some(generation.0),
                 ..of(Function::SyncGroup, group)
             },

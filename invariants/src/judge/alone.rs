@@ -13,6 +13,7 @@ use broker_core::protocol::{Isolation, OffsetSpec};
 use super::final_log::FinalLog;
 use super::{Judge, ask};
 use crate::facts::clients::{OpenCall, Outcome, Seen};
+use crate::facts::group_calls::Untold;
 use crate::history::{Answer, EventKind, HistoryEvent};
 use crate::properties::{acked_durable, atomic_visibility, no_aborted_read, read_stable};
 use crate::{Check, Violation};
@@ -35,6 +36,7 @@ pub(crate) struct Ended {
     pub(crate) unanswered: u64,
     /// Acknowledged records that nobody read or passed over.
     pub(crate) unread: u64,
+    pub(crate) untold: Untold,
 }
 
 /// A transaction as readers of committed data saw it.
@@ -109,51 +111,55 @@ impl Judge {
             partitions: self.facts.clients.seen.len() as u64,
             unanswered: self.facts.clients.open.len() as u64,
             unread: 0,
+            untold: Untold::default(),
         };
         let seen = self.facts.clients.seen.iter();
         let logs = (0..).zip(seen.map(FinalLog::seen)).collect();
         self.judge_by(&logs)?;
         drop(logs);
+        self.plain_commits()?;
+        ended.untold = self.facts.group_calls.untold;
         let mut visible = BTreeMap::new();
-        for place in 0..self.facts.clients.seen.len() {
-            self.read_by_committed(place, &mut visible)?;
-            self.passed_over(place, &mut visible)?;
-            ended.unread += unread(&self.facts.clients.seen[place]);
+        for here in (0..).take(self.facts.clients.seen.len()) {
+            self.read_by_committed(here, &mut visible)?;
+            self.passed_over(here, &mut visible)?;
+            ended.unread += unread(&self.facts.clients.seen[here as usize]);
         }
         self.fates(&visible)?;
         Ok(ended)
     }
 
     /// What readers of committed data were given is of no transaction that was aborted.
-    fn read_by_committed(&mut self, place: usize, visible: &mut BTreeMap<u32, Visible>) -> Check {
+    fn read_by_committed(&mut self, here: u32, visible: &mut BTreeMap<u32, Visible>) -> Check {
         let clients = &mut self.facts.clients;
         if clients.transactions.is_empty() {
             return Ok(());
         }
-        let partition = clients.seen[place].partition;
-        let seen = core::mem::take(&mut clients.seen[place].slots);
+        let partition = clients.seen[here as usize].partition;
+        let seen = core::mem::take(&mut clients.seen[here as usize].slots);
         let read = (0..).map(Offset).zip(&seen).filter(|(_, slot)| slot.was_read_committed());
         for (offset, slot) in read {
-            let Some(txn) = self.facts.clients.transaction_of(slot.value()) else { continue };
+            let txn = self.facts.clients.transaction_of(slot.value(), here);
+            let Some(txn) = txn else { continue };
             visible.entry(txn).or_default().read = true;
             let known = self.facts.clients.transactions.get(&txn).copied().unwrap_or_default();
             let may = known.may_be_committed();
             ask!(self, T2, no_aborted_read::kept(partition, offset, may));
         }
-        self.facts.clients.seen[place].slots = seen;
+        self.facts.clients.seen[here as usize].slots = seen;
         Ok(())
     }
 
     /// What readers passed over is a marker, aborted, or nothing that anybody knows of.
-    fn passed_over(&mut self, place: usize, visible: &mut BTreeMap<u32, Visible>) -> Check {
+    fn passed_over(&mut self, here: u32, visible: &mut BTreeMap<u32, Visible>) -> Check {
         for committed in [false, true] {
-            let seen = &self.facts.clients.seen[place];
+            let seen = &self.facts.clients.seen[here as usize];
             let partition = seen.partition;
             for (from, upto) in passed(seen, committed) {
                 for offset in (from.0..upto.0).map(Offset) {
-                    let slot = self.facts.clients.seen[place].known(offset);
+                    let slot = self.facts.clients.seen[here as usize].known(offset);
                     let Some(value) = slot.value() else { continue };
-                    let txn = self.facts.clients.transaction_of(Some(value));
+                    let txn = self.facts.clients.transaction_of(Some(value), here);
                     if let Some(txn) = txn.filter(|_| committed) {
                         visible.entry(txn).or_default().passed = Some((partition, offset));
                     } else if slot.was_acked() {

@@ -250,7 +250,7 @@ impl Judge {
             if fetched.committed {
                 self.facts.clients.seen[place].read_committed(record.offset);
                 let read = (record.offset, record.value);
-                self.read_committed(partition, read, fetched.last_stable)?;
+                self.read_committed(query.partition, read, fetched.last_stable)?;
             }
             expected = step_over(record.offset.next(), &mut skipped);
             before = record.leader_epoch;
@@ -318,9 +318,9 @@ impl Judge {
             seen.stamp(offset, leader_epoch, timestamp);
         }
         let here = query.partition;
-        let mut sent = value.and_then(|value| self.facts.clients.sent(value));
-        let known = sent.as_ref().map(|(send, _)| **send);
-        ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known.as_ref()));
+        let mut sent = value.and_then(|value| self.facts.clients.sent(value, here));
+        let known = sent.as_ref().map(|(send, _)| &**send);
+        ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known));
         let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
         // What the broker told its producer counts; before that, whether it can have set it.
         let told = send.outcome == Outcome::Ok;
@@ -492,7 +492,7 @@ impl Judge {
             OpenCall::Fetch { .. }
             | OpenCall::List { .. }
             | OpenCall::EpochEnd { .. }
-            | OpenCall::AddPartitions { .. }
+            | OpenCall::Add { .. }
             | OpenCall::InitProducerId { .. }
             | OpenCall::Group
             | OpenCall::Admin { .. } => {}

@@ -69,36 +69,25 @@ impl Judge {
         let backlog = backlog_drains::owed(&self.facts, view);
         self.marks.hit_if(groups_stable::is_shared(view), Mark::GroupShared);
         self.marks.hit_if(confirmed && backlog.is_empty(), Mark::BacklogDrained);
-        match self.owed(view).into_iter().next() {
+        match self.owed(view).next() {
             Some((Code::O6, line)) => orphan_bound::left(line),
             Some((code, line)) => Err(Violation::of(code, "system", stuck(line, view))),
             None => Ok(()),
         }
     }
 
-    /// What is owed in the liveness phase, by property, the most telling first.
-    pub(super) fn owed(&self, view: &dyn View) -> Vec<(Code, String)> {
-        if self.facts.healed.is_none() {
-            return Vec::new();
-        }
-        let facts = &self.facts;
-        let mut all = Vec::new();
-        let mut add = |code: Code, owed: &dyn Fn() -> Vec<String>| {
-            if self.set.has(code) {
-                all.extend(owed().into_iter().map(|line| (code, line)));
-            }
+    /// What is owed in the liveness phase, by property, the most telling first. Found one after the
+    /// other: whether anything is owed is asked at every tick.
+    pub(super) fn owed<'a>(
+        &'a self,
+        view: &'a dyn View,
+    ) -> impl Iterator<Item = (Code, String)> + 'a {
+        let judged =
+            move |(code, _): &(Code, _)| self.facts.healed.is_some() && self.set.has(*code);
+        let lines = move |(code, owed): (Code, Owed)| {
+            owed(self, view).into_iter().map(move |line| (code, line))
         };
-        add(Code::LV2, &|| self.quorum_leads.owed(facts, view));
-        add(Code::LV7, &|| failover_done::owed(facts, view));
-        add(Code::LV8, &|| backlog_drains::owed(facts, view));
-        add(Code::LV4, &|| decisions_complete::owed(facts));
-        add(Code::LV3, &|| stable_reaches_end::owed(facts));
-        add(Code::LV1, &|| self.readers.owed(facts, view));
-        add(Code::LV6, &|| groups_stable::owed(facts, view));
-        add(Code::LV5, &|| clients_progress::owed(facts, view));
-        add(Code::S6, &|| query_progress::owed(facts));
-        add(Code::O6, &|| orphans(facts, view));
-        all
+        OWED.into_iter().filter(judged).flat_map(lines)
     }
 
     /// Moves each WAL's mark of what is committed, so that nothing is asked twice.
@@ -133,6 +122,23 @@ impl Judge {
         Ok(())
     }
 }
+
+/// What a property finds owed, one line each.
+type Owed = fn(&Judge, &dyn View) -> Vec<String>;
+
+/// The most telling first.
+const OWED: [(Code, Owed); 10] = [
+    (Code::LV2, |judge, view| judge.quorum_leads.owed(&judge.facts, view)),
+    (Code::LV7, |judge, view| failover_done::owed(&judge.facts, view)),
+    (Code::LV8, |judge, view| backlog_drains::owed(&judge.facts, view)),
+    (Code::LV4, |judge, _| decisions_complete::owed(&judge.facts)),
+    (Code::LV3, |judge, _| stable_reaches_end::owed(&judge.facts)),
+    (Code::LV1, |judge, view| judge.readers.owed(&judge.facts, view)),
+    (Code::LV6, |judge, view| groups_stable::owed(&judge.facts, view)),
+    (Code::LV5, |judge, view| clients_progress::owed(&judge.facts, view)),
+    (Code::S6, |judge, _| query_progress::owed(&judge.facts)),
+    (Code::O6, |judge, view| orphans(&judge.facts, view)),
+];
 
 /// WAL objects that should be gone.
 fn orphans(facts: &Facts, view: &dyn View) -> Vec<String> {

@@ -1,19 +1,19 @@
 //! Groups: what their coordinators write and answer, and what clients were told of them.
 
-use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
+use broker_core::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
 use broker_core::probe::Probe;
 use broker_core::protocol::TransactionResult;
 
 use super::{Judge, ask};
 use crate::Check;
 use crate::facts::group_calls::{Commit, FetchOffsets, OpenGroupCall, Sync};
-use crate::facts::groups::{Entry, Newer, Place};
+use crate::facts::groups::{Entry, Newer, Place, Stands};
 use crate::history::{Answer, EventKind, HistoryEvent};
 use crate::marks::Mark;
 use crate::properties::{commit_latest, exactly_once, exclusive, generation_fence, offset_replay};
 
 impl Judge {
-    pub(super) fn group_probe(&mut self, probe: &Probe) -> Check {
+    pub(super) fn group_probe(&mut self, node: NodeId, probe: &Probe) -> Check {
         match probe {
             Probe::CoordinatorLoaded { partition, epoch, end } => {
                 self.group_log_loaded((*partition, *epoch), *end)
@@ -37,16 +37,15 @@ impl Judge {
                 Ok(())
             }
             Probe::CommitTaken { coordinator, epoch, group, member, generation, partitions } => {
+                self.facts.group_calls.taken(group, (member, *generation));
                 let log = self.facts.groups.log(*coordinator);
                 let Some(log) = log.filter(|log| *epoch >= log.epoch) else { return Ok(()) };
                 let (who, partitions) = ((&**member, *generation), partitions.iter().copied());
                 let newer = log.live.superseded(group, who, partitions);
                 ask!(self, G2, generation_fence::taken(group, who, newer));
-                Ok(())
+                self.gone_is_forgotten(node, *coordinator)
             }
-            Probe::OffsetsFetched {
-                coordinator, epoch, group, require_stable, offsets, ..
-            } => {
+            Probe::OffsetsFetched { coordinator, epoch, group, require_stable, offsets } => {
                 let log = self.facts.groups.log(*coordinator);
                 // Nobody is bound by what a leader says that was replaced; what its clients hear
                 // is judged when they do.
@@ -62,13 +61,23 @@ impl Judge {
                         commit_latest::fetched(asked, *answer, stands)
                     });
                 }
-                Ok(())
+                self.gone_is_forgotten(node, *coordinator)
             }
             _ => match entry(probe) {
                 Some((log, at, entry)) => self.group_recorded(log, at, entry),
                 None => Ok(()),
             },
         }
+    }
+
+    /// What the coordinator has of topics that it has seen deleted.
+    fn gone_is_forgotten(&mut self, node: NodeId, coordinator: TopicPartition) -> Check {
+        let gone = self.facts.nodes.get(node).map(|node| &node.topics_gone);
+        let Some(gone) = gone.filter(|gone| !gone.is_empty()) else { return Ok(()) };
+        let Some(log) = self.facts.groups.log(coordinator) else { return Ok(()) };
+        self.marks.hit(Mark::TopicGone);
+        ask!(self, G1, commit_latest::forgotten(coordinator, log.live.of_topics(gone)));
+        Ok(())
     }
 
     fn group_recorded(
@@ -85,7 +94,7 @@ impl Judge {
         if let Entry::Offset { group, partition, offset: Some(offset), producer } = &entry {
             let place = Place { log: log.0, at, since };
             let of = (*partition, *offset);
-            self.facts.group_calls.recorded(group, of, producer.is_some(), place);
+            self.facts.group_calls.recorded(group, of, *producer, place);
             self.marks.hit_if(producer.is_some(), Mark::OffsetsStaged);
         }
         if let Entry::Member { group, member, owns, reached: Some(_) } = &entry {
@@ -184,8 +193,8 @@ impl Judge {
             if told && !self.facts.alone {
                 ask!(self, G1, commit_latest::committed(commit, part, holds));
             }
-            if !commit.transactional && (told || holds) {
-                ask!(self, G3, exactly_once::began(&commit.group, part));
+            if !commit.transactional && (told || holds) && !self.facts.alone {
+                ask!(self, G3, exactly_once::began(&commit.group, part.partition, part.gap));
             }
         }
         Ok(())
@@ -196,16 +205,12 @@ impl Judge {
         fetch: &FetchOffsets,
         offsets: &[(TopicPartition, Option<Offset>)],
     ) -> Check {
-        if self.facts.alone {
-            return Ok(());
-        }
         for (partition, offset) in offsets {
-            let Some(stood) = fetch.stood.get(partition) else { continue };
-            let may = |open| {
-                let stands = crate::facts::groups::Stands { committed: *offset, open };
-                let before = self.facts.groups.stood(&fetch.group, *partition, stands);
-                stood.contains(&stands) || before
+            self.facts.group_calls.told(&fetch.group, *partition, *offset);
+            let Some(stood) = fetch.stood.get(partition).filter(|_| !self.facts.alone) else {
+                continue;
             };
+            let may = |open| stood.contains(&Stands { committed: *offset, open });
             let known = may(false) || (!fetch.require_stable && may(true));
             ask!(self, G1, commit_latest::told(fetch, *partition, *offset, known));
         }

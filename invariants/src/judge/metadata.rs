@@ -30,6 +30,11 @@ impl Judge {
             let first = *self.digests[place].get_or_insert(digest);
             ask!(self, M1, image_equiv::digests(offset, node, first, digest));
         }
+        for record in records {
+            if let Record::RemoveTopic { topic } = record {
+                self.facts.nodes.of(node).topics_gone.insert(*topic);
+            }
+        }
         if offset != self.facts.ledger.end {
             return Ok(());
         }

@@ -142,14 +142,13 @@ impl Judge {
         self.marks.published()
     }
 
-    /// What is still owed in the liveness phase, one line each; empty: the run may end.
-    #[must_use]
-    pub fn unsettled(&self, view: &dyn View) -> Vec<String> {
-        self.owed(view).into_iter().map(|(_, line)| line).collect()
+    /// What is still owed in the liveness phase, one line each; nothing: the run may end.
+    pub fn unsettled<'a>(&'a self, view: &'a dyn View) -> impl Iterator<Item = String> + 'a {
+        self.owed(view).map(|(_, line)| line)
     }
 
     fn probe(&mut self, node: NodeId, probe: &Probe, view: &dyn View) -> Check {
-        self.group_probe(probe)?;
+        self.group_probe(node, probe)?;
         match probe {
             Probe::QuorumLoaded { .. }
             | Probe::QuorumRole { .. }

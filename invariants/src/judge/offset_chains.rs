@@ -12,11 +12,14 @@ use super::final_log::FinalLog;
 use super::{Judge, ask};
 use crate::Check;
 use crate::facts::clients::Outcome;
-use crate::facts::group_calls::Range;
-use crate::properties::exactly_once::{self, Chain, Handed};
+use crate::facts::group_calls::{Plain, Range};
+use crate::properties::exactly_once::{self, Chain, Handed, Link};
+
+/// A partition of a group.
+type Of = (Arc<str>, TopicPartition);
 
 /// The stretches of each partition of a group.
-type Chains = BTreeMap<(Arc<str>, TopicPartition), Chain>;
+type Chains = BTreeMap<Of, Chain>;
 
 /// How many records each transaction wrote; `None`: that is not known.
 type Outputs = BTreeMap<u32, Option<u64>>;
@@ -45,35 +48,64 @@ impl Judge {
         decided: &BTreeMap<u32, bool>,
         pending: bool,
     ) -> Check {
-        let mut chains = Chains::new();
-        for range in ranges {
-            let key = (range.group.clone(), range.partition);
-            let chain = chains.entry(key).or_insert_with(|| Chain::from(range.from));
-            chain.start = chain.start.min(range.from);
-            match self.is_committed(range) {
-                Some(true) => chain.sure.push((range.from, range.upto, range.txn)),
-                Some(false) => {}
-                None => {
-                    chain.maybe.insert((range.from, range.upto));
-                }
-            }
-            if !self.facts.alone {
+        if !self.facts.alone {
+            for range in ranges {
                 self.range_over(range, decided, pending)?;
             }
         }
-        for ((group, partition), chain) in &mut chains {
+        for ((group, partition), chain) in &mut self.chains(ranges) {
             // What is committed without a transaction, too, may be read twice by right.
-            if self.facts.group_calls.is_loose(group, *partition) || chain.sure.is_empty() {
+            let loose = self.facts.group_calls.is_loose(group, *partition);
+            let untold = &mut self.facts.group_calls.untold;
+            if loose {
+                untold.stretches += chain.sure.len() as u64 + chain.unknown;
                 continue;
             }
+            untold.stretches += chain.unknown;
+            untold.starts += u64::from(!chain.told && !chain.sure.is_empty());
             chain.sure.sort_unstable();
-            ask!(self, G3, exactly_once::chained(group, *partition, chain));
-            if !self.facts.alone {
+            if chain.is_judged() {
+                ask!(self, G3, exactly_once::chained(group, *partition, chain));
+            }
+            if !self.facts.alone && !chain.sure.is_empty() {
                 let stands = self.facts.groups.confirmed(group, *partition);
                 ask!(self, G3, exactly_once::ends(group, *partition, chain, stands.committed));
             }
         }
         self.one_for_each(ranges, logs)
+    }
+
+    fn chains(&self, ranges: &[Range]) -> Chains {
+        let mut links: BTreeMap<(Of, u32), Vec<Link>> = BTreeMap::new();
+        for range in ranges {
+            let of = ((range.group.clone(), range.partition), range.txn);
+            Link::add(links.entry(of).or_default(), range, self.is_committed(range));
+        }
+        let mut chains = Chains::new();
+        for ((of, txn), links) in links {
+            let start = self.facts.group_calls.start(&of.0, of.1);
+            let chain = chains.entry(of).or_insert_with(|| Chain {
+                start: start.unwrap_or_default(),
+                told: start.is_some(),
+                ..Chain::default()
+            });
+            links.iter().for_each(|link| chain.take(link, txn));
+        }
+        chains
+    }
+
+    /// Of a history alone, what groups committed without transactions.
+    pub(super) fn plain_commits(&mut self) -> Check {
+        let plain = self.facts.group_calls.plain(|range| self.is_committed(range));
+        for Plain { group, partition, told, tried, done } in plain {
+            self.facts.group_calls.untold.starts += u64::from(!told);
+            // A single one must begin somewhere.
+            for (began, covered) in done.into_iter().filter(|_| told || tried > 1) {
+                let gap = (began > covered).then_some((began, covered));
+                ask!(self, G3, exactly_once::began(&group, partition, gap));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the stretch was committed; `None`: nobody knows.

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use broker_core::ids::{Offset, TopicPartition};
+use broker_core::ids::Offset;
 use broker_core::protocol::ErrorCode;
 
 use super::final_log::FinalLog;
@@ -34,7 +34,7 @@ impl Judge {
                 let txn = clients.sends.get_mut(&first_value).and_then(|send| send.txn);
                 (txn.and_then(|txn| clients.transactions.get(&txn)?.id), None)
             }
-            OpenCall::AddPartitions { txn } | OpenCall::EndTxn { txn, .. } => {
+            OpenCall::Add { txn } | OpenCall::EndTxn { txn, .. } => {
                 (clients.transactions.get(&txn).and_then(|known| known.id), None)
             }
             _ => (None, None),
@@ -57,15 +57,16 @@ impl Judge {
     /// A reader of committed data was given the record with this value.
     pub(super) fn read_committed(
         &mut self,
-        partition: TopicPartition,
+        here: u32,
         (offset, value): (Offset, Option<u64>),
         last_stable: Option<Offset>,
     ) -> Check {
+        let partition = self.facts.clients.seen[here as usize].partition;
         if let Some(last_stable) = last_stable {
             ask!(self, T3, last_stable::read(partition, offset, last_stable));
         }
         let clients = &mut self.facts.clients;
-        let Some(txn) = clients.transaction_of(value) else { return Ok(()) };
+        let Some(txn) = clients.transaction_of(value, here) else { return Ok(()) };
         let known = clients.transactions.entry(txn).or_default();
         known.read = true;
         let asked = known.may_be_committed();
@@ -95,7 +96,7 @@ impl Judge {
             }
             self.marks.hit_if(folded.idle_markers > 0, Mark::MarkerIdle);
             if !self.is_coordinators(*place) {
-                self.groups((partition, log), pending, &mut decided)?;
+                self.groups(*place, log, pending, &mut decided)?;
             }
             self.stable_offsets(*place, folded)?;
             self.committed_reads(*place, folded)?;
@@ -105,15 +106,17 @@ impl Judge {
 
     fn groups(
         &mut self,
-        (partition, log): (TopicPartition, &FinalLog),
+        here: u32,
+        log: &FinalLog,
         pending: bool,
         decided: &mut BTreeMap<u32, bool>,
     ) -> Check {
+        let partition = self.facts.clients.seen[here as usize].partition;
         let mut begun: BTreeMap<u32, Offset> = BTreeMap::new();
         for group in &log.folded.groups {
             let mut first: Option<u32> = None;
             for (base, _) in &group.batches {
-                let txn = self.facts.clients.transaction_of(log.value(*base));
+                let txn = self.facts.clients.transaction_of(log.value(*base), here);
                 let Some(txn) = txn else { continue };
                 if let Some(first) = first {
                     ask!(self, T8, txn_scope::one(partition, group.first, (first, txn)));

@@ -2,12 +2,17 @@
 //! partition the one with the highest record in the coordinator's log among plain commits and those
 //! of transactions whose commit marker is there. Who wants to wait for open transactions is not
 //! answered while one holds an offset of the partition. What a client heard is committed is in the
-//! confirmed log. Source: `OffsetMetadataManager.java`, KIP-447, Redpanda CORE-17000 and #28554.
+//! confirmed log. A coordinator that has seen a topic deleted has no offsets of it, and takes none.
+//! Source: `OffsetMetadataManager.java`, KIP-447, Redpanda CORE-17000 and #28554.
 //!
-//! A coordinator answers from the end of its log, once all of that is confirmed. So what a client
-//! is told was in force, by what is confirmed, at some time between its question and the answer. Or
-//! it was in force when a coordinator was replaced that does not know it yet: that one can confirm
-//! nothing more, so it tells what its log held then. A client may ask any of those.
+//! A coordinator answers from the end of its log, once all of that is confirmed and a check that
+//! began behind the question shows that nobody has taken its place. So what a client is told was in
+//! force, by what is confirmed, at some time between its question and the answer.
+//!
+//! Whose commit a record is the coordinator says when it takes it; two commits of one member (or
+//! one producer), one generation and one offset can not be told apart.
+
+use alloc::sync::Arc;
 
 use broker_core::ids::{Offset, TopicPartition};
 use broker_core::protocol::ErrorCode;
@@ -70,8 +75,26 @@ pub(crate) fn told(
     Ok(())
 }
 
+/// `kept`: what the coordinator's log has of topics that it has seen deleted.
+pub(crate) fn forgotten(
+    coordinator: TopicPartition,
+    kept: Option<(Arc<str>, TopicPartition)>,
+) -> Check {
+    if let Some((group, partition)) = kept {
+        require!(
+            false,
+            G1,
+            partition,
+            "{group:?} has an offset of it in {coordinator:?}, whose leader has seen the topic \
+             deleted"
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use broker_core::ids::{ProducerId, TopicPartition};
     use broker_core::protocol::ErrorCode;
 
     use crate::history::Answer;
@@ -135,6 +158,31 @@ mod tests {
             assert!(answered(over, true, Ok(Some(offset))).holds());
             assert!(answered(over, true, Ok(Some(14 - offset))).breaks("G1"));
         }
+    }
+
+    #[test]
+    fn offset_of_a_topic_that_the_coordinator_has_seen_deleted_breaks() {
+        let of_deleted = |forgets: bool, late: bool, seen: bool| {
+            let mut case = staged();
+            case.delete_topic();
+            if seen {
+                case.sees_topic_removed();
+            }
+            if forgets {
+                case.stored((0, 2), P, None, None);
+            }
+            if late {
+                case.stored((0, 3), P, Some(7), None).taken(0, ("", -1), &[P]);
+            } else {
+                case.answers(0, false, Q, Ok(None));
+            }
+            case
+        };
+        // `group-offset-of-deleted-topic`.
+        assert!(of_deleted(false, false, true).breaks("G1"), "kept");
+        assert!(of_deleted(true, true, true).breaks("G1"), "taken");
+        assert!(of_deleted(true, false, true).holds());
+        assert!(of_deleted(false, true, false).holds(), "it can not know");
     }
 
     #[test]
@@ -286,32 +334,39 @@ mod tests {
     }
 
     #[test]
-    fn client_of_a_coordinator_that_was_replaced_before_the_first_commit_is_told_of_none() {
-        // Q is committed first under the second leader; the first had nothing.
-        let second = |loads: u32| {
+    fn client_of_a_coordinator_that_was_replaced_must_not_be_told_how_it_was_then() {
+        let replaced = |told: [(TopicPartition, Option<u64>); 2]| {
             let mut case = staged();
-            case.log_read(1, 2).stored((1, 2), Q, Some(6), None).log_confirmed(1, 3);
-            for epoch in 2..loads {
-                case.log_read(epoch, 3);
-            }
-            let opened = case.asks_offsets(2, &[Q], true);
-            case.told_offsets(opened, &[(Q, None)]);
+            case.over((0, 2), false).log_read(1, 3).stored((1, 3), P, Some(6), None);
+            case.stored((1, 4), Q, Some(6), None).log_confirmed(1, 5);
+            let opened = case.asks_offsets(2, &[P, Q], true);
+            case.told_offsets(opened, &told);
             case
         };
-        assert!((2..5).all(|loads| second(loads).holds()));
-        let mut case = Case::cluster("G1");
-        case.log_read(0, 0).stored((0, 0), Q, Some(6), None).log_confirmed(0, 1).log_read(1, 1);
-        let opened = case.asks_offsets(2, &[Q], true);
-        assert!(case.told_offsets(opened, &[(Q, None)]).breaks("G1"), "the first had it, too");
+        assert!(replaced([(P, Some(5)), (Q, Some(6))]).breaks("G1"));
+        assert!(replaced([(P, Some(6)), (Q, None)]).breaks("G1"));
+        assert!(replaced([(P, Some(6)), (Q, Some(6))]).holds());
     }
 
     #[test]
-    fn client_of_a_coordinator_that_was_replaced_is_told_how_it_was_then() {
-        let mut case = staged();
-        case.over((0, 2), false).log_read(1, 3).stored((1, 3), P, Some(6), None);
-        case.log_confirmed(1, 4);
-        let (old, older) = (case.asks_offsets(2, &[P], true), case.asks_offsets(3, &[P, Q], true));
-        assert!(case.told_offsets(old, &[(P, Some(5))]).holds());
-        assert!(case.told_offsets(older, &[(Q, None), (P, None)]).breaks("G1"));
+    fn commit_whose_record_is_of_another_member_breaks() {
+        for (who, holds) in [(("a", 1), true), (("b", 1), false), (("a", 2), false)] {
+            let mut case = staged();
+            let opened = case.asks_commit(1, ("a", 1), &[(P, 5, 7)], None);
+            case.stored_by((0, 2), (P, Some(7)), None, who).log_confirmed(0, 3);
+            case.ok(opened, Answer::Done);
+            assert_eq!(case.breaks("G1"), !holds, "{who:?}");
+        }
+    }
+
+    #[test]
+    fn commit_whose_record_is_of_another_producer_breaks() {
+        for (producer, holds) in [(PRODUCER, true), (ProducerId(8), false)] {
+            let mut case = staged();
+            let opened = case.asks_commit(1, ("", -1), &[(P, 5, 7)], Some(1));
+            case.stored((0, 2), P, Some(7), Some(producer)).log_confirmed(0, 3);
+            case.ok(opened, Answer::Done);
+            assert_eq!(case.breaks("G1"), !holds, "{producer:?}");
+        }
     }
 }

@@ -17,27 +17,75 @@ use alloc::vec::Vec;
 
 use broker_core::ids::{Offset, TopicPartition};
 
-use crate::facts::group_calls::{Part, Range};
+use crate::facts::group_calls::Range;
 use crate::{Check, require};
 
 /// The stretches of a partition that a group read in transactions.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Chain {
-    /// Where the group began.
+    /// Where the group began, if that is told; else at the smallest offset from which it read.
     pub(crate) start: Offset,
+    pub(crate) told: bool,
+    /// All, of whatever fate.
+    pub(crate) links: usize,
     /// Those that were committed, ascending: from, up to, and in which transaction.
     pub(crate) sure: Vec<(Offset, Offset, u32)>,
     /// Those of which nobody knows.
     pub(crate) maybe: BTreeSet<(Offset, Offset)>,
+    /// How many these are.
+    pub(crate) unknown: u64,
 }
 
-impl From<Offset> for Chain {
-    fn from(start: Offset) -> Self {
-        Self { start, sure: Vec::new(), maybe: BTreeSet::new() }
+/// What one transaction read of a partition without a gap.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Link {
+    from: Offset,
+    upto: Offset,
+    /// Where its group is to read on by it, in the order in which that was asked for, and whether
+    /// that is sure.
+    ends: Vec<(Offset, bool)>,
+}
+
+impl Link {
+    /// The transaction asks for the next offset to be committed; `committed` is what is known of
+    /// it. A later one takes the place of those before, and the inputs of all are the
+    /// transaction's. Behind a gap a new link begins.
+    pub(crate) fn add(links: &mut Vec<Self>, range: &Range, committed: Option<bool>) {
+        let (from, upto) = (range.from, range.upto);
+        match links.last_mut() {
+            Some(last) if from <= last.upto => {
+                (last.from, last.upto) = (last.from.min(from), upto);
+            }
+            Some(_) | None => links.push(Self { from, upto, ends: Vec::new() }),
+        }
+        let last = links.last_mut().expect("one was there, or was just made");
+        if committed != Some(false) {
+            last.ends.push((upto, committed == Some(true)));
+        }
     }
 }
 
 impl Chain {
+    /// A transaction's link.
+    pub(crate) fn take(&mut self, link: &Link, txn: u32) {
+        if !self.told && (self.links == 0 || link.from < self.start) {
+            self.start = link.from;
+        }
+        self.links += 1;
+        let Some((last, _)) = link.ends.last() else { return };
+        if link.ends.iter().all(|(_, sure)| *sure) {
+            self.sure.push((link.from, *last, txn));
+        } else {
+            self.maybe.extend(link.ends.iter().map(|(end, _)| (link.from, *end)));
+            self.unknown += 1;
+        }
+    }
+
+    /// Whether there is something to be judged: a single link must begin somewhere.
+    pub(crate) fn is_judged(&self) -> bool {
+        !self.sure.is_empty() && (self.told || self.links > 1)
+    }
+
     /// Whether stretches of which nobody knows lead from one offset to another.
     fn bridges(&self, from: Offset, to: Offset) -> bool {
         let mut reached = BTreeSet::from([from]);
@@ -151,13 +199,18 @@ pub(crate) fn one_for_each(txn: u32, inputs: u64, outputs: u64) -> Check {
     Ok(())
 }
 
-/// A commit without a transaction took effect.
-pub(crate) fn began(group: &str, part: &Part) -> Check {
-    if let Some((from, covered)) = part.gap {
+/// A commit without a transaction took effect. `gap`: where its client's reading began, and how far
+/// anybody had come, if there is something between them.
+pub(crate) fn began(
+    group: &str,
+    partition: TopicPartition,
+    gap: Option<(Offset, Offset)>,
+) -> Check {
+    if let Some((from, covered)) = gap {
         require!(
             false,
             G3,
-            part.partition,
+            partition,
             "{group:?} commits what it read from {from} on, but nobody had come further than \
              {covered}"
         );
@@ -169,7 +222,10 @@ pub(crate) fn began(group: &str, part: &Part) -> Check {
 mod tests {
     use alloc::vec::Vec;
 
-    use crate::history::{Answer, EventKind};
+    use broker_core::ids::{Offset, ProducerEpoch};
+    use broker_core::protocol::Generation;
+
+    use crate::history::{Answer, Call, EventKind, HistoryEvent, SimTime};
     use crate::testing::groups::{PRODUCER, Read};
     use crate::testing::{Case, P, Q, Txn};
 
@@ -341,44 +397,208 @@ mod tests {
         assert!(committed(&on).holds(), "it has read what it could not commit");
     }
 
-    /// As [`processed`], of a history alone; the last number says what the producer heard.
-    fn alone(stretches: &[(u64, u64, Option<bool>)]) -> Result<crate::Summary, crate::Violation> {
-        use crate::history::{Call, HistoryEvent, SimTime};
-        use broker_core::ids::{Offset, ProducerEpoch};
-        use broker_core::protocol::Generation;
-        let mut events = Vec::new();
-        for (op, &(from, upto, commit)) in (1..).zip(stretches) {
-            let mut add = |call, kind| {
-                events.push(HistoryEvent { at: SimTime(0), client: 1, call, op, kind });
-            };
-            let offsets = alloc::vec![(P, Offset(from), Offset(upto))];
-            let (group, member) = ("g".into(), "".into());
-            let (generation, transactional) = (Generation::NONE, true);
-            let call = Call::CommitOffsets { group, member, generation, offsets, transactional };
-            add(0, EventKind::Invoke(call));
-            add(0, EventKind::Ok(Answer::Done));
-            let producer = Some((PRODUCER, ProducerEpoch(0)));
-            let end = Call::EndTxn { commit: commit != Some(false), producer, id: None };
-            add(1, EventKind::Invoke(end));
-            let heard = commit.map_or(EventKind::Unknown(None), |_| EventKind::Ok(Answer::Done));
-            add(1, heard);
+    /// What clients saw of one group, and nothing else. Of each call the outcome is told: it was
+    /// done, it failed, or nobody knows.
+    #[derive(Default)]
+    struct Alone(Vec<HistoryEvent>);
+
+    impl Alone {
+        fn call(&mut self, op: u32, call: Call, end: EventKind) -> &mut Self {
+            let number = u32::try_from(self.0.len()).expect("a short history");
+            for kind in [EventKind::Invoke(call), end] {
+                self.0.push(HistoryEvent { at: SimTime(0), client: 1, call: number, op, kind });
+            }
+            self
         }
-        crate::judge_history(&events)
+
+        /// The group is told to be here.
+        fn at(&mut self, offset: Option<u64>) -> &mut Self {
+            let partitions = alloc::vec![P];
+            let call = Call::FetchOffsets { group: "g".into(), partitions, require_stable: true };
+            let told = Answer::Offsets(alloc::vec![(P, offset.map(Offset))]);
+            self.call(0, call, EventKind::Ok(told))
+        }
+
+        /// A member commits this, in a transaction if in one.
+        fn commits(
+            &mut self,
+            (member, txn): (&str, Option<u32>),
+            (from, upto): (u64, u64),
+            done: Option<bool>,
+        ) -> &mut Self {
+            let call = Call::CommitOffsets {
+                group: "g".into(),
+                member: member.into(),
+                generation: Generation::NONE,
+                offsets: alloc::vec![(P, Offset(from), Offset(upto))],
+                transactional: txn.is_some(),
+                producer: None,
+                id: None,
+            };
+            self.call(txn.unwrap_or_default(), call, end(done))
+        }
+
+        fn sends(&mut self, txn: u32, read: (u64, u64), done: Option<bool>) -> &mut Self {
+            self.commits(("", Some(txn)), read, done)
+        }
+
+        fn ends(&mut self, txn: u32, commit: bool, done: Option<bool>) -> &mut Self {
+            let producer = Some((PRODUCER, ProducerEpoch(0)));
+            self.call(txn, Call::EndTxn { commit, producer, id: None }, end(done))
+        }
+
+        fn judged(&self) -> Result<crate::Summary, crate::Violation> {
+            crate::judge_history(&self.0)
+        }
+
+        fn breaks(&self) -> bool {
+            self.judged().is_err_and(|found| found.property == "G3")
+        }
+
+        /// How often G3 was judged, and what it was not judged for.
+        fn holds(&self) -> (u64, (u64, u64)) {
+            let summary = self.judged().expect("it holds");
+            let (_, times) = summary.evaluated().find(|(code, _)| *code == "G3").expect("a code");
+            (times, (summary.unanchored, summary.undecided))
+        }
+    }
+
+    fn end(done: Option<bool>) -> EventKind {
+        match done {
+            Some(true) => EventKind::Ok(Answer::Done),
+            Some(false) => EventKind::Fail(None),
+            None => EventKind::Unknown(None),
+        }
+    }
+
+    const DONE: Option<bool> = Some(true);
+
+    /// As [`processed`], of a history alone: whether each is known to be committed, or not to be.
+    fn alone(stretches: &[(u64, u64, Option<bool>)]) -> Alone {
+        let mut alone = Alone::default();
+        for (txn, &(from, upto, commit)) in (1..).zip(stretches) {
+            let heard = commit.map(|_| true);
+            alone.sends(txn, (from, upto), DONE).ends(txn, commit != Some(false), heard);
+        }
+        alone
     }
 
     #[test]
     fn history_alone_shows_what_is_processed_twice_or_left_out() {
-        let breaks = |stretches: &[_]| alone(stretches).is_err_and(|found| found.property == "G3");
         let (sure, none, open) = (Some(true), Some(false), None);
-        assert!(breaks(&[(0, 10, sure), (9, 20, sure)]));
-        assert!(breaks(&[(0, 10, sure), (11, 20, sure)]));
-        assert!(breaks(&[(0, 10, none), (10, 20, sure)]));
-        assert!(breaks(&[(10, 20, none), (0, 10, none), (10, 20, sure)]));
-        assert!(breaks(&[(0, 10, sure), (10, 15, open), (16, 20, sure)]));
-        // Nobody knows whether the second was committed: both fit.
-        assert!(alone(&[(0, 10, sure), (10, 15, open), (15, 20, sure)]).is_ok());
-        assert!(alone(&[(0, 10, sure), (10, 15, open), (10, 20, sure)]).is_ok());
-        let summary = alone(&[(0, 10, sure)]).expect("it holds");
-        assert!(summary.evaluated().any(|(code, times)| code == "G3" && times == 1));
+        assert!(alone(&[(0, 10, sure), (9, 20, sure)]).breaks());
+        assert!(alone(&[(0, 10, sure), (11, 20, sure)]).breaks());
+        assert!(alone(&[(0, 10, none), (10, 20, sure)]).breaks());
+        assert!(alone(&[(10, 20, none), (0, 10, none), (10, 20, sure)]).breaks());
+        assert!(alone(&[(0, 10, sure), (10, 15, open), (16, 20, sure)]).breaks());
+        // Nobody knows whether the second was committed: both fit, and that is said.
+        assert_eq!(alone(&[(0, 10, sure), (10, 15, open), (15, 20, sure)]).holds(), (1, (1, 1)));
+        assert_eq!(alone(&[(0, 10, sure), (10, 15, open), (10, 20, sure)]).holds(), (1, (1, 1)));
+    }
+
+    #[test]
+    fn group_of_a_history_begins_where_it_was_told_to_be() {
+        let first = |at: &[Option<u64>]| {
+            let mut alone = Alone::default();
+            for at in at {
+                alone.at(*at);
+            }
+            alone.sends(1, (5, 10), DONE).ends(1, true, DONE);
+            alone
+        };
+        assert!(first(&[None]).breaks(), "it begins at the start of the log");
+        assert!(first(&[Some(4)]).breaks());
+        assert!(first(&[Some(6)]).breaks());
+        assert_eq!(first(&[Some(5)]).holds(), (1, (0, 0)));
+        assert_eq!(first(&[]).holds(), (0, (1, 0)), "nobody says where it began");
+        // What a client hears later says nothing of the beginning.
+        let mut later = Alone::default();
+        later.sends(1, (5, 10), DONE).at(None).ends(1, true, DONE).at(Some(10));
+        assert_eq!(later.holds(), (0, (1, 0)));
+    }
+
+    #[test]
+    fn group_of_a_history_that_commits_without_transactions_begins_there_too() {
+        let first = |at: Option<Option<u64>>| {
+            let mut alone = Alone::default();
+            if let Some(at) = at {
+                alone.at(at);
+            }
+            alone.commits(("a", None), (5, 10), DONE);
+            alone
+        };
+        assert!(first(Some(None)).breaks());
+        assert!(first(Some(Some(4))).breaks());
+        assert_eq!(first(Some(Some(6))).holds(), (1, (0, 0)), "it may read again");
+        assert_eq!(first(None).holds(), (0, (1, 0)));
+    }
+
+    #[test]
+    fn offsets_that_one_transaction_of_a_history_sends_twice_are_one_stretch() {
+        let sends = |sent: &[(u64, u64, Option<bool>)]| {
+            let mut alone = Alone::default();
+            alone.at(None);
+            for &(from, upto, done) in sent {
+                alone.sends(1, (from, upto), done);
+            }
+            alone.ends(1, true, DONE).sends(2, (20, 30), DONE).ends(2, true, DONE);
+            alone
+        };
+        let (done, failed, unknown) = (Some(true), Some(false), None);
+        assert_eq!(sends(&[(0, 20, done), (0, 20, done)]).holds(), (1, (0, 0)), "again");
+        assert_eq!(sends(&[(0, 10, done), (10, 20, done)]).holds(), (1, (0, 0)), "and on");
+        assert_eq!(sends(&[(0, 10, done), (5, 20, done)]).holds(), (1, (0, 0)));
+        assert_eq!(sends(&[(0, 10, failed), (10, 20, done)]).holds(), (1, (0, 0)));
+        assert!(sends(&[(0, 20, done), (0, 10, done)]).breaks(), "the last one counts");
+        assert!(sends(&[(0, 10, done), (11, 20, done)]).breaks());
+        assert!(sends(&[(0, 10, done), (10, 20, failed)]).breaks());
+        assert_eq!(sends(&[(0, 10, done), (10, 20, unknown)]).holds(), (1, (0, 1)));
+        assert!(sends(&[(0, 10, done), (10, 15, unknown)]).breaks(), "neither end fits");
+    }
+
+    #[test]
+    fn input_of_a_history_that_is_read_behind_a_commit_that_failed_is_left_out() {
+        let goes_on = |member: &str, done: Option<bool>| {
+            let mut alone = Alone::default();
+            alone.at(None).commits(("a", None), (0, 5), DONE).commits(("a", None), (5, 10), done);
+            alone.commits((member, None), (10, 20), DONE);
+            alone
+        };
+        assert!(goes_on("b", Some(false)).breaks(), "nobody can have come to 10");
+        assert_eq!(goes_on("b", Some(true)).holds(), (3, (0, 0)));
+        assert_eq!(goes_on("b", None).holds(), (2, (0, 0)), "it may have been done");
+        assert_eq!(goes_on("a", Some(false)).holds(), (2, (0, 0)), "it has read that itself");
+        let in_transaction = |commit: bool| {
+            let mut alone = Alone::default();
+            alone.at(None).sends(1, (0, 10), DONE).ends(1, commit, DONE);
+            alone.commits(("b", None), (10, 20), DONE);
+            alone
+        };
+        assert!(in_transaction(false).breaks());
+        assert_eq!(in_transaction(true).holds(), (1, (0, 1)));
+    }
+
+    #[test]
+    fn group_of_a_run_begins_where_it_was_told_to_be() {
+        for (told, holds) in [(None, false), (Some(5), true)] {
+            for txn in [None, Some(1)] {
+                let mut case = Case::cluster("G3");
+                case.log_read(0, 0);
+                let asks = case.asks_offsets(1, &[P], true);
+                case.told_offsets(asks, &[(P, told)]);
+                match txn {
+                    Some(txn) => {
+                        case.stages(txn, 0, (P, 5, 10)).ends_at(txn, 1, true);
+                    }
+                    None => {
+                        let opened = case.asks_commit(1, ("a", 1), &[(P, 5, 10)], None);
+                        case.stored((0, 0), P, Some(10), None).log_confirmed(0, 1);
+                        case.ok(opened, Answer::Done);
+                    }
+                }
+                case.finish();
+                assert_eq!(case.breaks("G3"), !holds, "{told:?} {txn:?}");
+            }
+        }
     }
 }

@@ -109,7 +109,8 @@ mod tests {
             let mut events = alloc::vec::Vec::new();
             for (client, member, part) in [(1, "a", P), (2, "b", second)] {
                 let (group, member) = ("g".into(), member.into());
-                let call = Call::SyncGroup { group, member, generation: Generation(1) };
+                let (instance, generation) = (None, Generation(1));
+                let call = Call::SyncGroup { group, member, instance, generation };
                 events.push(event(client, EventKind::Invoke(call)));
                 let answer = Answer::Assigned(alloc::vec![part]);
                 events.push(event(client, EventKind::Ok(answer)));

@@ -1,7 +1,9 @@
 //! T10 RefusedForCause: no producer of a transactional id is told that it is none any more, or that
 //! its transaction is, unless there is a cause: somebody else asked to become the producer, its
 //! transaction took longer than it may by the coordinator's clock, or its id had been idle for
-//! days. Source: KIP-98, KIP-360, KIP-890; KAFKA-18464, KAFKA-18575, KAFKA-18660.
+//! days. Whatever it asks for within a transaction may be refused so: a batch, a partition or a
+//! group that is to become a part of it, offsets of a group, its end. Source: KIP-98, KIP-360,
+//! KIP-447, KIP-890; KAFKA-18464, KAFKA-18575, KAFKA-18660.
 
 use broker_core::protocol::ErrorCode;
 
@@ -17,6 +19,7 @@ pub(crate) fn is_final(code: ErrorCode) -> bool {
             | ErrorCode::InvalidProducerEpoch
             | ErrorCode::InvalidProducerIdMapping
             | ErrorCode::InvalidTxnState
+            | ErrorCode::TransactionAbortable
     )
 }
 
@@ -64,8 +67,8 @@ mod tests {
 
     #[test]
     fn refusal_without_a_cause_breaks() {
-        let id = E::InvalidProducerIdMapping;
-        for code in [E::ProducerFenced, E::InvalidProducerEpoch, E::InvalidTxnState, id] {
+        let (id, part) = (E::InvalidProducerIdMapping, E::TransactionAbortable);
+        for code in [E::ProducerFenced, E::InvalidProducerEpoch, E::InvalidTxnState, id, part] {
             let (mut case, txn) = writes();
             assert!(case.end_refused(txn, code).breaks("T10"), "{code:?}");
             let (mut case, txn) = writes();
@@ -74,7 +77,32 @@ mod tests {
             assert!(case.write_refused(txn, code).breaks("T10"), "{code:?}");
             let (mut case, txn) = writes();
             assert!(case.adding_refused(txn, code).breaks("T10"), "{code:?}");
+            let (mut case, txn) = writes();
+            assert!(case.adding_offsets_refused(txn, code).breaks("T10"), "{code:?}");
+            let (mut case, txn) = writes();
+            assert!(case.offsets_refused(txn, code).breaks("T10"), "{code:?}");
         }
+    }
+
+    #[test]
+    fn refusal_of_offsets_in_a_transaction_without_batches_is_judged() {
+        for replaced in [false, true] {
+            let mut case = Case::cluster("T10");
+            case.becomes(1, 0);
+            if replaced {
+                case.becomes(2, 1);
+            }
+            case.offsets_refused(3, E::ProducerFenced);
+            assert_eq!(case.breaks("T10"), !replaced);
+        }
+    }
+
+    #[test]
+    fn refusal_of_a_member_or_of_offsets_without_a_transaction_says_nothing_of_the_producer() {
+        let (mut case, txn) = writes();
+        assert!(case.offsets_refused(txn, E::IllegalGeneration).holds());
+        let asks = case.asks_commit(1, ("", -1), &[(P, 0, 1)], None);
+        assert!(case.fail(asks, E::ProducerFenced).holds());
     }
 
     #[test]

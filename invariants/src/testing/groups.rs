@@ -4,12 +4,14 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use broker_core::ids::{
-    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+    LeaderEpoch, MetaOffset, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
+    TopicPartition,
 };
+use broker_core::metadata::record::Record;
 use broker_core::probe::Probe;
 use broker_core::protocol::{ErrorCode, Generation, MemberEpoch, TransactionResult};
 
-use super::{A, Case, Opened};
+use super::{A, Case, Opened, P};
 use crate::history::{Answer, Call};
 
 /// The coordinator's log.
@@ -44,20 +46,35 @@ impl Case {
         self.probe(A, &Probe::OffsetsLoaded { coordinator, epoch, end, offsets })
     }
 
-    /// An offset gets its place in the log, as part of the producer's transaction or of none.
+    /// An offset gets its place in the log, as part of the producer's transaction or of none, and
+    /// it is nobody's.
     pub(crate) fn stored(
         &mut self,
-        (epoch, at): (u32, u64),
+        place: (u32, u64),
         partition: TopicPartition,
         offset: Option<u64>,
         producer: Option<ProducerId>,
     ) -> &mut Self {
+        self.stored_by(place, (partition, offset), producer, ("", -1))
+    }
+
+    /// As [`Self::stored`], by this member in this generation.
+    pub(crate) fn stored_by(
+        &mut self,
+        (epoch, at): (u32, u64),
+        (partition, offset): (TopicPartition, Option<u64>),
+        producer: Option<ProducerId>,
+        who: (&str, i32),
+    ) -> &mut Self {
+        let commits = offset.is_some();
+        let log_epoch = epoch;
         let (coordinator, epoch, at) = (LOG, LeaderEpoch(epoch), Offset(at));
         let (group, offset) = ("g".into(), offset.map(Offset));
         self.probe(
             A,
             &Probe::OffsetRecorded { coordinator, epoch, at, group, partition, offset, producer },
-        )
+        );
+        if commits { self.taken(log_epoch, who, &[partition]) } else { self }
     }
 
     /// The producer's transaction is over.
@@ -141,12 +158,17 @@ impl Case {
         partition: TopicPartition,
         answer: Result<Option<u64>, ErrorCode>,
     ) -> &mut Self {
-        let (coordinator, epoch, end) = (LOG, LeaderEpoch(epoch), Offset(0));
+        let (coordinator, epoch, group) = (LOG, LeaderEpoch(epoch), "g".into());
         let offsets = alloc::vec![(partition, answer.map(|offset| offset.map(Offset)))];
-        let group = "g".into();
-        let probe =
-            Probe::OffsetsFetched { coordinator, epoch, end, group, require_stable, offsets };
+        let probe = Probe::OffsetsFetched { coordinator, epoch, group, require_stable, offsets };
         self.probe(A, &probe)
+    }
+
+    /// The coordinator applies the newest entry of the metadata: the topic of [`P`] is deleted.
+    pub(crate) fn sees_topic_removed(&mut self) -> &mut Self {
+        let (newest, records) =
+            (MetaOffset(self.meta - 1), [Record::RemoveTopic { topic: P.topic }]);
+        self.applied(A, newest, records.into(), None)
     }
 
     // Clients.
@@ -165,10 +187,11 @@ impl Case {
         let generation = Generation(generation);
         let offsets = read.iter().map(|&(at, from, upto)| (at, Offset(from), Offset(upto)));
         let (offsets, transactional) = (offsets.collect(), txn.is_some());
-        self.invoke(
-            client,
-            Call::CommitOffsets { group, member, generation, offsets, transactional },
-        )
+        let producer = txn.map(|_| (PRODUCER, ProducerEpoch(0)));
+        let id = txn.map(|_| "t".into());
+        let call =
+            Call::CommitOffsets { group, member, generation, offsets, transactional, producer, id };
+        self.invoke(client, call)
     }
 
     /// Client 1, nobody's member, commits this in a transaction and hears that it did; the record
@@ -211,7 +234,8 @@ impl Case {
     pub(crate) fn asks_part(&mut self, client: u16, member: &str, generation: i32) -> Opened {
         let (group, member, generation) =
             ("g".to_string(), member.to_string(), Generation(generation));
-        self.invoke(client, Call::SyncGroup { group, member, generation })
+        let instance = None;
+        self.invoke(client, Call::SyncGroup { group, member, instance, generation })
     }
 
     pub(crate) fn told_part(&mut self, opened: Opened, partitions: &[TopicPartition]) -> &mut Self {

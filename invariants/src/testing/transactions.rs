@@ -188,6 +188,19 @@ impl Case {
         self.fail(asks, code)
     }
 
+    /// Offsets of a group may not.
+    pub(crate) fn adding_offsets_refused(&mut self, txn: u32, code: ErrorCode) -> &mut Self {
+        self.op = txn;
+        let asks = self.invoke(1, Call::AddOffsets { group: "g".into(), id: Some("t".into()) });
+        self.fail(asks, code)
+    }
+
+    /// They are not taken.
+    pub(crate) fn offsets_refused(&mut self, txn: u32, code: ErrorCode) -> &mut Self {
+        let asks = self.asks_commit(1, ("", -1), &[(P, 0, 1)], Some(txn));
+        self.fail(asks, code)
+    }
+
     /// Client 2 reads what is committed from the start: `(offset, value, epoch)`s, and what it
     /// steps over.
     pub(crate) fn reads_committed(

@@ -5,7 +5,11 @@ mod witness;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
+use std::mem;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use invariants::jsonl::{BadLine, Header, Line, Reader};
 use invariants::{HistoryJudge, OF_HISTORIES, Summary, Violation};
@@ -15,6 +19,12 @@ use crate::report::{Report, grouped};
 
 /// Large enough that reading is no matter.
 const BUFFER_BYTES: usize = 1 << 18;
+
+/// So many that the threads seldom wake each other.
+const LINES_AT_ONCE: usize = 1_024;
+
+/// What is read and not yet judged is held in memory: at most so often as many lines.
+const WAITING_MAX: usize = 4;
 
 /// Judges a file.
 ///
@@ -37,7 +47,9 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
     };
     let judged = summary.evaluated().filter(|(_, times)| *times > 0).count();
     if judged == 0 {
-        let need = "records that were read, or two produces one after the other";
+        let need = "records that were read, two produces one after the other, commit_offsets of a \
+                    group behind its fetch_offsets, answers to sync_group, or refusals of a \
+                    transactional_id";
         return Err(BadInput(format!(
             "{name} holds nothing that could be judged, so that nothing has passed; needed: {need}"
         )));
@@ -98,10 +110,35 @@ impl Found {
     }
 }
 
-fn read_and_judge(name: &str, mut source: impl BufRead) -> Result<Judged, BadInput> {
+/// Reads on this thread and judges on another.
+fn read_and_judge(name: &str, source: impl BufRead) -> Result<Judged, BadInput> {
+    let (sender, receiver) = sync_channel(WAITING_MAX);
+    let (read, (judge, found)) = thread::scope(|scope| {
+        let judging = scope.spawn(|| judge_lines(receiver));
+        let read = read_lines(name, source, sender);
+        (read, judging.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (reader, header) = read?;
+    let verdict = match found {
+        Some(found) => Err(found),
+        None => judge.finish().map_err(|violation| Found { violation, at: None }),
+    };
+    Ok(Judged { reader, header, verdict })
+}
+
+/// Lines with their numbers, as they go from the thread that reads to the one that judges.
+type Lines = Vec<(u64, Line)>;
+
+fn read_lines(
+    name: &str,
+    mut source: impl BufRead,
+    sender: SyncSender<Lines>,
+) -> Result<(Reader, Header), BadInput> {
     let refused = |bad: BadLine| BadInput(format!("{name} {bad}"));
-    let (mut reader, mut judge) = (Reader::default(), HistoryJudge::default());
-    let (mut bytes, mut found) = (Vec::new(), None);
+    // The judge takes all, unless it panics; whoever joins it hears of that.
+    let send = |lines| drop(sender.send(lines));
+    let mut reader = Reader::default();
+    let (mut bytes, mut lines) = (Vec::new(), Lines::with_capacity(LINES_AT_ONCE));
     loop {
         bytes.clear();
         let read = source.read_until(b'\n', &mut bytes);
@@ -113,28 +150,37 @@ fn read_and_judge(name: &str, mut source: impl BufRead) -> Result<Judged, BadInp
             BadInput(format!("{name} line {line}: no UTF-8 at byte {at}; allowed: UTF-8"))
         })?;
         let line = reader.line(line).map_err(refused)?;
-        // Behind a violation nothing is judged, and bad lines are still looked for.
+        lines.push((reader.lines(), line));
+        if lines.len() == LINES_AT_ONCE {
+            send(mem::replace(&mut lines, Lines::with_capacity(LINES_AT_ONCE)));
+        }
+    }
+    send(lines);
+    let header = reader.finish().map_err(refused)?;
+    Ok((reader, header))
+}
+
+/// Judges until the lines end. Behind a violation nothing is judged, and the rest is only taken:
+/// bad lines are still looked for.
+fn judge_lines(receiver: Receiver<Lines>) -> (HistoryJudge, Option<Found>) {
+    let (mut judge, mut found) = (HistoryJudge::default(), None);
+    for (number, line) in receiver.into_iter().flatten() {
         match line {
             Line::Event { event, began } if found.is_none() => {
                 if let Err(violation) = judge.event(&event) {
-                    found = Some(Found { violation, at: Some((reader.lines(), began)) });
+                    found = Some(Found { violation, at: Some((number, began)) });
                 }
             }
             Line::Settled if found.is_none() => judge.settled(),
             Line::Event { .. } | Line::Settled | Line::Nothing => {}
         }
     }
-    let header = reader.finish().map_err(refused)?;
-    let verdict = match found {
-        Some(found) => Err(found),
-        None => judge.finish().map_err(|violation| Found { violation, at: None }),
-    };
-    Ok(Judged { reader, header, verdict })
+    (judge, found)
 }
 
 fn tell_summary(summary: &Summary, report: &Report) {
-    let Summary { events, invoked, ok, failed, unknown, unanswered, partitions, unread, .. } =
-        summary;
+    let Summary { events, invoked, ok, failed, unknown, unanswered, partitions, .. } = summary;
+    let Summary { unread, unanchored, undecided, .. } = summary;
     report.line(format!(
         "calls   {} begun in {} events on {} partitions: {} ok, {} failed, {} unknown, {} never \
          answered",
@@ -150,6 +196,20 @@ fn tell_summary(summary: &Summary, report: &Report) {
         report.line(format!(
             "unread  {} acknowledged records, of which nothing is known: no reader came by",
             grouped(*unread)
+        ));
+    }
+    if *unanchored > 0 {
+        report.line(format!(
+            "untold  where a group began, in {} partitions (G3): no fetch_offsets says that before \
+             the first commit_offsets",
+            grouped(*unanchored)
+        ));
+    }
+    if *undecided > 0 {
+        report.line(format!(
+            "untold  {} stretches that groups read in transactions (G3): nobody knows whether they \
+             are committed, or the partition is committed without transactions, too",
+            grouped(*undecided)
         ));
     }
     let evaluated = summary.evaluated().filter(|(_, times)| *times > 0);

@@ -232,34 +232,42 @@ pub fn history_event(at: SimTime, client: u16, observation: Observation) -> Hist
     HistoryEvent { at, client, call, op, kind }
 }
 
+fn produced(call: client::Call) -> history::Call {
+    let client::Call::Produce {
+        partition,
+        acks,
+        first_value,
+        count,
+        damaged,
+        created,
+        idempotent,
+        transactional,
+    } = call
+    else {
+        unreachable!("the caller saw it")
+    };
+    let id: Option<TransactionalId> = transactional.map(Into::into);
+    history::Call::Produce {
+        partition,
+        acks,
+        first_value,
+        count,
+        damaged,
+        created: Some(created),
+        idempotent,
+        transactional: id.is_some(),
+        id,
+    }
+}
+
 fn history_call(call: client::Call) -> history::Call {
     match call {
-        client::Call::Produce {
-            partition,
-            acks,
-            first_value,
-            count,
-            damaged,
-            created,
-            idempotent,
-            transactional,
-        } => {
-            let created = Some(created);
-            let id: Option<TransactionalId> = transactional.map(Into::into);
-            history::Call::Produce {
-                partition,
-                acks,
-                first_value,
-                count,
-                damaged,
-                created,
-                idempotent,
-                transactional: id.is_some(),
-                id,
-            }
-        }
+        client::Call::Produce { .. } => produced(call),
         client::Call::AddPartitions { partition, id } => {
             history::Call::AddPartitions { partition, id: Some(id.into()) }
+        }
+        client::Call::AddOffsets { group, id } => {
+            history::Call::AddOffsets { group, id: Some(id.into()) }
         }
         client::Call::EndTxn { commit, producer, id } => {
             history::Call::EndTxn { commit, producer: Some(producer), id: Some(id.into()) }
@@ -273,13 +281,23 @@ fn history_call(call: client::Call) -> history::Call {
             history::Call::InitProducerId { transactional, id, timeout, expected }
         }
         client::Call::CommitOffsets { group, member, generation, offsets, transactional } => {
-            history::Call::CommitOffsets { group, member, generation, offsets, transactional }
+            let producer = transactional.as_ref().map(|of| (of.producer, of.epoch));
+            let id: Option<TransactionalId> = transactional.map(|of| of.transactional_id.into());
+            history::Call::CommitOffsets {
+                group,
+                member,
+                generation,
+                offsets,
+                transactional: id.is_some(),
+                producer,
+                id,
+            }
         }
         client::Call::FetchOffsets { group, partitions, require_stable } => {
             history::Call::FetchOffsets { group, partitions, require_stable }
         }
-        client::Call::SyncGroup { group, member, generation } => {
-            history::Call::SyncGroup { group, member, generation }
+        client::Call::SyncGroup { group, member, instance, generation } => {
+            history::Call::SyncGroup { group, member, instance, generation }
         }
         client::Call::Fetch { partition, offset, reader, leader_epoch, isolation } => {
             history::Call::Fetch { partition, offset, reader, leader_epoch, isolation }

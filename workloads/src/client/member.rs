@@ -32,7 +32,8 @@ mod classic;
 mod consumer;
 mod copying;
 
-use claims::{Claim, to_commit};
+use claims::Claim;
+pub(super) use claims::to_commit;
 use classic::Classic;
 use consumer::Consumer;
 
@@ -229,6 +230,10 @@ impl Member {
     /// Decides what to ask next.
     pub(super) fn plan(&mut self, metadata: &Metadata) -> Plan {
         let leaves = self.due.contains(&Due::Leave);
+        let topic = metadata.topic(&self.charge.topic);
+        if let Speaks::Classic(classic) = &mut self.speaks {
+            classic.topic_is(topic);
+        }
         if let Some((at, records)) = self.to_copy.take() {
             self.copy(at, records);
         }
@@ -241,15 +246,19 @@ impl Member {
         }
         self.doing = if self.coordinator.is_none() {
             Doing::Find
-        } else if let Some(doing) = self.gives_up(leaves) {
+        } else if let Some(doing) = self.gives_up(leaves, topic) {
             doing
+        } else if leaves && self.stays_listed() {
+            return Plan::Over;
         } else if leaves {
             Doing::Leave
+        } else if let Some(doing) = self.commits_before_it_joins(topic) {
+            doing
         } else if self.must_speak() || self.due.contains(&Due::Heartbeat) {
             Doing::Speak
         } else if let Some(doing) = self.finds_positions() {
             doing
-        } else if let Some(doing) = self.commits() {
+        } else if let Some(doing) = self.commits(topic) {
             doing
         } else if let Some(doing) = self.reads(metadata) {
             doing
@@ -282,13 +291,13 @@ impl Member {
     }
 
     /// What is to be given up is committed first, and then let go.
-    fn gives_up(&mut self, leaves: bool) -> Option<Doing> {
+    fn gives_up(&mut self, leaves: bool, topic: Option<TopicId>) -> Option<Doing> {
         let given_up: Vec<TopicPartition> = match &self.speaks {
             _ if leaves => self.claims.keys().copied().collect(),
             Speaks::Classic(classic) => classic.gives_up(&self.claims),
             Speaks::Consumer(consumer) => consumer.gives_up(&self.claims),
         };
-        let unsaid: Vec<_> = given_up.iter().filter_map(|at| self.uncommitted(at)).collect();
+        let unsaid = self.unsaid(given_up.iter(), topic);
         if !unsaid.is_empty() && self.charge.copies_to.is_none() {
             return Some(Doing::Commit(unsaid));
         }
@@ -303,6 +312,23 @@ impl Member {
             classic.gave_up();
         }
         None
+    }
+
+    /// A static member keeps its place for as long as its session lasts: by the classic protocol
+    /// it says nothing (`AbstractCoordinator.maybeLeaveGroup`).
+    fn stays_listed(&self) -> bool {
+        matches!(self.speaks, Speaks::Classic(_)) && self.who.instance.is_some()
+    }
+
+    /// What it keeps through a rebalance is committed under the generation that ends
+    /// (`ConsumerCoordinator.onJoinPrepare`).
+    fn commits_before_it_joins(&mut self, topic: Option<TopicId>) -> Option<Doing> {
+        let Speaks::Classic(classic) = &mut self.speaks else { return None };
+        if !classic.comes_again() || self.charge.copies_to.is_some() {
+            return None;
+        }
+        let unsaid = self.unsaid(self.claims.keys(), topic);
+        (!unsaid.is_empty()).then_some(Doing::Commit(unsaid))
     }
 
     /// The next partition whose leader is known.
@@ -400,7 +426,7 @@ impl Member {
                     member: who.member.clone(),
                     generation,
                     offsets: offsets.clone(),
-                    transactional: false,
+                    transactional: None,
                 };
                 let offsets =
                     offsets.iter().map(|(partition, _, upto)| to_commit(*partition, *upto));

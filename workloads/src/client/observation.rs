@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
-use broker_core::protocol::{Acks, ErrorCode, Generation, Isolation, OffsetSpec};
+use broker_core::protocol::{Acks, ErrorCode, Generation, Isolation, OffsetSpec, TxnProducer};
 use broker_core::time::{Dur, Wall};
 
 /// One line of a client's history. `call` numbers calls of one client; an operation may make
@@ -71,6 +71,14 @@ pub enum Call {
         /// By the producer of this transactional id.
         id: String,
     },
+    /// Make offsets of a group part of the transaction that the operation is: the call is all
+    /// attempts together.
+    AddOffsets {
+        /// The group.
+        group: String,
+        /// By the producer of this transactional id.
+        id: String,
+    },
     /// End the transaction that the operation is, in all its partitions: the call is all attempts
     /// together.
     EndTxn {
@@ -94,8 +102,8 @@ pub enum Call {
         generation: Generation,
         /// What was read since the commit before, by partition: from where, and where to read on.
         offsets: Vec<(TopicPartition, Offset, Offset)>,
-        /// A part of the transaction that the operation is.
-        transactional: bool,
+        /// A part of the transaction that the operation is, by this producer.
+        transactional: Option<TxnProducer>,
     },
     /// Read the committed offsets of a group.
     FetchOffsets {
@@ -112,6 +120,8 @@ pub enum Call {
         group: String,
         /// The member's id.
         member: String,
+        /// Of a static member: what it is called whatever its id is.
+        instance: Option<String>,
         /// The generation.
         generation: Generation,
     },

@@ -535,7 +535,7 @@ impl Session {
 
     fn observe(&self, call: u32, event: CallEvent, out: &mut Outbox<ClientOut>) {
         let op = match &self.task {
-            Task::Member(member) => member.transaction_number(self.op),
+            Task::Member(member) => member.transaction_number(),
             _ => None,
         };
         out.push(ClientOut::Observe(Observation { call, op: op.unwrap_or(self.op), event }));

@@ -270,8 +270,7 @@ impl Transaction {
             Stage::Offsets(asked) => {
                 let offsets = self.offsets.as_ref().expect("else there is no such stage");
                 if must_add_offsets {
-                    let group = offsets.group.clone();
-                    return beside(Request::Txn(TxnRequest::AddOffsets { of, group }));
+                    return offsets.ask_to_add(of);
                 }
                 offsets.ask(of, version, asked)
             }

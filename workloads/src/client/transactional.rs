@@ -106,28 +106,38 @@ impl Producer {
 
     /// A coordinator refused a request.
     pub(super) fn refused(&mut self, code: ErrorCode) -> Step {
-        match code {
-            // Perhaps after the request was written down.
-            ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable => {
-                self.coordinator = None;
-                Step::Refused { code, definite: false, next: Next::Retry }
-            }
-            ErrorCode::ProducerFenced
-            | ErrorCode::InvalidProducerEpoch
-            | ErrorCode::InvalidProducerIdMapping
-            | ErrorCode::InvalidTxnState
-            | ErrorCode::TransactionAbortable => Step::Fenced(code),
-            // Checked before anything is written.
-            ErrorCode::ConcurrentTransactions
-            | ErrorCode::CoordinatorLoadInProgress
-            | ErrorCode::UnknownTopicOrPartition
-            | ErrorCode::InvalidRequest
-            | ErrorCode::InvalidTransactionTimeout => {
-                Step::Refused { code, definite: true, next: Next::Retry }
-            }
-            // Not in a coordinator's vocabulary, so it proves nothing.
-            _ => Step::Refused { code, definite: false, next: Next::Retry },
+        if has_moved(code) {
+            self.coordinator = None;
         }
+        refused_by_coordinator(code)
+    }
+}
+
+/// Whether the coordinator is to be looked for again.
+pub(super) const fn has_moved(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable)
+}
+
+/// What a refusal by the coordinator of a transaction, or of a group whose offsets are part of one,
+/// means for the transaction.
+pub(super) fn refused_by_coordinator(code: ErrorCode) -> Step {
+    match code {
+        ErrorCode::ProducerFenced
+        | ErrorCode::InvalidProducerEpoch
+        | ErrorCode::InvalidProducerIdMapping
+        | ErrorCode::InvalidTxnState
+        | ErrorCode::TransactionAbortable => Step::Fenced(code),
+        // Checked before anything is written.
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::InvalidRequest
+        | ErrorCode::InvalidTransactionTimeout => {
+            Step::Refused { code, definite: true, next: Next::Retry }
+        }
+        // Perhaps after the request was written down (`has_moved`), or not in a coordinator's
+        // vocabulary, so that it proves nothing.
+        _ => Step::Refused { code, definite: false, next: Next::Retry },
     }
 }
 

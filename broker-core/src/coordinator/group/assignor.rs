@@ -142,6 +142,10 @@ mod tests {
                 .into_iter()
                 .find_map(|(known, topic)| (known == name).then_some(topic))
         }
+
+        fn partitions(&self, _topic: TopicId) -> Option<u32> {
+            unreachable!("only names are assigned")
+        }
     }
 
     fn members(each: &[(&str, &[&str])]) -> BTreeMap<String, Subscriber> {

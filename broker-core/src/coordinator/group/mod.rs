@@ -51,6 +51,9 @@ pub use record::{
 pub trait Topics {
     /// The topic of this name: its id and its number of partitions.
     fn topic(&self, name: &str) -> Option<(TopicId, u32)>;
+
+    /// How many partitions this topic has; `None`: there is no such topic.
+    fn partitions(&self, topic: TopicId) -> Option<u32>;
 }
 
 /// The coordinator's limits; Kafka's defaults.
@@ -145,9 +148,10 @@ impl Groups {
     }
 
     /// The log was read to its end, and this shard is in charge from now on: all sessions start
-    /// again (`GroupMetadataManager.onLoaded`).
-    pub fn loaded(&mut self, cx: &Cx, out: &mut Outcome<Self>) {
+    /// again (`GroupMetadataManager.onLoaded`). What is gone by now is forgotten.
+    pub fn loaded(&mut self, cx: &Cx, topics: &impl Topics, out: &mut Outcome<Self>) {
         self.timers.arm(Due::Cleanup, self.limits.offsets_retention_check, out);
+        self.forget_gone(cx, topics, out);
         if cx.mutants.on(Mutant::GroupSessionsUnseeded) {
             return;
         }
@@ -172,8 +176,10 @@ impl Groups {
         out: &mut Outcome<Self>,
     ) {
         let answer = match request {
-            GroupRequest::OffsetCommit(request) => self.offset_commit(cx, request, out),
-            GroupRequest::TxnOffsetCommit(request) => self.txn_offset_commit(cx, request, out),
+            GroupRequest::OffsetCommit(request) => self.offset_commit(cx, topics, request, out),
+            GroupRequest::TxnOffsetCommit(request) => {
+                self.txn_offset_commit(cx, topics, request, out)
+            }
             GroupRequest::OffsetFetch(request) => self.offset_fetch(cx, request),
             GroupRequest::OffsetDelete { group, partitions } => {
                 let deleted = self.offset_delete(topics, &group, &partitions, out);

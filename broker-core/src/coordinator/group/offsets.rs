@@ -10,7 +10,7 @@ use super::record::Record;
 use super::{Groups, Topics, subscription};
 use crate::batch::TimestampMs;
 use crate::coordinator::Outcome;
-use crate::ids::{TopicId, TopicPartition};
+use crate::ids::TopicPartition;
 use crate::mutants::Mutant;
 use crate::protocol::{
     CommittedOffset, Each, ErrorCode, FetchedOffset, Generation, GroupAnswer, MemberEpoch,
@@ -22,7 +22,8 @@ use crate::step::Cx;
 pub(super) struct Commit<'a> {
     pub(super) who: &'a MemberIdentity,
     pub(super) generation: Generation,
-    pub(super) offsets: &'a [OffsetToCommit],
+    /// Of which partitions, among those that there are.
+    pub(super) partitions: Vec<TopicPartition>,
     pub(super) transactional: bool,
 }
 
@@ -39,11 +40,14 @@ impl Groups {
     pub(super) fn offset_commit(
         &mut self,
         cx: &Cx,
+        topics: &impl Topics,
         request: OffsetCommit,
         out: &mut Outcome<Self>,
     ) -> GroupAnswer {
         let OffsetCommit { group, who, generation, offsets } = request;
-        let commit = Commit { who: &who, generation, offsets: &offsets, transactional: false };
+        let offsets = sorted_out(cx, topics, offsets);
+        let partitions = there(&offsets);
+        let commit = Commit { who: &who, generation, partitions, transactional: false };
         let may = self.may_commit(cx, &group, &commit, out);
         GroupAnswer::OffsetCommit(self.write_offsets(cx, &group, offsets, may, out))
     }
@@ -51,11 +55,14 @@ impl Groups {
     pub(super) fn txn_offset_commit(
         &mut self,
         cx: &Cx,
+        topics: &impl Topics,
         request: TxnOffsetCommit,
         out: &mut Outcome<Self>,
     ) -> GroupAnswer {
         let TxnOffsetCommit { group, producer, epoch, who, generation, offsets, .. } = request;
-        let commit = Commit { who: &who, generation, offsets: &offsets, transactional: true };
+        let offsets = sorted_out(cx, topics, offsets);
+        let partitions = there(&offsets);
+        let commit = Commit { who: &who, generation, partitions, transactional: true };
         let may = if cx.mutants.on(Mutant::GroupTxnCommitUnfenced) {
             Ok(())
         } else if cx.mutants.on(Mutant::GroupNobodyRefused) && commit.is_nobodys() {
@@ -75,7 +82,8 @@ impl Groups {
         GroupAnswer::TxnOffsetCommit(results)
     }
 
-    /// `OffsetMetadataManager.validateOffsetCommit`, `validateTransactionalOffsetCommit`.
+    /// `OffsetMetadataManager.validateOffsetCommit`, `validateTransactionalOffsetCommit`. The group
+    /// is not asked about nothing (`KafkaApis`, where `authorizedTopicsRequest.isEmpty`).
     fn may_commit(
         &mut self,
         cx: &Cx,
@@ -83,6 +91,9 @@ impl Groups {
         commit: &Commit<'_>,
         out: &mut Outcome<Self>,
     ) -> Result<(), ErrorCode> {
+        if commit.partitions.is_empty() {
+            return Ok(());
+        }
         if let Some(group) = self.log.consumer(group) {
             return group.may_commit(cx, commit);
         }
@@ -100,14 +111,14 @@ impl Groups {
         &self,
         cx: &Cx,
         group: &str,
-        offsets: Vec<OffsetToCommit>,
+        offsets: Vec<SortedOut>,
         may: Result<(), ErrorCode>,
         out: &mut Outcome<Self>,
     ) -> Each<TopicPartition> {
         let now = now(cx);
-        let mut write = |offset: OffsetToCommit| {
+        let mut write = |(offset, there): SortedOut| {
             let OffsetToCommit { partition, offset, leader_epoch, metadata } = offset;
-            if let Err(code) = may {
+            if let Err(code) = there.and(may) {
                 return (partition, Err(code));
             }
             if metadata.len() > self.limits.offset_metadata_bytes_max {
@@ -176,13 +187,19 @@ impl Groups {
         Ok(partitions.iter().map(&mut delete).collect())
     }
 
-    /// `OffsetMetadataManager.onPartitionsDeleted`. A coordinator that takes over later may find
-    /// some again: they expire.
-    pub fn topic_deleted(&mut self, topic: TopicId, out: &mut Outcome<Self>) {
+    /// Forgets the offsets of topics that there are no more, also those that open transactions hold
+    /// (`OffsetMetadataManager.onPartitionsDeleted`). To be called when the image has lost a topic,
+    /// and by a coordinator that takes over: the image of the one before may have lagged. But it
+    /// did not show the change of the leadership, and this one does. So it is the newer one, and a
+    /// topic that it does not know is gone, not new.
+    pub fn forget_gone(&self, cx: &Cx, topics: &impl Topics, out: &mut Outcome<Self>) {
+        if cx.mutants.on(Mutant::GroupOffsetOfDeletedTopic) {
+            return;
+        }
         for group in self.log.groups.keys() {
             let offsets = self.log.all_offsets(group).into_iter();
-            let of_topic = offsets.filter(|at| at.topic == topic);
-            out.records.extend(of_topic.map(|at| Record::Offset(group.clone(), at, None)));
+            let gone = offsets.filter(|at| topics.partitions(at.topic).is_none());
+            out.records.extend(gone.map(|at| Record::Offset(group.clone(), at, None)));
         }
     }
 
@@ -237,6 +254,34 @@ impl Groups {
             },
         }
     }
+}
+
+/// An offset to commit, and whether there is such a partition.
+type SortedOut = (OffsetToCommit, Result<(), ErrorCode>);
+
+/// Offsets are taken of partitions that there are: the others are refused before their group is
+/// asked, whatever that says of the rest (`KafkaApis.handleOffsetCommitRequest`,
+/// `handleTxnOffsetCommitRequest`). Kafka's image may change between this check and the append;
+/// here both are one step, so that no commit comes behind the deletion of its topic. A topic that
+/// the image does not know may be one just created: clients take both codes for a reason to ask
+/// again.
+fn sorted_out(cx: &Cx, topics: &impl Topics, offsets: Vec<OffsetToCommit>) -> Vec<SortedOut> {
+    let sort = |offset: OffsetToCommit| {
+        let at = offset.partition;
+        let there = match topics.partitions(at.topic) {
+            None if cx.mutants.on(Mutant::GroupOffsetOfDeletedTopic) => Ok(()),
+            None => Err(ErrorCode::UnknownTopicId),
+            Some(partitions) if at.index.0 >= partitions => Err(ErrorCode::UnknownTopicOrPartition),
+            Some(_) => Ok(()),
+        };
+        (offset, there)
+    };
+    offsets.into_iter().map(sort).collect()
+}
+
+fn there(offsets: &[SortedOut]) -> Vec<TopicPartition> {
+    let there = offsets.iter().filter(|(_, there)| there.is_ok());
+    there.map(|(offset, _)| offset.partition).collect()
 }
 
 /// The wall clock, for records.

@@ -115,12 +115,22 @@ impl Transactions {
         fresh: FreshId<'_>,
         out: &mut Outcome<Self>,
     ) {
-        let answer = match self.decide(cx, request, fresh) {
-            Ok((record, answer)) => {
-                out.records.extend(record);
-                answer
+        let answer = match request {
+            TxnRequest::Describe { transactional_ids } => {
+                let described = transactional_ids.iter().map(|id| (id.clone(), self.describe(id)));
+                TxnAnswer::Describe(described.collect())
             }
-            Err(code) => request.refusal(code),
+            TxnRequest::List(filter) => TxnAnswer::List(Ok(self.list(cx.wall, filter).collect())),
+            TxnRequest::InitProducerId { .. }
+            | TxnRequest::AddPartitions { .. }
+            | TxnRequest::AddOffsets { .. }
+            | TxnRequest::End { .. } => match self.decide(cx, request, fresh) {
+                Ok((record, answer)) => {
+                    out.records.extend(record);
+                    answer
+                }
+                Err(code) => request.refusal(code),
+            },
         };
         out.answers.push((asker, answer));
     }

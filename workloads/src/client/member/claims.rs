@@ -47,13 +47,24 @@ impl Member {
         (!unknown.is_empty()).then_some(Doing::Offsets(unknown))
     }
 
-    pub(super) fn commits(&mut self) -> Option<Doing> {
+    pub(super) fn commits(&mut self, topic: Option<TopicId>) -> Option<Doing> {
         // Who copies commits with each transaction.
         if !self.due.remove(&Due::Commit) || self.charge.copies_to.is_some() {
             return None;
         }
-        let unsaid: Vec<_> = self.claims.keys().filter_map(|at| self.uncommitted(at)).collect();
+        let unsaid = self.unsaid(self.claims.keys(), topic);
         (!unsaid.is_empty()).then_some(Doing::Commit(unsaid))
+    }
+
+    /// What there is to commit of these. Of a topic that is gone, as far as is known, nothing
+    /// (`CommitRequestManager.autoCommitSyncBeforeRebalanceWithRetries`).
+    pub(super) fn unsaid<'a>(
+        &self,
+        of: impl Iterator<Item = &'a TopicPartition>,
+        topic: Option<TopicId>,
+    ) -> Vec<(TopicPartition, Offset, Offset)> {
+        let there = of.filter(|at| Some(at.topic) == topic);
+        there.filter_map(|at| self.uncommitted(at)).collect()
     }
 
     pub(super) fn offsets_fetched(
@@ -93,16 +104,34 @@ impl Member {
         if !of.iter().map(|(at, ..)| at).eq(results.iter().map(|(at, _)| at)) {
             return None;
         }
-        if let Some(code) = results.iter().find_map(|(_, result)| result.err()) {
-            return Some(self.turned_away(code));
-        }
-        for (at, _, upto) in of {
-            if let Some(claim) = self.claims.get_mut(at) {
+        let mut taken = false;
+        for ((at, _, upto), (_, result)) in of.iter().zip(results) {
+            if result.is_ok()
+                && let Some(claim) = self.claims.get_mut(at)
+            {
                 claim.since = Some(*upto);
+                taken = true;
             }
         }
-        let event = Some(CallEvent::Ok(Answer::Done));
-        Some(Heard { event, next: Next::Again, beats_in: None })
+        let Some(code) = results.iter().find_map(|(_, result)| result.err()) else {
+            let event = Some(CallEvent::Ok(Answer::Done));
+            return Some(Heard { event, next: Next::Again, beats_in: None });
+        };
+        let mut heard = match code {
+            // Its topic is gone, or the coordinator has not heard of it yet: the leaders are learnt
+            // anew, and what is there still is committed again (`ConsumerCoordinator`,
+            // `CommitRequestManager`: both are `RetriableException`s).
+            ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition => {
+                self.due.insert(Due::Commit);
+                let event = Some(CallEvent::Fail(code));
+                Heard { event, next: Next::Refresh, beats_in: None }
+            }
+            code => self.turned_away(code),
+        };
+        if taken {
+            heard.event = Some(CallEvent::Unknown);
+        }
+        Some(heard)
     }
 
     /// Offsets were not to be had, or not taken: what that means for the membership.
@@ -148,6 +177,6 @@ impl Claim {
     }
 }
 
-pub(super) fn to_commit(partition: TopicPartition, offset: Offset) -> OffsetToCommit {
+pub(in crate::client) fn to_commit(partition: TopicPartition, offset: Offset) -> OffsetToCommit {
     OffsetToCommit { partition, offset, leader_epoch: None, metadata: String::new() }
 }

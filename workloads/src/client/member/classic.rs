@@ -29,7 +29,11 @@ pub(super) struct Classic {
     /// The newest that it was part of.
     generation: Generation,
     stage: Stage,
+    /// It was a member until now, and has not yet begun to come again.
+    comes_again: bool,
     part: BTreeSet<TopicPartition>,
+    /// The topic that its part is of.
+    topic: Option<TopicId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -44,7 +48,8 @@ enum Stage {
 impl Classic {
     pub(super) fn new(cooperative: bool) -> Self {
         let (stage, part) = (Stage::Out, BTreeSet::new());
-        Self { cooperative, generation: Generation::NONE, stage, part }
+        let (generation, comes_again, topic) = (Generation::NONE, false, None);
+        Self { cooperative, generation, stage, comes_again, part, topic }
     }
 
     pub(super) fn is_cooperative(&self) -> bool {
@@ -67,6 +72,15 @@ impl Classic {
         self.generation
     }
 
+    /// Which topic has the name now, as far as known. Another one than its part is of: it comes
+    /// again (`ConsumerCoordinator.rejoinNeededOrPending`; there the name is all that counts,
+    /// KAFKA-12257).
+    pub(super) fn topic_is(&mut self, topic: Option<TopicId>) {
+        if self.is_in() && topic.is_some() && topic != self.topic {
+            self.goes_out();
+        }
+    }
+
     /// What must be let go now.
     pub(super) fn gives_up(&self, claims: &BTreeMap<TopicPartition, Claim>) -> Vec<TopicPartition> {
         let gives = |at: &&TopicPartition| match self.stage {
@@ -81,8 +95,18 @@ impl Classic {
     /// that.
     pub(super) fn gave_up(&mut self) {
         if self.is_in() {
-            self.stage = Stage::Out;
+            self.goes_out();
         }
+    }
+
+    /// Whether it is about to come again; true once.
+    pub(super) fn comes_again(&mut self) -> bool {
+        core::mem::take(&mut self.comes_again)
+    }
+
+    fn goes_out(&mut self) {
+        self.comes_again = self.is_in();
+        self.stage = Stage::Out;
     }
 
     pub(super) fn ask(
@@ -117,6 +141,7 @@ impl Classic {
                 let call = Call::SyncGroup {
                     group: group.clone(),
                     member: who.member.clone(),
+                    instance: who.instance.clone(),
                     generation,
                 };
                 (
@@ -187,7 +212,7 @@ impl Classic {
             }
             (Stage::Joined(_), GroupAnswer::SyncGroup(Ok(synced))) => {
                 let part = balance::read_assignment(&synced.assignment, topic, id?)?;
-                (self.stage, self.part) = (Stage::In, part.clone());
+                (self.stage, self.part, self.topic) = (Stage::In, part.clone(), id);
                 Standing::Assigned(part)
             }
             (Stage::Joined(_), GroupAnswer::SyncGroup(Err(code))) => self.turned_away(code, who),
@@ -203,7 +228,7 @@ impl Classic {
         match code {
             // A rebalance: it comes again, with what it has.
             ErrorCode::RebalanceInProgress => {
-                self.stage = Stage::Out;
+                self.goes_out();
                 Standing::Again(code)
             }
             ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId => {

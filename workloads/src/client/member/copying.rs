@@ -24,12 +24,12 @@ impl Member {
 
     /// The number of its transaction: an operation has at most 2^15 of them, and a run at most 2^16
     /// operations.
-    pub(in crate::client) fn transaction_number(&self, op: u32) -> Option<u32> {
-        self.copying.as_ref().map(|_| 1 << 31 | u32::from(self.copied) << 16 | op)
+    pub(in crate::client) fn transaction_number(&self) -> Option<u32> {
+        self.copying.as_ref().map(|_| 1 << 31 | u32::from(self.copied) << 16 | self.op)
     }
 
     /// Its transaction is over.
-    pub(in crate::client) fn copy_over(&mut self, producers: &mut Producers, op: u32) {
+    pub(in crate::client) fn copy_over(&mut self, producers: &mut Producers) {
         let mut transaction = self.copying.take().expect("one was under way");
         let (at, _, upto) = transaction.read().expect("it was made of something");
         if let Some(claim) = self.claims.get_mut(&at) {
@@ -39,7 +39,7 @@ impl Member {
                 false => (claim.sought, claim.since) = (false, None),
             }
         }
-        transaction.give_back(producers, op);
+        transaction.give_back(producers, self.op);
     }
 
     /// What was read is to be copied, in a transaction of its own.

@@ -129,7 +129,7 @@ impl Session {
         out: &mut Outbox<ClientOut>,
     ) -> Progress {
         let Task::Member(member) = &mut self.task else { return Progress::Finished };
-        member.copy_over(&mut shared.producers, self.op);
+        member.copy_over(&mut shared.producers);
         self.attempts = 0;
         self.go(shared, cx, out)
     }

@@ -173,9 +173,30 @@ fn member_of_a_cooperative_group_keeps_what_it_has() {
     let mut rig = in_group(Cooperative, false);
     come_to(&mut rig, Some(40));
     heartbeat_refused(&mut rig, ErrorCode::RebalanceInProgress);
+    // Once, under the generation that ends, whatever comes of it.
+    let refused = Err(ErrorCode::RebalanceInProgress);
+    assert_eq!(commits(&mut rig, refused), (1, vec![(tp(0), 42)]));
     joins(&mut rig, 2);
     syncs(&mut rig);
     assert_eq!(reads(&mut rig, false), (tp(1), 40), "and goes on");
+}
+
+#[test]
+fn member_that_is_static_commits_and_goes_without_a_word() {
+    let mut rig = Rig::new();
+    let Op::Consume { topic, group, protocol, .. } = member(Eager, false) else { unreachable!() };
+    let instance = Some("i".to_string());
+    let (stays_ms, vanishes, copies_to) = (5_000, false, None);
+    rig.op(1, Op::Consume { topic, group, protocol, instance, stays_ms, vanishes, copies_to });
+    found(&mut rig, CoordinatorKind::Group);
+    rig.metadata(&[(Some(B0), 1), (Some(B0), 1)]);
+    joins(&mut rig, 1);
+    syncs(&mut rig);
+    come_to(&mut rig, Some(40));
+    rig.fire(ClientTimer::Member(1, Due::Leave));
+    assert_eq!(reads(&mut rig, true), (tp(0), 40));
+    assert_eq!(commits(&mut rig, Ok(())), (1, vec![(tp(0), 42)]));
+    rig.assert_finished();
 }
 
 #[test]
@@ -309,4 +330,61 @@ fn copy_refused() -> Rig {
     assert_eq!(*result, broker_core::protocol::TransactionResult::Abort);
     rig.answer(&sent, Response::Txn(TxnAnswer::End(Ok((ProducerId(5), ProducerEpoch(1))))));
     rig
+}
+
+#[test]
+fn member_whose_topic_the_coordinator_does_not_know_commits_again() {
+    for code in [ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicOrPartition] {
+        let mut rig = in_group(Eager, false);
+        come_to(&mut rig, Some(40));
+        reads(&mut rig, true);
+        rig.fire(ClientTimer::Member(1, Due::Commit));
+        reads(&mut rig, false);
+        assert_eq!(commits(&mut rig, Err(code)), (1, vec![(tp(0), 42)]));
+        assert_eq!(rig.ends().last(), Some(&&CallEvent::Fail(code)));
+        rig.rested();
+        rig.metadata(&[(Some(B0), 1), (Some(B0), 1)]);
+        rig.fire(ClientTimer::Session(1));
+        assert_eq!(commits(&mut rig, Ok(())), (1, vec![(tp(0), 42)]), "without another interval");
+        reads(&mut rig, false);
+    }
+}
+
+const ANEW: TopicId = TopicId(77);
+
+/// Learns that its topic was created anew.
+fn learns_anew(rig: &mut Rig) {
+    rig.rested();
+    rig.metadata_of(Some(ANEW), &[(Some(B0), 1), (Some(B0), 1)]);
+}
+
+/// Comes again, and asks how far the group is with the new topic.
+fn begins_anew(rig: &mut Rig) {
+    joins(rig, 2);
+    syncs(rig);
+    let (_, request) = asked(rig);
+    let GroupRequest::OffsetFetch(fetch) = request else { panic!("{request:?}") };
+    let partitions = fetch.partitions.expect("it asks for what it has");
+    assert!(partitions.iter().all(|at| at.topic == ANEW), "{partitions:?}");
+}
+
+#[test]
+fn member_whose_topic_is_gone_lets_go_of_it_without_a_commit() {
+    let mut rig = in_group(Eager, false);
+    come_to(&mut rig, Some(40));
+    heartbeat_refused(&mut rig, ErrorCode::RebalanceInProgress);
+    commits(&mut rig, Err(ErrorCode::UnknownTopicId));
+    learns_anew(&mut rig);
+    rig.fire(ClientTimer::Session(1));
+    begins_anew(&mut rig);
+}
+
+#[test]
+fn member_of_a_classic_group_comes_again_when_its_topic_was_created_anew() {
+    let mut rig = in_group(Eager, false);
+    come_to(&mut rig, Some(40));
+    rig.rested();
+    learns_anew(&mut rig);
+    assert_eq!(reads(&mut rig, true), (tp(0), 40), "what it had asked for");
+    begins_anew(&mut rig);
 }

@@ -8,13 +8,15 @@ use alloc::string::String;
 
 use broker_core::ids::{NodeId, Offset, TopicPartition};
 use broker_core::protocol::{
-    CoordinatorKind, ErrorCode, Generation, GroupAnswer, GroupRequest, MemberIdentity,
-    OffsetToCommit, Request, Response, TransactionVersion, TxnAnswer, TxnOffsetCommit, TxnProducer,
+    CoordinatorKind, ErrorCode, Generation, GroupAnswer, GroupRequest, MemberIdentity, Request,
+    Response, TransactionVersion, TxnAnswer, TxnOffsetCommit, TxnProducer, TxnRequest,
 };
 
 use super::{Stage, Step, Transaction, refused};
+use crate::client::member::to_commit;
 use crate::client::outcome::Next;
 use crate::client::session::Asked;
+use crate::client::transactional::{has_moved, refused_by_coordinator};
 use crate::client::{Answer, Call};
 
 /// Offsets of a group that are part of a transaction (KIP-447).
@@ -47,7 +49,7 @@ impl Transaction {
             Response::Txn(TxnAnswer::AddOffsets(result)) => match result {
                 Ok(()) => {
                     self.offsets.as_mut()?.added = true;
-                    Step::Partly
+                    Step::Prepared(Answer::Done)
                 }
                 Err(code) => self.producer.as_mut()?.refused(code),
             },
@@ -71,6 +73,14 @@ impl Transaction {
 }
 
 impl GroupOffsets {
+    /// Tells the transaction's coordinator of them.
+    pub(super) fn ask_to_add(&self, of: TxnProducer) -> Asked {
+        let group = self.group.clone();
+        let call = Call::AddOffsets { group: group.clone(), id: of.transactional_id.clone() };
+        let request = Request::Txn(TxnRequest::AddOffsets { of, group });
+        Asked { call: Some(call), request, answered: true }
+    }
+
     pub(super) fn ask(
         &self,
         of: TxnProducer,
@@ -88,11 +98,9 @@ impl GroupOffsets {
             member: who.member.clone(),
             generation: *generation,
             offsets: [self.read].into(),
-            transactional: true,
+            transactional: Some(of.clone()),
         };
         let again = core::mem::replace(asked, true);
-        let (offset, metadata) = (*upto, String::new());
-        let offset = OffsetToCommit { partition: *partition, offset, leader_epoch: None, metadata };
         let request = GroupRequest::TxnOffsetCommit(TxnOffsetCommit {
             group: group.clone(),
             transactional_id: of.transactional_id,
@@ -101,7 +109,7 @@ impl GroupOffsets {
             epoch: of.epoch,
             who: who.clone(),
             generation: *generation,
-            offsets: [offset].into(),
+            offsets: [to_commit(*partition, *upto)].into(),
         });
         let call = (!again).then_some(call);
         Asked { call, request: Request::Group(request), answered: true }
@@ -109,14 +117,14 @@ impl GroupOffsets {
 
     /// `TransactionManager.TxnOffsetCommitHandler`.
     pub(super) fn refused(&mut self, code: ErrorCode) -> Step {
+        if has_moved(code) {
+            self.coordinator = None;
+        }
         match code {
-            // Perhaps after the record was written down.
-            ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable => {
-                self.coordinator = None;
-                Step::Refused { code, definite: false, next: Next::Retry }
-            }
-            ErrorCode::CoordinatorLoadInProgress | ErrorCode::ConcurrentTransactions => {
-                Step::Refused { code, definite: true, next: Next::Retry }
+            // Checked before anything is written. Its topic is gone, or the coordinator has not
+            // heard of it yet.
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
+                Step::Refused { code, definite: true, next: Next::Refresh }
             }
             // The group goes on without this member: the transaction is aborted.
             ErrorCode::UnknownMemberId
@@ -125,13 +133,7 @@ impl GroupOffsets {
             | ErrorCode::OffsetMetadataTooLarge => {
                 Step::Refused { code, definite: true, next: Next::Done }
             }
-            ErrorCode::ProducerFenced
-            | ErrorCode::InvalidProducerEpoch
-            | ErrorCode::InvalidProducerIdMapping
-            | ErrorCode::InvalidTxnState
-            | ErrorCode::TransactionAbortable => Step::Fenced(code),
-            // Not in a coordinator's vocabulary, so it proves nothing.
-            _ => Step::Refused { code, definite: false, next: Next::Retry },
+            _ => refused_by_coordinator(code),
         }
     }
 }

@@ -89,7 +89,7 @@ impl ConsumerGroup {
             current.assigned.get(at).or_else(|| current.revoking.get(at)).copied()
         };
         let owned = |at: &TopicPartition| since(at).is_some_and(|since| since <= said);
-        let all_owned = commit.offsets.iter().all(|offset| owned(&offset.partition));
+        let all_owned = commit.partitions.iter().all(owned);
         match said < current.epoch && all_owned {
             true => Ok(()),
             false => Err(ErrorCode::StaleMemberEpoch),

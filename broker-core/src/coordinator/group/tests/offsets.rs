@@ -5,8 +5,11 @@ use alloc::vec;
 
 use super::rig::*;
 use crate::coordinator::group::GroupLimits;
+use crate::ids::{TopicId, TopicPartition};
 use crate::mutants::Mutants;
-use crate::protocol::{ErrorCode, GroupAnswer, GroupRequest, TransactionResult};
+use crate::protocol::{
+    ErrorCode, GroupAnswer, GroupRequest, MemberIdentity, OffsetToCommit, TransactionResult,
+};
 use crate::time::Dur;
 
 const COMMIT: TransactionResult = TransactionResult::Commit;
@@ -184,6 +187,87 @@ fn delete_of_a_group_needs_it_to_be_without_members() {
     rig.pass(Dur::secs(30));
     assert_eq!(rig.ask(delete()), answer(Ok(())));
     assert_eq!(rig.state(), None);
+    assert_eq!(rig.fetch(true), Ok(None));
+    assert_eq!(rig.replayed(rig.log.len()).state().fold(), rig.groups().fold());
+}
+
+/// Commits of partition 3 of topic `a`, of one more than it has, and of a topic that there is not.
+fn commit_around(rig: &mut Rig, member: &MemberIdentity, generation: i32) -> [GroupAnswer; 2] {
+    let (few, gone) = (at(4), TopicPartition { topic: TopicId(9), ..at(0) });
+    let offsets =
+        || [gone, at(3), few].map(|partition| OffsetToCommit { partition, ..offset_of(7) });
+    let GroupRequest::OffsetCommit(mut plain) = commit(member, generation, 7) else { panic!() };
+    plain.offsets = offsets().into();
+    let GroupRequest::TxnOffsetCommit(mut txn) = txn_commit(1, member, generation, 7) else {
+        panic!()
+    };
+    txn.offsets = offsets().into();
+    [GroupRequest::OffsetCommit(plain), GroupRequest::TxnOffsetCommit(txn)].map(|it| rig.ask(it))
+}
+
+#[test]
+fn commit_of_a_partition_that_is_not_there_is_refused_alone() {
+    let results = |of_three| {
+        let gone = TopicPartition { topic: TopicId(9), ..at(0) };
+        let (no_topic, few) = (ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicOrPartition);
+        let results = vec![(gone, Err(no_topic)), (at(3), of_three), (at(4), Err(few))];
+        [GroupAnswer::OffsetCommit(results.clone()), GroupAnswer::TxnOffsetCommit(results)]
+    };
+    let mut rig = Rig::new();
+    assert_eq!(commit_around(&mut rig, &nobody(), -1), results(Ok(())));
+    let ids = stable(&mut rig, 1);
+    assert_eq!(commit_around(&mut rig, &who(&ids[0]), 1), results(Ok(())));
+    // What the group says of its member, it says of the others only.
+    let stranger = commit_around(&mut rig, &who("stranger"), 1);
+    assert_eq!(stranger, results(Err(ErrorCode::UnknownMemberId)));
+}
+
+#[test]
+fn commit_of_nothing_that_is_there_leaves_no_trace() {
+    let mut rig = Rig::new();
+    let stranger = who("stranger");
+    rig.delete_topic("a");
+    assert_eq!(rig.commit(&nobody(), -1, 7), Err(ErrorCode::UnknownTopicId));
+    assert_eq!(rig.txn_commit(1, &nobody(), -1, 7), Err(ErrorCode::UnknownTopicId));
+    assert_eq!(rig.commit(&stranger, 1, 7), Err(ErrorCode::UnknownTopicId), "it is not asked for");
+    assert_eq!((rig.state(), rig.log.len()), (None, 0));
+}
+
+#[test]
+fn commit_of_nothing_that_is_there_keeps_no_member_alive() {
+    let mut rig = Rig::new();
+    let ids = stable(&mut rig, 1);
+    rig.delete_topic("a");
+    rig.pass(Dur::secs(6));
+    assert_eq!(rig.commit(&who(&ids[0]), 1, 7), Err(ErrorCode::UnknownTopicId));
+    rig.pass(Dur::secs(6));
+    assert_eq!(rig.state(), Some("Empty"));
+}
+
+#[test]
+fn topic_takes_its_offsets_with_it_also_those_of_transactions() {
+    let mut rig = Rig::new();
+    rig.commit(&nobody(), -1, 3).expect("taken");
+    rig.txn_commit(1, &nobody(), -1, 7).expect("taken");
+    rig.delete_topic("b");
+    assert_eq!(rig.fetch(false), Ok(Some(3)), "another one went");
+    rig.delete_topic("a");
+    assert_eq!(rig.fetch(true), Ok(None));
+    rig.mark(1, COMMIT);
+    assert_eq!(rig.fetch(true), Ok(None));
+}
+
+#[test]
+fn successor_forgets_offsets_of_topics_that_are_gone() {
+    let mut rig = Rig::new();
+    rig.commit(&nobody(), -1, 3).expect("taken");
+    rig.txn_commit(1, &nobody(), -1, 7).expect("taken");
+    // The coordinator has not heard of it yet.
+    rig.topics.0.remove("a");
+    assert_eq!(rig.fetch(false), Ok(Some(3)));
+    rig.fail_over();
+    assert_eq!(rig.fetch(true), Ok(None));
+    rig.mark(1, COMMIT);
     assert_eq!(rig.fetch(true), Ok(None));
     assert_eq!(rig.replayed(rig.log.len()).state().fold(), rig.groups().fold());
 }

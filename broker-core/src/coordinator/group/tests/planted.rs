@@ -136,3 +136,17 @@ fn registry_of_group_bugs_is_shown_here_whole() {
         assert!(text.contains(&("Mutant::".to_string() + &name)), "{} has no test", row.id);
     }
 }
+
+#[test]
+fn offset_of_deleted_topic_comes_back_and_stays() {
+    let seen = both(Mutant::GroupOffsetOfDeletedTopic, |rig| {
+        rig.commit(&nobody(), -1, 3).expect("taken");
+        rig.delete_topic("a");
+        let kept = rig.fetch(true);
+        let late = rig.commit(&nobody(), -1, 7);
+        rig.fail_over();
+        (kept, late, rig.fetch(true))
+    });
+    let refused = Err(ErrorCode::UnknownTopicId);
+    assert_eq!(seen, [(Ok(None), refused, Ok(None)), (Ok(Some(3)), Ok(()), Ok(Some(7)))]);
+}

@@ -33,6 +33,10 @@ impl Topics for Image {
     fn topic(&self, name: &str) -> Option<(TopicId, u32)> {
         self.0.get(name).copied()
     }
+
+    fn partitions(&self, topic: TopicId) -> Option<u32> {
+        self.0.values().find(|(id, _)| *id == topic).map(|(_, partitions)| *partitions)
+    }
 }
 
 /// One coordinator, its log, and its world. Cloned, it is a world that goes on by itself.
@@ -104,7 +108,7 @@ impl Rig {
 
     fn load(&mut self) {
         let (cx, mut out) = (self.cx(), Outcome::default());
-        self.host.state_mut().loaded(&cx, &mut out);
+        self.host.state_mut().loaded(&cx, &self.topics, &mut out);
         self.take(out);
     }
 
@@ -286,6 +290,14 @@ impl Rig {
         let answer = self.ask(request);
         let GroupAnswer::Heartbeat(result) = answer else { panic!("{answer:?}") };
         result
+    }
+
+    /// A topic is deleted, and the coordinator's image shows it.
+    pub(super) fn delete_topic(&mut self, name: &str) {
+        self.topics.0.remove(name);
+        let (cx, mut out) = (self.cx(), Outcome::default());
+        self.host.state_mut().forget_gone(&cx, &self.topics, &mut out);
+        self.take(out);
     }
 
     /// Time passes until all have joined.
