@@ -223,7 +223,7 @@ count = 3"#;
         ("group", "group = \"\"\nprotocol = \"eager\"", "`group`"),
         ("copy", "group = \"g\"\nprotocol = \"eager\"\ncopies_to = \"a\"", "copied to itself"),
         ("none", "group = \"g\"\nprotocol = \"eager\"\ncopies_to = \"u\"", "nobody creates \"u\""),
-        ("narrow", NARROW, "\"u\" has 1 partitions and \"a\" has 3"),
+        ("narrow", NARROW, "\"u\" begins with 1 partitions and \"a\" has 3"),
         ("word", "group = \"g\"\nprotocol = \"x\"", "`protocol` in [[op]] number 3 (consume)"),
     ];
     for (test, keys, part) in cases {
@@ -240,7 +240,30 @@ fn cli_plan_with_a_query_that_can_not_be_is_refused() {
     for (test, from, to, part) in [
         ("none", "source = \"orders\"", "source = \"order\"", "nobody creates \"order\""),
         ("same", "target = \"bills\"", "target = \"orders\"", "`target`: is the source"),
-        ("more", "\npartitions = 3", "\npartitions = 4", "has 3 partitions; allowed: exactly 4"),
+        (
+            "more",
+            "\npartitions = 3",
+            "\npartitions = 4",
+            "has 3 partitions at some time; allowed: exactly 4",
+        ),
+        (
+            "event",
+            "at = \"3.28s\"",
+            "on = { probe = \"spark.c3\", nth = 1, node = \"broker-1\" }",
+            "no `broker-1`",
+        ),
+        (
+            "node",
+            "at = \"3.28s\"",
+            "on = { probe = \"wal.put.sent\", nth = 1, node = \"driver-0\" }",
+            "no `driver-0`",
+        ),
+        (
+            "self",
+            "fault = \"cut\"\nfrom = [\"broker-2\"]\nto = [\"controller-1\"]\nat = \"3.28s\"",
+            "fault = \"pause\"\nnode = \"self\"\non = { probe = \"spark.c3\", nth = 1 }",
+            "happen on none",
+        ),
         ("place", "[\"broker-2\"]", "[\"driver-2\"]", "driver-0 to driver-1, executor-0 to"),
         ("wide", "target_partitions = 2", "target_partitions = 9", "allowed: at least "),
     ] {

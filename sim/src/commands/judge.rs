@@ -135,8 +135,6 @@ fn read_lines(
     sender: SyncSender<Lines>,
 ) -> Result<(Reader, Header), BadInput> {
     let refused = |bad: BadLine| BadInput(format!("{name} {bad}"));
-    // The judge takes all, unless it panics; whoever joins it hears of that.
-    let send = |lines| drop(sender.send(lines));
     let mut reader = Reader::default();
     let (mut bytes, mut lines) = (Vec::new(), Lines::with_capacity(LINES_AT_ONCE));
     loop {
@@ -151,11 +149,14 @@ fn read_lines(
         })?;
         let line = reader.line(line).map_err(refused)?;
         lines.push((reader.lines(), line));
-        if lines.len() == LINES_AT_ONCE {
-            send(mem::replace(&mut lines, Lines::with_capacity(LINES_AT_ONCE)));
+        // The judge takes all, unless it panics: whoever joins it hears of that.
+        if lines.len() == LINES_AT_ONCE
+            && sender.send(mem::replace(&mut lines, Lines::with_capacity(LINES_AT_ONCE))).is_err()
+        {
+            break;
         }
     }
-    send(lines);
+    drop(sender.send(lines));
     let header = reader.finish().map_err(refused)?;
     Ok((reader, header))
 }

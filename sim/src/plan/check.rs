@@ -6,6 +6,7 @@ use workloads::op::Op;
 use workloads::spark_handoff::Query;
 
 use super::{Anchor, Fault, OpAt, Plan, Topology, What, When};
+use crate::world::spark::MARKS;
 use crate::{profiles, registry};
 
 /// Where in a plan a problem is.
@@ -122,7 +123,7 @@ fn check_copy(topic: &str, target: &str, plan: &Plan) -> Result<(), String> {
     };
     match partitions(plan, topic) {
         Some((_, most)) if least < most => Err(format!(
-            "{target:?} has {least} partitions and {topic:?} has {most}; allowed: at least as many"
+            "{target:?} begins with {least} partitions and {topic:?} has {most}; allowed: as many"
         )),
         _ => Ok(()),
     }
@@ -146,7 +147,9 @@ fn check_query(query: &Query, plan: &Plan) -> Result<(), Refused> {
             let allowed = if least == most { "exactly" } else { "at least" };
             let (found, other) = created;
             let found = if found < least { found } else { other };
-            let message = format!("{topic:?} has {found} partitions; allowed: {allowed} {least}");
+            let message = format!(
+                "{topic:?} has {found} partitions at some time; allowed: {allowed} {least}"
+            );
             return Err((key, message));
         }
     }
@@ -211,13 +214,17 @@ fn check_fault(fault: &Fault, plan: &Plan) -> Result<(), Refused> {
     if let When::On { on } = &fault.when {
         check_anchor(on, plan)?;
     }
-    let anchored = matches!(fault.when, When::On { .. });
     for (key, name, roles) in named(&fault.what) {
         if name == "self" && roles.node_like() {
-            if anchored {
-                continue;
-            }
-            let message = "`self` is the node of an event; this fault waits for none (`on`)";
+            let message = match &fault.when {
+                When::On { on } if is_of_query(&on.probe) => {
+                    "`self` is the node of an event; a query's happen on none"
+                }
+                When::On { .. } => continue,
+                When::At { .. } => {
+                    "`self` is the node of an event; this fault waits for none (`on`)"
+                }
+            };
             return Err((key, message.to_owned()));
         }
         check_name(name, roles, plan).map_err(|message| (key, message))?;
@@ -227,11 +234,20 @@ fn check_fault(fault: &Fault, plan: &Plan) -> Result<(), Refused> {
 
 fn check_anchor(on: &Anchor, plan: &Plan) -> Result<(), Refused> {
     registry::known("probe", &on.probe, &registry::probes()).map_err(|message| ("on", message))?;
-    match &on.node {
-        None => Ok(()),
-        Some(name) if ["driver-0", "driver-1"].contains(&name.as_str()) => Ok(()),
-        Some(name) => check_name(name, Roles::NODES, plan).map_err(|message| ("on", message)),
+    let of_query = is_of_query(&on.probe);
+    if of_query && plan.query.is_none() {
+        let message =
+            format!("`{}` is an event of a query; allowed: with `[query]` only", on.probe);
+        return Err(("on", message));
     }
+    let roles = if of_query { Roles::DRIVERS } else { Roles::NODES };
+    let name = on.node.as_ref().map_or(Ok(()), |name| check_name(name, roles, plan));
+    name.map_err(|message| ("on", message))
+}
+
+/// Whether this is a moment of a query's driver, and no node's event.
+fn is_of_query(probe: &str) -> bool {
+    MARKS.iter().any(|(name, ..)| *name == probe)
 }
 
 /// Which names a key takes.
@@ -242,8 +258,8 @@ struct Roles {
     client: bool,
     zone: bool,
     store: bool,
-    /// The processes of a query.
-    query: bool,
+    driver: bool,
+    executor: bool,
 }
 
 impl Roles {
@@ -253,15 +269,24 @@ impl Roles {
         client: false,
         zone: false,
         store: false,
-        query: false,
+        driver: false,
+        executor: false,
     };
     const CONTROLLERS: Self = Self { controller: true, ..Self::NONE };
     const BROKERS: Self = Self { broker: true, ..Self::NONE };
     const NODES: Self = Self { controller: true, broker: true, ..Self::NONE };
     const CLOCKS: Self = Self { client: true, ..Self::NODES };
     const ZONES: Self = Self { zone: true, ..Self::NONE };
-    const ENDS: Self =
-        Self { controller: true, broker: true, client: true, zone: true, store: true, query: true };
+    const DRIVERS: Self = Self { driver: true, ..Self::NONE };
+    const ENDS: Self = Self {
+        controller: true,
+        broker: true,
+        client: true,
+        zone: true,
+        store: true,
+        driver: true,
+        executor: true,
+    };
 
     fn node_like(self) -> bool {
         self.controller || self.broker
@@ -269,15 +294,15 @@ impl Roles {
 
     fn counts(self, plan: &Plan) -> [(&'static str, bool, u16); 6] {
         let topology = plan.topology;
-        let executors = plan.query.as_ref().map(|query| query.executors);
-        let query = self.query && executors.is_some();
+        let query = plan.query.is_some();
+        let executors = plan.query.as_ref().map_or(0, |query| query.executors);
         [
             ("controller", self.controller, topology.controllers),
             ("broker", self.broker, topology.brokers),
             ("client", self.client, topology.clients),
             ("zone", self.zone, topology.zones.into()),
-            ("driver", query, DRIVERS),
-            ("executor", query, DRIVERS * executors.unwrap_or(0)),
+            ("driver", self.driver && query, DRIVERS),
+            ("executor", self.executor && query, DRIVERS * executors),
         ]
     }
 }

@@ -238,10 +238,8 @@ impl Session {
         };
         self.missing = 0;
         if self.task.was_for_another(target.topic) {
-            if let Some(call) = self.standing {
-                self.observe(call, CallEvent::Unknown, out);
-            }
-            return Progress::Finished;
+            self.call_over(CallEvent::Unknown, out);
+            return self.transaction_over(shared, cx, out);
         }
         let turn = match (&mut self.task, target.topic) {
             (task, Some(topic)) if let Some(place) = task.place() => {

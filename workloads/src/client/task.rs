@@ -111,7 +111,8 @@ impl Task {
         match self {
             Self::Produce(produce) => produce.was_for_another(topic),
             Self::Transaction(transaction) => transaction.was_for_another(topic),
-            Self::Query(_) | Self::Admin(_) | Self::Reader(_) | Self::Member(_) => false,
+            Self::Member(member) => member.was_for_another(topic),
+            Self::Query(_) | Self::Admin(_) | Self::Reader(_) => false,
         }
     }
 

@@ -251,7 +251,7 @@ fn offsets_of_a_topic_go_with_it() {
     assert_eq!(fetch_offset(&mut host, at, true), Ok(None));
     assert_eq!(commit(&mut host, at, 8), Err(E::UnknownTopicId), "it comes late");
     let identity = init(&mut host);
-    assert_eq!(commit_in(&mut host, at, identity, V2, 9), Err(E::UnknownTopicId));
+    assert_eq!(commit_in(&mut host, at, identity, V2, 9), Err(E::UnknownTopicOrPartition));
     assert_eq!(fetch_offset(&mut host, at, true), Ok(None));
 }
 

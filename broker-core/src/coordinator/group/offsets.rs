@@ -45,7 +45,7 @@ impl Groups {
         out: &mut Outcome<Self>,
     ) -> GroupAnswer {
         let OffsetCommit { group, who, generation, offsets } = request;
-        let offsets = sorted_out(cx, topics, offsets);
+        let offsets = sorted_out(cx, topics, offsets, ErrorCode::UnknownTopicId);
         let partitions = there(&offsets);
         let commit = Commit { who: &who, generation, partitions, transactional: false };
         let may = self.may_commit(cx, &group, &commit, out);
@@ -60,7 +60,8 @@ impl Groups {
         out: &mut Outcome<Self>,
     ) -> GroupAnswer {
         let TxnOffsetCommit { group, producer, epoch, who, generation, offsets, .. } = request;
-        let offsets = sorted_out(cx, topics, offsets);
+        // The protocol names topics, and has no code for an id.
+        let offsets = sorted_out(cx, topics, offsets, ErrorCode::UnknownTopicOrPartition);
         let partitions = there(&offsets);
         let commit = Commit { who: &who, generation, partitions, transactional: true };
         let may = if cx.mutants.on(Mutant::GroupTxnCommitUnfenced) {
@@ -175,6 +176,10 @@ impl Groups {
         }
         let subscribed = self.subscribed(topics, group);
         let mut delete = |partition: &TopicPartition| {
+            // `KafkaApis.handleOffsetDeleteRequest`.
+            if topics.partitions(partition.topic).is_none_or(|count| partition.index.0 >= count) {
+                return (*partition, Err(ErrorCode::UnknownTopicOrPartition));
+            }
             if subscribed.contains(partition.topic) {
                 return (*partition, Err(ErrorCode::GroupSubscribedToTopic));
             }
@@ -263,14 +268,18 @@ type SortedOut = (OffsetToCommit, Result<(), ErrorCode>);
 /// asked, whatever that says of the rest (`KafkaApis.handleOffsetCommitRequest`,
 /// `handleTxnOffsetCommitRequest`). Kafka's image may change between this check and the append;
 /// here both are one step, so that no commit comes behind the deletion of its topic. A topic that
-/// the image does not know may be one just created: clients take both codes for a reason to ask
-/// again.
-fn sorted_out(cx: &Cx, topics: &impl Topics, offsets: Vec<OffsetToCommit>) -> Vec<SortedOut> {
+/// the image does not know may be one just created: clients ask again.
+fn sorted_out(
+    cx: &Cx,
+    topics: &impl Topics,
+    offsets: Vec<OffsetToCommit>,
+    no_topic: ErrorCode,
+) -> Vec<SortedOut> {
     let sort = |offset: OffsetToCommit| {
         let at = offset.partition;
         let there = match topics.partitions(at.topic) {
             None if cx.mutants.on(Mutant::GroupOffsetOfDeletedTopic) => Ok(()),
-            None => Err(ErrorCode::UnknownTopicId),
+            None => Err(no_topic),
             Some(partitions) if at.index.0 >= partitions => Err(ErrorCode::UnknownTopicOrPartition),
             Some(_) => Ok(()),
         };

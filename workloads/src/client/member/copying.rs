@@ -7,7 +7,7 @@
 
 use alloc::format;
 
-use broker_core::ids::TopicPartition;
+use broker_core::ids::{TopicId, TopicPartition};
 use broker_core::protocol::TransactionResult;
 use broker_core::time::Dur;
 
@@ -20,6 +20,11 @@ impl Member {
     /// Its transaction, while there is one.
     pub(in crate::client) fn transaction(&mut self) -> Option<&mut Transaction> {
         self.copying.as_mut()
+    }
+
+    /// Whether its transaction wrote to another topic of the same name, which is gone.
+    pub(in crate::client) fn was_for_another(&self, topic: Option<TopicId>) -> bool {
+        self.copying.as_ref().is_some_and(|transaction| transaction.was_for_another(topic))
     }
 
     /// The number of its transaction: an operation has at most 2^15 of them, and a run at most 2^16

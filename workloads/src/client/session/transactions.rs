@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// With its transaction an operation is over, unless it is a membership.
-    fn transaction_over(
+    pub(super) fn transaction_over(
         &mut self,
         shared: &mut Shared,
         cx: &Cx,

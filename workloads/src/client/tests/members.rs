@@ -388,3 +388,21 @@ fn member_of_a_classic_group_comes_again_when_its_topic_was_created_anew() {
     assert_eq!(reads(&mut rig, true), (tp(0), 40), "what it had asked for");
     begins_anew(&mut rig);
 }
+
+#[test]
+fn copy_to_a_topic_created_anew_is_not_sent_again() {
+    let mut rig = in_group(Eager, true);
+    come_to(&mut rig, Some(40));
+    reads(&mut rig, true);
+    found(&mut rig, CoordinatorKind::Transaction);
+    let sent = rig.take();
+    let identity = (ProducerId(5), ProducerEpoch(0));
+    rig.answer(&sent, Response::Txn(TxnAnswer::InitProducerId(Ok(identity))));
+    let sent = rig.take();
+    rig.answer(&sent, refused(ErrorCode::UnknownTopicId));
+    assert!(!matches!(rig.ends().last(), Some(CallEvent::Unknown)), "it may be a slow broker");
+    learns_anew(&mut rig);
+    rig.fire(ClientTimer::Session(1));
+    assert_eq!(rig.ends().last(), Some(&&CallEvent::Unknown));
+    begins_anew(&mut rig);
+}

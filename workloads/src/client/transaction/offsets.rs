@@ -123,7 +123,7 @@ impl GroupOffsets {
         match code {
             // Checked before anything is written. Its topic is gone, or the coordinator has not
             // heard of it yet.
-            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
+            ErrorCode::UnknownTopicOrPartition => {
                 Step::Refused { code, definite: true, next: Next::Refresh }
             }
             // The group goes on without this member: the transaction is aborted.

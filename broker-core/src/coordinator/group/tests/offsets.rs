@@ -153,16 +153,18 @@ fn offsets_of_a_group_age_from_when_it_lost_its_last_member() {
 #[test]
 fn delete_of_offsets_spares_topics_that_are_read() {
     let mut rig = Rig::new();
+    let partitions = vec![at(0), at(4)];
     let delete =
-        || GroupRequest::OffsetDelete { group: GROUP.to_string(), partitions: vec![at(0)] };
+        || GroupRequest::OffsetDelete { group: GROUP.to_string(), partitions: partitions.clone() };
     let answer = |result| GroupAnswer::OffsetDelete(result);
+    let not_there = (at(4), Err(ErrorCode::UnknownTopicOrPartition));
     assert_eq!(rig.ask(delete()), answer(Err(ErrorCode::GroupIdNotFound)));
     let ids = stable(&mut rig, 1);
     rig.commit(&who(&ids[0]), 1, 7).expect("taken");
     let read = Err(ErrorCode::GroupSubscribedToTopic);
-    assert_eq!(rig.ask(delete()), answer(Ok(vec![(at(0), read)])));
+    assert_eq!(rig.ask(delete()), answer(Ok(vec![(at(0), read), not_there])));
     rig.pass(Dur::secs(30));
-    assert_eq!(rig.ask(delete()), answer(Ok(vec![(at(0), Ok(()))])));
+    assert_eq!(rig.ask(delete()), answer(Ok(vec![(at(0), Ok(())), not_there])));
     assert_eq!(rig.fetch(true), Ok(None));
 }
 
@@ -209,9 +211,13 @@ fn commit_around(rig: &mut Rig, member: &MemberIdentity, generation: i32) -> [Gr
 fn commit_of_a_partition_that_is_not_there_is_refused_alone() {
     let results = |of_three| {
         let gone = TopicPartition { topic: TopicId(9), ..at(0) };
-        let (no_topic, few) = (ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicOrPartition);
-        let results = vec![(gone, Err(no_topic)), (at(3), of_three), (at(4), Err(few))];
-        [GroupAnswer::OffsetCommit(results.clone()), GroupAnswer::TxnOffsetCommit(results)]
+        let unknown = ErrorCode::UnknownTopicOrPartition;
+        let results =
+            |no_topic| vec![(gone, Err(no_topic)), (at(3), of_three), (at(4), Err(unknown))];
+        [
+            GroupAnswer::OffsetCommit(results(ErrorCode::UnknownTopicId)),
+            GroupAnswer::TxnOffsetCommit(results(unknown)),
+        ]
     };
     let mut rig = Rig::new();
     assert_eq!(commit_around(&mut rig, &nobody(), -1), results(Ok(())));
@@ -228,7 +234,7 @@ fn commit_of_nothing_that_is_there_leaves_no_trace() {
     let stranger = who("stranger");
     rig.delete_topic("a");
     assert_eq!(rig.commit(&nobody(), -1, 7), Err(ErrorCode::UnknownTopicId));
-    assert_eq!(rig.txn_commit(1, &nobody(), -1, 7), Err(ErrorCode::UnknownTopicId));
+    assert_eq!(rig.txn_commit(1, &nobody(), -1, 7), Err(ErrorCode::UnknownTopicOrPartition));
     assert_eq!(rig.commit(&stranger, 1, 7), Err(ErrorCode::UnknownTopicId), "it is not asked for");
     assert_eq!((rig.state(), rig.log.len()), (None, 0));
 }
