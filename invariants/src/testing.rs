@@ -423,7 +423,7 @@ impl Case {
         opened
     }
 
-    fn history(&mut self, opened: Opened, kind: EventKind) -> &mut Self {
+    pub(crate) fn history(&mut self, opened: Opened, kind: EventKind) -> &mut Self {
         let Opened { client, call, op } = opened;
         let event = HistoryEvent { at: SimTime(self.at_us), client, call, op, kind };
         self.see(&Evidence::History(&event))

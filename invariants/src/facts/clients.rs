@@ -12,6 +12,7 @@ use broker_core::time::Wall;
 
 use crate::facts::producers::{Identity, Producers};
 use crate::facts::sends::Sends;
+use crate::facts::transaction::{Part, Parts, Transaction};
 use crate::history::{Call, HistoryEvent, SimTime, TransactionalId};
 
 /// Offsets above this are beyond any run; a broken broker must not make the judge eat all memory.
@@ -174,28 +175,6 @@ pub(crate) enum Asked {
     EpochEnd { epoch: LeaderEpoch, past: bool },
 }
 
-/// A transaction, by the operation that it is.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Transaction {
-    /// Whether its commit or its abort was asked for, if its end was.
-    pub(crate) commit: Option<bool>,
-    /// What became of that.
-    pub(crate) outcome: Outcome,
-    /// The transactional id, if it is known.
-    pub(crate) id: Option<u32>,
-    /// Who asked for it, and who somebody else had become by then.
-    pub(crate) zombie: Option<(Identity, Identity)>,
-    /// A reader of committed data was given a part of it.
-    pub(crate) read: bool,
-}
-
-impl Transaction {
-    /// Its commit was asked for, and not refused.
-    pub(crate) fn may_be_committed(&self) -> bool {
-        self.commit == Some(true) && self.outcome != Outcome::Failed
-    }
-}
-
 /// Outcome of a produce, or of the end of a transaction.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Outcome {
@@ -253,9 +232,11 @@ pub(crate) enum OpenCall {
         spec: OffsetSpec,
         isolation: Isolation,
     },
-    /// Something is to become a part of a transaction.
+    /// Something is to become a part of a transaction; or it is one, and is written to.
     Add {
         txn: u32,
+        part: Part,
+        writes: bool,
     },
     EndTxn {
         txn: u32,
@@ -316,6 +297,8 @@ pub(crate) struct Clients {
     pub(crate) sends: Sends,
     /// By their operations.
     pub(crate) transactions: BTreeMap<u32, Transaction>,
+    /// Of a history alone.
+    pub(crate) parts: Parts,
     pub(crate) open: BTreeMap<(u16, u32), Open>,
     /// Clients that got an answer in the healthy core.
     pub(crate) answered: BTreeSet<u16>,
@@ -379,15 +362,22 @@ impl Clients {
                 spec: *spec,
                 isolation: *isolation,
             },
-            Call::AddPartitions { id, .. }
-            | Call::AddOffsets { id, .. }
-            | Call::CommitOffsets { transactional: true, id, .. } => {
+            Call::AddPartitions { partition, id } => {
                 self.transaction(op, id.as_ref());
-                OpenCall::Add { txn: op }
+                OpenCall::Add { txn: op, part: Part::Partition(*partition), writes: false }
+            }
+            Call::AddOffsets { group, id } => {
+                self.transaction(op, id.as_ref());
+                OpenCall::Add { txn: op, part: Part::Group(group.clone()), writes: false }
+            }
+            Call::CommitOffsets { group, transactional: true, id, .. } => {
+                self.transaction(op, id.as_ref());
+                OpenCall::Add { txn: op, part: Part::Group(group.clone()), writes: true }
             }
             Call::EndTxn { commit, producer, id } => {
                 let fenced = producer.and_then(|own| Some((own, self.fence(client, own, op)?)));
                 let txn = self.transaction(op, id.as_ref());
+                txn.doubtful &= txn.commit == Some(*commit);
                 (txn.commit, txn.outcome) = (Some(*commit), Outcome::Open);
                 txn.zombie = fenced.filter(|_| *commit);
                 OpenCall::EndTxn { txn: op, pos }

@@ -103,6 +103,8 @@ pub(crate) struct Range {
     pub(crate) refused: bool,
     /// How the transaction that holds it ended, by the coordinator's log.
     pub(crate) committed: Option<bool>,
+    /// Its topic was deleted, and its offset with that, before the transaction ended.
+    pub(crate) deleted: bool,
 }
 
 /// What a history does not tell of groups, and is not judged for that.
@@ -218,6 +220,7 @@ impl GroupCalls {
                             told: false,
                             refused: false,
                             committed: None,
+                            deleted: false,
                         });
                     }
                     Part { partition, upto, places: Vec::new(), gap, nth }
@@ -409,6 +412,14 @@ impl GroupCalls {
     pub(crate) fn forgotten(&mut self, group: &Arc<str>, partition: TopicPartition) {
         let reach = self.reach.entry(group.clone()).or_default().entry(partition).or_default();
         (reach.loose, reach.effective, reach.start) = (true, None, None);
+    }
+
+    /// With its topic goes what transactions that have not ended hold of a partition.
+    pub(crate) fn deleted(&mut self, group: &str, partition: TopicPartition) {
+        let held = |range: &&mut Range| {
+            (&*range.group, range.partition) == (group, partition) && range.committed.is_none()
+        };
+        self.ranges.iter_mut().filter(held).for_each(|range| range.deleted = true);
     }
 
     /// Not only transactions committed it, or it was forgotten.

@@ -13,6 +13,7 @@ pub(crate) mod producers;
 pub(crate) mod raft;
 pub(crate) mod sends;
 pub(crate) mod served;
+pub(crate) mod transaction;
 pub(crate) mod wals;
 
 use crate::history::SimTime;

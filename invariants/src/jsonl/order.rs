@@ -27,6 +27,8 @@ enum Stage {
     Deciding {
         commit: bool,
         open: bool,
+        /// An attempt before may have been carried out, whatever becomes of this one.
+        doubtful: bool,
     },
     Decided,
     /// Its end was refused.
@@ -121,7 +123,7 @@ impl Order {
         let stage = self.transactions.entry(txn).or_insert(Stage::Writing);
         let why = match *stage {
             Stage::Writing | Stage::Refused => None,
-            Stage::Deciding { open: false, commit: before } if before == commit => None,
+            Stage::Deciding { open: false, commit: before, .. } if before == commit => None,
             Stage::Deciding { open: true, .. } => Some("its end is being asked for already"),
             Stage::Deciding { .. } => Some("nobody knows whether it has ended the other way"),
             Stage::Decided => Some("it has ended"),
@@ -130,18 +132,19 @@ impl Order {
             let why = format!("{txn}: {why}; allowed: one decision per transaction");
             return Err((Field::Txn, why));
         }
-        *stage = Stage::Deciding { commit, open: true };
+        let doubtful = matches!(stage, Stage::Deciding { doubtful: true, .. });
+        *stage = Stage::Deciding { commit, open: true, doubtful };
         Ok(())
     }
 
     /// What became of that; `None`: nobody knows.
     pub(super) fn decided(&mut self, txn: u32, done: Option<bool>) {
         let Some(stage) = self.transactions.get_mut(&txn) else { return };
-        if let Stage::Deciding { commit, .. } = *stage {
+        if let Stage::Deciding { commit, doubtful, .. } = *stage {
             *stage = match done {
                 Some(true) => Stage::Decided,
-                Some(false) => Stage::Refused,
-                None => Stage::Deciding { commit, open: false },
+                Some(false) if !doubtful => Stage::Refused,
+                Some(false) | None => Stage::Deciding { commit, open: false, doubtful: true },
             };
         }
     }

@@ -157,6 +157,15 @@ fn transaction_has_one_decision() {
     assert!(decisions("unknown", true).is_ok());
     assert!(decisions("unknown", false).is_err());
     assert!(decisions("fail", false).is_ok());
+    // That a later attempt is refused says nothing of the first.
+    let retried = |commit: bool| {
+        let (first, second, third) = (end(1, true), end(2, true), end(3, commit));
+        let (unknown, failed) = (over(1, "unknown"), over(2, "fail"));
+        read(&[HEADER, &first, &unknown, &second, &failed, &third]).map(drop)
+    };
+    assert!(retried(true).is_ok());
+    let error = retried(false).expect_err("it may have been committed");
+    assert!(error.message.contains("nobody knows whether it has ended"), "{error}");
     let (first, late) = (end(1, true), PRODUCE.replace("\"count\":2", "\"count\":2,\"txn\":1"));
     let late = late.replace("\"time_us\":5", "\"time_us\":9").replace("\"call\":1", "\"call\":2");
     let error = read(&[HEADER, &first, &late]).expect_err("a batch behind its end");
@@ -229,6 +238,66 @@ fn refusal_without_a_cause_is_a_violation_if_all_is_told_that_it_takes() {
     let other = untold.replace(r#""client":1"#, r#""client":2"#);
     let all = judge(&[HEADER, &other, ASKS, BECAME, ENDS, REFUSED]);
     assert_eq!(all.map(|_| ()), Ok(()), "it may have been of the same id");
+}
+
+/// Client 1 is the producer, does this in transaction 1, and is told of its last call that its
+/// transaction is not open. Of each call: its fields, and how it ends; none: not yet.
+fn told_not_open(calls: &[(&str, Option<&str>)]) -> Result<(), &'static str> {
+    let asks = ASKS.replace("1000", "60000000");
+    let mut lines = vec![HEADER.to_owned(), asks, BECAME.to_owned()];
+    for (call, &(fields, end)) in (2..).zip(calls) {
+        let call = format!(r#""time_us":3,"client":1,"call":{call}"#);
+        let id = r#""txn":1,"transactional_id":"t""#;
+        lines.push(format!(r#"{{"type":"invoke",{call},{id},{fields}}}"#));
+        lines.extend(end.map(|end| format!(r#"{{{call},{end}}}"#)));
+    }
+    let refused = lines.iter().position(|line| line.contains(WRITE)).unwrap_or_default();
+    if let Some((_, None)) = calls.iter().find(|(fields, _)| *fields == WRITE) {
+        let call = lines[refused].replace("invoke", "fail");
+        let ends = call.split(r#","txn""#).next().unwrap_or_default();
+        lines.push(format!(r#"{ends},"error":"TRANSACTION_ABORTABLE"}}"#));
+    }
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    judge(&lines).map(drop).map_err(|violation| violation.property)
+}
+
+const WRITE: &str = r#""f":"produce","topic":"t","partition":0,"first_value":1,"count":1"#;
+const ADD: &str = r#""f":"add_partitions","topic":"t","partition":0"#;
+const ADD_GROUP: &str = r#""f":"add_offsets","group":"g""#;
+const SEND: &str = concat!(
+    r#""f":"commit_offsets","group":"g","#,
+    r#""offsets":[{"topic":"t","partition":0,"from":0,"upto":1}]"#
+);
+const COMMIT: &str = r#""f":"end_txn","commit":true"#;
+const ABORT: &str = r#""f":"end_txn","commit":false"#;
+
+#[test]
+fn refusal_of_what_a_producer_did_not_open_or_has_ended_itself_is_no_violation() {
+    let done = Some(r#""type":"ok""#);
+    let not_open = Some(r#""type":"fail","error":"INVALID_TXN_STATE""#);
+    let fenced = Some(r#""type":"fail","error":"PRODUCER_FENCED""#);
+    let not_here = Some(r#""type":"fail","error":"NOT_COORDINATOR""#);
+    let written = Some(r#""type":"ok","offset":0"#);
+    let unknown = Some(r#""type":"unknown""#);
+    // Nothing was added, or not what is written to.
+    for (call, added) in [(COMMIT, ADD), (ABORT, ADD_GROUP), (WRITE, ADD), (SEND, ADD_GROUP)] {
+        assert_eq!(told_not_open(&[(call, not_open)]), Ok(()), "{call}");
+        assert_eq!(told_not_open(&[(added, unknown), (call, not_open)]), Ok(()), "{call}");
+        assert_eq!(told_not_open(&[(added, done), (call, not_open)]), Err("T10"), "{call}");
+        assert_eq!(told_not_open(&[(call, fenced)]), Err("T10"), "{call}");
+    }
+    assert_eq!(told_not_open(&[(ADD, done), (SEND, not_open)]), Ok(()));
+    assert_eq!(told_not_open(&[(ADD_GROUP, done), (WRITE, not_open)]), Ok(()));
+    assert_eq!(told_not_open(&[(WRITE, written), (COMMIT, not_open)]), Err("T10"));
+    assert_eq!(told_not_open(&[(SEND, done), (COMMIT, not_open)]), Err("T10"));
+    assert_eq!(told_not_open(&[(ADD, not_open)]), Err("T10"), "that opens it");
+    // What is under way when the end is asked for.
+    for end in [COMMIT, ABORT] {
+        let ended = |how| told_not_open(&[(ADD, done), (WRITE, None), (end, how)]);
+        assert_eq!(ended(done), Ok(()));
+        assert_eq!(ended(unknown), Ok(()));
+        assert_eq!(ended(not_here), Err("T10"), "it is open yet");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{Judge, ask};
 use crate::Check;
 use crate::facts::clients::{Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query};
 use crate::facts::producers::{Key, Moment};
+use crate::facts::transaction::Part;
 use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
 use crate::marks::Mark;
 use crate::properties::epoch_end::Answered;
@@ -48,7 +49,7 @@ impl Judge {
             EventKind::Fail(code) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
                     self.ended(event.client, &open, true);
-                    self.told(key, &open, *code)?;
+                    self.told(key, &open, (*code, true))?;
                     self.refused(&open, *code)
                 }
                 None => Ok(()),
@@ -56,7 +57,7 @@ impl Judge {
             EventKind::Unknown(code) => {
                 if let Some(open) = self.facts.clients.open.remove(&key) {
                     self.ended(event.client, &open, code.is_some());
-                    self.told(key, &open, *code)?;
+                    self.told(key, &open, (*code, false))?;
                     if let OpenCall::Produce { first_value } = open.what
                         && let Some(send) = self.facts.clients.sends.get_mut(&first_value)
                     {
@@ -118,6 +119,10 @@ impl Judge {
             (OpenCall::List { read, spec, isolation }, Answer::Listed(found)) => {
                 let committed = *isolation == Isolation::ReadCommitted;
                 self.listed((client, committed), read, *spec, *found)
+            }
+            (OpenCall::Add { txn, part, .. }, _) if self.facts.alone => {
+                self.facts.clients.parts.add(*txn, part.clone());
+                Ok(())
             }
             (&OpenCall::EndTxn { txn, pos }, Answer::Done) => {
                 self.transaction_over(txn, Outcome::Ok);
@@ -184,6 +189,9 @@ impl Judge {
         let before = *send;
         let seen = &mut clients.seen[before.partition as usize];
         let partition = seen.partition;
+        if let Some(txn) = before.txn.filter(|_| self.facts.alone) {
+            clients.parts.add(txn, Part::Partition(partition));
+        }
         if before.damaged {
             ask!(self, L9, no_phantom::accepted(partition, first_value, &before));
         }
@@ -456,7 +464,7 @@ impl Judge {
     /// The end of a transaction was asked for, and this is what became of it.
     fn transaction_over(&mut self, txn: u32, outcome: Outcome) {
         let known = self.facts.clients.transactions.entry(txn).or_default();
-        known.outcome = outcome;
+        known.over(outcome);
         let mark = match known.commit {
             Some(true) => Mark::TransactionCommitted,
             Some(false) | None => Mark::TransactionAborted,
@@ -485,7 +493,7 @@ impl Judge {
             OpenCall::EndTxn { txn, .. } => {
                 self.transaction_over(*txn, Outcome::Failed);
                 let known = self.facts.clients.transactions[txn];
-                if known.commit == Some(true) {
+                if known.commit == Some(true) && known.outcome == Outcome::Failed {
                     ask!(self, T2, no_aborted_read::refused(*txn, known.read));
                 }
             }

@@ -126,6 +126,9 @@ impl Judge {
                 self.facts.group_calls.stands(&group, partition, stands);
                 let Some(offset) = offset else {
                     self.facts.group_calls.forgotten(&group, partition);
+                    if self.facts.ledger.topics_gone.contains(&partition.topic) {
+                        self.facts.group_calls.deleted(&group, partition);
+                    }
                     continue;
                 };
                 if let Entry::Decided { producer, commit } = entry {

@@ -11,6 +11,7 @@ use crate::Check;
 use crate::facts::clients::{Open, OpenCall};
 use crate::facts::folded::{Class, Folded};
 use crate::facts::producers::{Cause, Key, Refused};
+use crate::facts::transaction::{Part, Transaction};
 use crate::marks::Mark;
 use crate::properties::outcome_truth::Asked;
 use crate::properties::{
@@ -18,15 +19,18 @@ use crate::properties::{
     refused_for_cause, txn_scope, zombie_fence,
 };
 
+/// What a call was refused with, if it was, and whether it was definitely not done.
+pub(super) type Refusal = (Option<ErrorCode>, bool);
+
 impl Judge {
     /// A call ended with a refusal, or after one: whether it is one that needs a cause, and has it.
-    pub(super) fn told(&mut self, key: Key, open: &Open, code: Option<ErrorCode>) -> Check {
+    pub(super) fn told(&mut self, key: Key, open: &Open, (code, failed): Refusal) -> Check {
         let clients = &mut self.facts.clients;
         let (place, expected) = match open.what {
             OpenCall::InitProducerId { id: Some(place), expected, .. } => {
-                match code {
-                    Some(_) => clients.transactional.refused(place, key, self.facts.pos),
-                    None => clients.transactional.lost(place, key, expected),
+                match failed {
+                    true => clients.transactional.refused(place, key, self.facts.pos),
+                    false => clients.transactional.lost(place, key, expected),
                 }
                 (Some(place), expected)
             }
@@ -34,7 +38,7 @@ impl Judge {
                 let txn = clients.sends.get_mut(&first_value).and_then(|send| send.txn);
                 (txn.and_then(|txn| clients.transactions.get(&txn)?.id), None)
             }
-            OpenCall::Add { txn } | OpenCall::EndTxn { txn, .. } => {
+            OpenCall::Add { txn, .. } | OpenCall::EndTxn { txn, .. } => {
                 (clients.transactions.get(&txn).and_then(|known| known.id), None)
             }
             _ => (None, None),
@@ -43,6 +47,10 @@ impl Judge {
         else {
             return Ok(());
         };
+        if refused_for_cause::says_it_is_not_open(code) && self.may_be_not_open(&open.what) {
+            return Ok(());
+        }
+        let clients = &mut self.facts.clients;
         let client = key.0;
         let refused = Refused { client, place, since: open.since, expected };
         let now = self.facts.alone.then_some(self.facts.at);
@@ -52,6 +60,34 @@ impl Judge {
         let id = clients.transactional.name(place);
         ask!(self, T10, refused_for_cause::told(client, id, code, cause));
         Ok(())
+    }
+
+    /// Whether the call's transaction may be none by what its own producer did: it asked for its
+    /// end, so that what was under way meets none; or, of a history, it has not heard that anything
+    /// is a part of it. In runs clients add first, and end nothing else.
+    fn may_be_not_open(&mut self, what: &OpenCall) -> bool {
+        let clients = &mut self.facts.clients;
+        let transactions = &clients.transactions;
+        let over = |txn| transactions.get(&txn).is_some_and(Transaction::may_be_over);
+        let alone = self.facts.alone;
+        match what {
+            OpenCall::Produce { first_value } => {
+                let Some(send) = clients.sends.get_mut(first_value) else { return false };
+                let part = Part::Partition(clients.seen[send.partition as usize].partition);
+                let is_part = |txn| clients.parts.has(txn, &part);
+                send.txn.is_some_and(|txn| over(txn) || alone && !is_part(txn))
+            }
+            OpenCall::Add { txn, part, writes } => {
+                over(*txn) || alone && *writes && !clients.parts.has(*txn, part)
+            }
+            OpenCall::EndTxn { txn, .. } => alone && !clients.parts.any(*txn),
+            OpenCall::Fetch { .. }
+            | OpenCall::List { .. }
+            | OpenCall::EpochEnd { .. }
+            | OpenCall::InitProducerId { .. }
+            | OpenCall::Group
+            | OpenCall::Admin { .. } => false,
+        }
     }
 
     /// A reader of committed data was given the record with this value.

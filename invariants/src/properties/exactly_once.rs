@@ -28,12 +28,22 @@ pub(crate) struct Chain {
     pub(crate) told: bool,
     /// All, of whatever fate.
     pub(crate) links: usize,
-    /// Those that were committed, ascending: from, up to, and in which transaction.
-    pub(crate) sure: Vec<(Offset, Offset, u32)>,
+    /// Those that were committed, ascending.
+    pub(crate) sure: Vec<Stretch>,
     /// Those of which nobody knows.
     pub(crate) maybe: BTreeSet<(Offset, Offset)>,
     /// How many these are.
     pub(crate) unknown: u64,
+}
+
+/// What a committed transaction processed, and where its group was to read on by it: the last
+/// offset counts, be it smaller than one before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Stretch {
+    from: Offset,
+    upto: Offset,
+    on: Offset,
+    txn: u32,
 }
 
 /// What one transaction read of a partition without a gap.
@@ -54,7 +64,7 @@ impl Link {
         let (from, upto) = (range.from, range.upto);
         match links.last_mut() {
             Some(last) if from <= last.upto => {
-                (last.from, last.upto) = (last.from.min(from), upto);
+                (last.from, last.upto) = (last.from.min(from), last.upto.max(upto));
             }
             Some(_) | None => links.push(Self { from, upto, ends: Vec::new() }),
         }
@@ -72,9 +82,10 @@ impl Chain {
             self.start = link.from;
         }
         self.links += 1;
-        let Some((last, _)) = link.ends.last() else { return };
+        let mut ends = link.ends.iter().map(|(end, _)| *end);
+        let Some((upto, on)) = ends.clone().max().zip(ends.next_back()) else { return };
         if link.ends.iter().all(|(_, sure)| *sure) {
-            self.sure.push((link.from, *last, txn));
+            self.sure.push(Stretch { from: link.from, upto, on, txn });
         } else {
             self.maybe.extend(link.ends.iter().map(|(end, _)| (link.from, *end)));
             self.unknown += 1;
@@ -111,8 +122,8 @@ pub(crate) struct Handed {
 
 /// The committed stretches follow one another.
 pub(crate) fn chained(group: &str, partition: TopicPartition, chain: &Chain) -> Check {
-    let mut at = chain.start;
-    for &(from, upto, txn) in &chain.sure {
+    let (mut at, mut next) = (chain.start, chain.start);
+    for &Stretch { from, upto, on, txn } in &chain.sure {
         require!(
             from >= at,
             G3,
@@ -121,13 +132,13 @@ pub(crate) fn chained(group: &str, partition: TopicPartition, chain: &Chain) -> 
              {upto} again"
         );
         require!(
-            from == at || chain.bridges(at, from),
+            from == next || chain.bridges(next, from),
             G3,
             partition,
-            "{group:?} has processed it up to {at}, and transaction {txn} goes on at {from}: what \
-             is between is lost"
+            "{group:?} has processed it up to {next}, and transaction {txn} goes on at {from}: \
+             what is between is lost"
         );
-        at = upto;
+        (at, next) = (upto, on);
     }
     Ok(())
 }
@@ -139,7 +150,7 @@ pub(crate) fn ends(
     chain: &Chain,
     committed: Option<Offset>,
 ) -> Check {
-    let end = chain.sure.last().map(|last| last.1);
+    let end = chain.sure.last().map(|last| last.on);
     require!(
         committed == end,
         G3,
@@ -220,9 +231,11 @@ pub(crate) fn began(
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use alloc::vec::Vec;
 
     use broker_core::ids::{Offset, ProducerEpoch};
+    use broker_core::metadata::record::Record;
     use broker_core::protocol::Generation;
 
     use crate::history::{Answer, Call, EventKind, HistoryEvent, SimTime};
@@ -312,6 +325,22 @@ mod tests {
         case.stored((0, 2), P, None, None).log_confirmed(0, 3);
         case.stages(2, 3, (P, 0, 10)).ends_at(2, 4, true).finish();
         assert!(case.holds());
+    }
+
+    #[test]
+    fn offsets_of_a_topic_that_was_deleted_before_the_end_of_their_transaction_hold() {
+        for (deleted, forgotten) in [(true, true), (true, false), (false, true)] {
+            let mut case = Case::cluster("G3");
+            case.log_read(0, 0).stages(1, 0, (P, 0, 10));
+            if deleted {
+                case.meta(vec![Record::RemoveTopic { topic: P.topic }]);
+            }
+            if forgotten {
+                case.stored((0, 1), P, None, None).log_confirmed(0, 2);
+            }
+            case.ends(1, true).finish();
+            assert_eq!(case.breaks("G3"), !(deleted && forgotten), "{deleted} {forgotten}");
+        }
     }
 
     /// Transaction 1 reads `read` of P, which holds three records, and writes two to Q.
@@ -554,6 +583,24 @@ mod tests {
         assert!(sends(&[(0, 10, done), (10, 20, failed)]).breaks());
         assert_eq!(sends(&[(0, 10, done), (10, 20, unknown)]).holds(), (1, (0, 1)));
         assert!(sends(&[(0, 10, done), (10, 15, unknown)]).breaks(), "neither end fits");
+    }
+
+    #[test]
+    fn input_of_a_history_behind_an_offset_that_goes_back_within_its_transaction_is_read_twice() {
+        let then = |sent: &[(u64, u64)], next: (u64, u64)| {
+            let mut alone = Alone::default();
+            alone.at(None);
+            for read in sent {
+                alone.sends(1, *read, DONE);
+            }
+            alone.ends(1, true, DONE).sends(2, next, DONE).ends(2, true, DONE);
+            alone
+        };
+        assert!(then(&[(0, 10), (0, 5)], (5, 20)).breaks());
+        assert!(then(&[(0, 10), (0, 0)], (0, 10)).breaks());
+        assert!(then(&[(0, 10), (20, 30), (10, 20)], (20, 30)).breaks(), "a gap that was filled");
+        assert_eq!(then(&[(0, 5), (5, 10)], (10, 20)).holds(), (1, (0, 0)));
+        assert_eq!(then(&[(0, 10), (0, 5), (5, 10)], (10, 20)).holds(), (1, (0, 0)));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) fn kept(partition: TopicPartition, offset: Offset, committed: bool) -
 
 #[cfg(test)]
 mod tests {
+    use broker_core::protocol::ErrorCode;
+
     use crate::testing::{Case, P, Txn};
 
     #[test]
@@ -59,6 +61,29 @@ mod tests {
         case.writes(txn, P, 100, 1, 0).ends(txn, false);
         case.reads_committed(2, 2, &[(0, 100, 0)], &[]);
         assert!(case.breaks("T2"));
+    }
+
+    #[test]
+    fn record_of_a_commit_that_an_earlier_attempt_may_have_carried_out_holds() {
+        for (in_doubt, read_first) in [(true, true), (true, false), (false, true), (false, false)]
+        {
+            let mut case = Case::cluster("T2");
+            let txn = case.begins();
+            case.writes(txn, P, 100, 1, 0);
+            if in_doubt {
+                case.ends_unknown(txn, true);
+            }
+            let asks = case.asks_end(txn, true);
+            let reads = |case: &mut Case| {
+                case.reads_committed(2, 2, &[(0, 100, 0)], &[(1, 2)]);
+            };
+            if read_first {
+                reads(&mut case);
+            }
+            case.fail(asks, ErrorCode::NotCoordinator);
+            reads(&mut case);
+            assert_eq!(case.breaks("T2"), !in_doubt, "{in_doubt} {read_first}");
+        }
     }
 
     fn committed(in_log: bool) -> Case {

@@ -1,9 +1,10 @@
 //! T10 RefusedForCause: no producer of a transactional id is told that it is none any more, or that
 //! its transaction is, unless there is a cause: somebody else asked to become the producer, its
 //! transaction took longer than it may by the coordinator's clock, or its id had been idle for
-//! days. Whatever it asks for within a transaction may be refused so: a batch, a partition or a
-//! group that is to become a part of it, offsets of a group, its end. Source: KIP-98, KIP-360,
-//! KIP-447, KIP-890; KAFKA-18464, KAFKA-18575, KAFKA-18660.
+//! days. That a transaction is not open it may be told, too, where it asked for its end before, or
+//! has not heard that anything is a part of it. Whatever it asks for within a transaction may be
+//! refused so: a batch, a partition or a group that is to become a part of it, offsets of a group,
+//! its end. Source: KIP-98, KIP-360, KIP-447, KIP-890; KAFKA-18464, KAFKA-18575, KAFKA-18660.
 
 use broker_core::protocol::ErrorCode;
 
@@ -21,6 +22,11 @@ pub(crate) fn is_final(code: ErrorCode) -> bool {
             | ErrorCode::InvalidTxnState
             | ErrorCode::TransactionAbortable
     )
+}
+
+/// Whether this says no more than that the transaction is not open, or that this is no part of it.
+pub(crate) fn says_it_is_not_open(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::InvalidTxnState | ErrorCode::TransactionAbortable)
 }
 
 /// A client was told so.
@@ -47,6 +53,7 @@ mod tests {
     use broker_core::protocol::ErrorCode as E;
     use broker_core::protocol::TxnState as S;
 
+    use crate::history::EventKind;
     use crate::testing::{A, B, Case, P, TIMEOUT_US};
 
     /// Client 1 is the producer, and writes in a transaction.
@@ -123,6 +130,22 @@ mod tests {
         let asks = case.asks_to_become(2, None);
         case.unknown(asks);
         assert!(case.end_refused(txn, E::ProducerFenced).holds(), "never answered");
+    }
+
+    #[test]
+    fn refusal_behind_an_init_that_may_have_been_done_holds_and_behind_one_that_was_not_breaks() {
+        for (end, holds) in [
+            (EventKind::Unknown(Some(E::RequestTimedOut)), true),
+            (EventKind::Fail(Some(E::CoordinatorLoadInProgress)), false),
+            (EventKind::Fail(None), false),
+        ] {
+            let (mut case, txn) = writes();
+            let asks = case.asks_to_become(2, None);
+            case.history(asks, end.clone()).ends(txn, true);
+            let txn = case.begins();
+            case.end_refused(txn, E::ProducerFenced);
+            assert_eq!(case.breaks("T10"), !holds, "{end:?}");
+        }
     }
 
     #[test]
