@@ -271,12 +271,21 @@ mutants! {
     SearchUnfenced = "search-unfenced",
         "a timestamp lookup answers although its partition was given up while it read an object",
         "synthetic (ReplicaManager.fetchOffset checks leadership with every answer)", ["Q1"];
+    SearchUnproven = "search-unproven",
+        "a leader that was replaced and does not know it tells where its log ends",
+        "Kafka (ReplicaManager.fetchOffset on a leader that lags; KIP-207, ADR 0009)", ["Q1", "S6"];
+    SearchForgotten = "search-forgotten",
+        "a timestamp lookup begins at the log's start, whatever an earlier one has seen",
+        "synthetic (Kafka's TimeIndex outlives the request)", ["LV5"];
     PartitionListedZero = "partition-listed-zero",
         "a timestamp lookup answers 0 when it finds nothing in the cache",
         "Bufstream 0.1.0 (Jepsen: spurious zero offsets)", ["Q1"];
     FetchNeverWoken = "fetch-never-woken",
         "a delayed fetch is neither woken by data nor by its timer",
         "AutoMQ f205638ccb", ["LV1"];
+    FetchRefusedUnproven = "fetch-refused-unproven",
+        "a leader that was replaced and does not know it answers that an offset is out of range",
+        "Kafka (ReplicaManager.readFromLog on a leader that lags; KIP-320, ADR 0009)", ["S5", "L4"];
     TxnEpochNotBumped = "txn-epoch-not-bumped",
         "the end of a transaction by the second protocol leaves the producer's epoch as it is",
         "KAFKA-17754 (Bufstream 0.1.0, Jepsen)", ["L2", "LV4"];

@@ -583,6 +583,8 @@ with_group_probes! {
     FetchDelayed = "fetch.delayed" {};
     /// A delayed fetch was answered because data came.
     FetchWoken = "fetch.woken" {};
+    /// An answer about the log's end waits for the proof of the WAL.
+    EndUnproven = "partition.end_unproven" {};
     /// The process ends itself.
     Halted = "node.halted" {
         /// Why.

@@ -118,7 +118,7 @@ pub(crate) struct Stored {
     /// Unknown only of records that are known from reads.
     pub(crate) epoch: Option<LeaderEpoch>,
     pub(crate) value: Option<u64>,
-    pub(crate) timestamp_us: i64,
+    pub(crate) timestamp_us: Option<i64>,
     pub(crate) intact: bool,
     /// A marker's, or another broker's own.
     pub(crate) control: bool,
@@ -167,7 +167,7 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
         let record = record.ok()?;
         let value = record.value.and_then(|value| value.first_chunk::<8>());
         let value = value.filter(|_| !control).map(|value| u64::from_be_bytes(*value));
-        let timestamp_us = record.timestamp.wall().0;
+        let timestamp_us = Some(record.timestamp.wall().0);
         records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact, control });
     }
     let (base, end) = (header.base_offset, header.end_offset());

@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct SimTime(pub u64);
 
+/// The epoch of a producer whose epoch is not told.
+pub const NO_PRODUCER_EPOCH: ProducerEpoch = ProducerEpoch(-1);
+
 /// A transactional id.
 pub type TransactionalId = Arc<str>;
 
@@ -72,6 +75,9 @@ pub enum Call {
         created: Option<Wall>,
         /// Sent under a producer id, so that it may be sent again: one call is all attempts.
         idempotent: bool,
+        /// The client may have sent it again by itself, and not under a producer id: the broker
+        /// may have taken it more than once.
+        retried: bool,
         /// A part of the transaction that has the event's operation as its number.
         transactional: bool,
         /// By the producer of this transactional id, if known.
@@ -222,7 +228,7 @@ pub enum Answer {
     Listed(Option<(Offset, Option<Wall>, Option<LeaderEpoch>)>),
     /// The largest epoch at most the one asked for, and its end.
     EpochEnd(Option<(LeaderEpoch, Offset)>),
-    /// A producer id and its epoch.
+    /// A producer id and its epoch, or [`NO_PRODUCER_EPOCH`].
     ProducerId(ProducerId, ProducerEpoch),
     /// Committed offsets, where there are any.
     Offsets(Vec<(TopicPartition, Option<Offset>)>),

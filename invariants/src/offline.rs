@@ -11,12 +11,12 @@ use crate::{EVALUATED, PROPERTIES, Violation};
 
 /// The properties that clients can see broken, and which facts each needs of them.
 pub const OF_HISTORIES: &[(&str, &str)] = &[
-    ("L1", "acknowledged offsets, or records read twice"),
+    ("L1", "several acknowledged offsets of a partition, or records read besides them"),
     ("L2", "records read, or a produce begun after another was acknowledged"),
     ("L3", "records read of produces whose outcome is known"),
     ("L4", "an offset read twice"),
     ("L5", "`high_watermark` of fetches"),
-    ("L6", "`leader_epoch` of fetches or list_offsets, with the bounds they show"),
+    ("L6", "`leader_epoch` of several fetches or list_offsets, with the bounds they show"),
     ("L8", "`leader_epoch` of records"),
     ("L9", "records read"),
     (
@@ -24,13 +24,18 @@ pub const OF_HISTORIES: &[(&str, &str)] = &[
         "two commit_offsets of a partition that count, or one behind a fetch_offsets that tells \
          where the group begins (with a `txn`: and its end_txn)",
     ),
-    ("G5", "sync_group with the parts of members of classic groups"),
-    ("P1", "idempotent produces, or producer ids"),
+    ("G5", "sync_group with the parts of several members of a generation of a classic group"),
+    ("P1", "idempotent produces that are acknowledged and read, or several producer ids"),
     ("Q1", "list_offsets with a `leader_epoch`, or by timestamp"),
     ("Q2", "epoch_end with a `leader_epoch`"),
     ("T1", "records of committed transactions, read or passed over as committed"),
     ("T2", "records of transactions, read as committed"),
     ("T3", "`last_stable_offset` of fetches that read committed"),
+    (
+        "T6",
+        "end_txn with `commit`, of a producer in whose place an init_producer_id of the same \
+         `transactional_id`, or `producer_id`, had put another",
+    ),
     (
         "T10",
         "`error`s that say that a producer is none any more, of calls with a `transactional_id` \
@@ -59,6 +64,9 @@ pub struct Summary {
     pub partitions: u64,
     /// Acknowledged records that no reader read or passed over: nobody knows of them.
     pub unread: u64,
+    /// Produces that are in the log more than once, which is their clients' own doing as far as
+    /// anybody knows: they are not idempotent, and not told to be sent once.
+    pub doubled: u64,
     /// Partitions of groups of which is not told where the group began: what it left out before the
     /// first that it read is not judged.
     pub unanchored: u64,
@@ -124,7 +132,8 @@ impl HistoryJudge {
     /// # Errors
     /// As [`Self::event`].
     pub fn finish(mut self) -> Result<Summary, Violation> {
-        let Ended { partitions, unanswered, unread, untold } = self.judge.finish_history()?;
+        let ended = self.judge.finish_history()?;
+        let Ended { partitions, unanswered, unread, doubled, untold } = ended;
         let Untold { starts: unanchored, stretches: undecided } = untold;
         self.judge.publish();
         let reached = self.judge.reached().clone();
@@ -132,6 +141,7 @@ impl HistoryJudge {
             partitions,
             unanswered,
             unread,
+            doubled,
             unanchored,
             undecided,
             reached,

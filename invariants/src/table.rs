@@ -86,7 +86,8 @@ properties! {
         from "KIP-101, Redpanda #3003"; jepsen Some("inconsistent-offsets");
         sometimes ["read-again", "read-after-failover"];
         mutants ["wal-confirm-max", "wal-unknown-is-failure", "upload-wrong-index",
-            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-state-first"];
+            "partition-hw-is-leo", "produce-waiter-by-corr", "producer-state-first",
+            "fetch-refused-unproven"];
     L5 watermark_order "WatermarkOrder":
         "log start ≤ high watermark ≤ what is confirmed ≤ log end; nothing else is read or \
         committed";
@@ -339,7 +340,8 @@ properties! {
         "listed offsets agree with what was acknowledged and read before, and with the timestamps";
         from "KIP-79, KIP-207, KIP-734; Bufstream 0.1.0 (Jepsen)"; jepsen None;
         sometimes ["listed-after-failover", "timestamp-found", "timestamp-not-found"];
-        mutants ["partition-hw-stale", "search-unfenced", "partition-listed-zero"];
+        mutants ["partition-hw-stale", "search-unfenced", "partition-listed-zero",
+            "search-unproven"];
     Q2 epoch_end "EpochEnd":
         "OffsetForLeaderEpoch gives the largest epoch up to the one asked for and where it ended";
         from "KIP-101, KIP-279, KIP-320; KAFKA-7415, Redpanda #5435"; jepsen None;
@@ -396,7 +398,8 @@ properties! {
         "in the healthy core no client tries an operation in vain until its time is over";
         from "Kafka delivery.timeout.ms; Bufstream 0.1.0 (Jepsen: stuck producers)"; jepsen None;
         sometimes ["answered-across-healing"];
-        mutants ["controller-leaderless-kept", "upload-prepare-wedges", "recovery-dedupe-skipped"];
+        mutants ["controller-leaderless-kept", "upload-prepare-wedges", "recovery-dedupe-skipped",
+            "search-forgotten"];
     LV6 groups_stable "GroupsStable":
         "in the healthy core every group gets stable, and its members have the whole topic";
         from "KIP-848; KAFKA-18060"; jepsen None;
@@ -443,12 +446,13 @@ properties! {
         "what a query was told to be a partition's end is there to be read";
         from "KIP-207; Spark failOnDataLoss"; jepsen None;
         sometimes ["listed-end-read"];
-        mutants [];
+        mutants ["fetch-refused-unproven"];
     S6 query_progress "QueryProgress":
         "in the healthy core a query comes to stand behind all that its source acknowledged";
         from "KAFKA-12980; SPARK-24453, SPARK-41375"; jepsen None;
         sometimes ["query-idle"];
-        mutants ["spark-logs-swapped", "spark-purge-too-far", "spark-late-send-forgotten"];
+        mutants ["spark-logs-swapped", "spark-purge-too-far", "spark-late-send-forgotten",
+            "search-unproven"];
     S7 batch_chain "BatchChain":
         "a query's batches follow one another without gap or overlap, and run again as they ran";
         from "Spark MicroBatchExecution, HDFSMetadataLog"; jepsen None;

@@ -649,7 +649,11 @@ fn span(batches: &[(u64, u64, u64)]) -> (u64, u64) {
 }
 
 pub(crate) fn produce(first_value: u64, count: u32, idempotent: bool) -> Call {
-    let (partition, acks, damaged, created) = (P, Acks::All, false, None);
+    produce_to(P, first_value, count, idempotent)
+}
+
+fn produce_to(partition: TopicPartition, first_value: u64, count: u32, idempotent: bool) -> Call {
+    let (acks, damaged, created) = (Acks::All, false, None);
     let transactional = false;
     Call::Produce {
         partition,
@@ -659,6 +663,7 @@ pub(crate) fn produce(first_value: u64, count: u32, idempotent: bool) -> Call {
         damaged,
         created,
         idempotent,
+        retried: false,
         transactional,
         id: None,
     }

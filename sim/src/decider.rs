@@ -2,8 +2,8 @@
 //! ends the faults. The world itself stays ignorant of time's order, draws and plans.
 //!
 //! A run has two phases. Safety: anything in the plan goes. Liveness: a core is healed and stays
-//! so; every pending operation must end within [`LIVENESS_US_MAX`]. Source of the two phases:
-//! TigerBeetle's VOPR.
+//! so; no pending operation may go without progress for [`LIVENESS_US_MAX`]. Source of the two
+//! phases: TigerBeetle's VOPR.
 
 mod alarms;
 mod book;
@@ -41,10 +41,15 @@ use crate::world::spark::{PLACES, SparkStep};
 use crate::world::step::Step;
 use crate::world::{World, latency};
 
-/// The liveness phase may take this long, in simulated time: until the last operation is given up
-/// (120 s), the transaction that it left has timed out (10 s), its coordinator has looked for such
-/// (every 10 s), and its markers are written.
+/// The liveness phase may go on without progress for this long, in simulated time: until the last
+/// operation is given up (120 s), the transaction that it left has timed out (10 s), its
+/// coordinator has looked for such (every 10 s), and its markers are written. Progress is a
+/// transaction that was committed: a copy commits one after the other, until it has all of its
+/// source.
 pub const LIVENESS_US_MAX: u64 = 160_000_000;
+
+/// The liveness phase ends after this, whatever is committed: no copy has that much to do.
+pub const LIVENESS_US_LIMIT: u64 = 10 * LIVENESS_US_MAX;
 
 /// The liveness phase takes at least this long, however idle all are: a fetch that nobody answers
 /// must have the time to be seen hanging (2 s), and an idle leader to be seen leading.
@@ -323,7 +328,9 @@ impl Run {
         if !self.world.scene().is_healed() {
             return Ok(());
         }
-        let late = self.now.0 >= self.safety_us + LIVENESS_US_MAX;
+        let progress = self.ledger.committed.0.max(self.safety_us);
+        let end = (progress + LIVENESS_US_MAX).min(self.safety_us + LIVENESS_US_LIMIT);
+        let late = self.now.0 >= end;
         let early = self.now.0 < self.safety_us + LIVENESS_US_MIN;
         if (self.is_busy() && !late) || early {
             return Ok(());
@@ -337,8 +344,8 @@ impl Run {
             let waiting: Vec<_> = self.unfinished().collect();
             self.world.finish(self.now)?;
             let message = format!(
-                "{} s after the healing there still waits: {}",
-                LIVENESS_US_MAX / 1_000_000,
+                "{} s after the last progress there still waits: {}",
+                (self.now.0 - progress) / 1_000_000,
                 waiting.join("; ")
             );
             return Err(stuck("LV1", message));

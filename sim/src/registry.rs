@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use broker_core::probe::Probe;
 use serde::Serialize;
 use workloads::spark::driver::Sink;
-use workloads::spark::handoff::{Doubled, Expected, Property, Row, SINKS, TABLE};
+use workloads::spark::handoff::{BATCH_ROWS, Doubled, Expected, Property, Row, SINKS, TABLE};
 use workloads::spark::mutants::{SparkMutant, SparkMutantRow};
 
 use crate::plan::schema;
@@ -143,9 +143,9 @@ pub fn mutants() -> Vec<Entry> {
 }
 
 /// The crash points of a Spark query, and what each means for what it hands over, sink by sink:
-/// whether records are lost, how much is doubled, and whether that keeps to the sink's promise. The
-/// tests of `workloads` hold the table to what a query does, those of `sim` to what it does in a
-/// cluster.
+/// whether records are lost, how much is doubled and how much may be (of the query that
+/// `docs/spark-handoff.md` measures), and whether that keeps to the sink's promise. The tests of
+/// `workloads` hold the table to what a query does, those of `sim` to what it does in a cluster.
 #[must_use]
 pub fn handoff() -> Vec<Entry> {
     let row = |row: &Row| {
@@ -170,10 +170,16 @@ const fn sink_name(sink: Sink) -> &'static str {
 
 fn handed_over(seen: &Expected) -> String {
     let doubled = match seen.doubled {
-        Doubled::Nothing => "doubled 0",
-        Doubled::Part => "doubled less than the batch",
-        Doubled::Batch => "doubled up to the batch",
-        Doubled::Unbounded => "doubled without a bound",
+        Doubled::Nothing => "doubled 0".to_owned(),
+        Doubled::Part { bound } => {
+            format!("doubled less than the batch of {BATCH_ROWS} rows, bound {bound}")
+        }
+        Doubled::Batch { bound } => {
+            format!("doubled up to the batch of {BATCH_ROWS} rows, bound {bound}")
+        }
+        Doubled::Unbounded { bound } => {
+            format!("doubled batch after batch of {BATCH_ROWS} rows, bound {bound}")
+        }
     };
     let lost = if seen.lost { "lost some" } else { "lost 0" };
     let broken: Vec<_> = seen.broken.iter().map(|property| format!("{property:?}")).collect();

@@ -184,7 +184,7 @@ fn cli_plan_with_a_wrong_value_is_refused() {
         plan_refused(&format!("value-{test}"), from, to, parts);
     };
     check("type", "zones = 3", "zones = \"3\"", &["`zones`", "whole number from 1 to 3"]);
-    check("range", "per_mille = 1000", "per_mille = 1001", &["`per_mille`", "0 to 1000"]);
+    check("range", "per_mille = 1000", "per_mille = 1001", &["`per_mille`", "1 to 1000"]);
     check("even", "controllers = 3", "controllers = 2", &["2 controllers", "1, 3 or 5"]);
     check("time", "at = \"1.5s\"", "at = \"1.5\"", &["`at`", "\"1.6s\", \"250ms\""]);
     check("kind", "fault = \"pause\"", "fault = \"pauze\"", &["`pauze`", "allowed: zone-fail, "]);

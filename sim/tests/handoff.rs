@@ -7,11 +7,11 @@ use sim::decider::{RunOptions, run};
 use sim::generate::{Choice, generate};
 use sim::outcome::{Outcome, Verdict};
 use sim::plan::{Act, Anchor, Fault, Limits, OpAt, PLAN_VERSION, Plan, Topology, What, When};
-use sim::registry::query_properties;
+use sim::registry::{self, query_properties};
 use workloads::Op;
 use workloads::spark::checkpoint::Manager;
 use workloads::spark::driver::Sink;
-use workloads::spark::handoff::{CrashPoint, Doubled, Expected, Property, SINKS, TABLE};
+use workloads::spark::handoff::{CrashPoint, Doubled, Expected, Property, Row, SINKS, TABLE};
 use workloads::spark::mutants::REGISTRY;
 use workloads::spark_handoff::{Query, SINK, SOURCE};
 
@@ -227,9 +227,9 @@ fn holds(place: &str, expected: Expected, plan: &Plan, wrong: &mut Vec<String>) 
     let fits = match expected.doubled {
         Doubled::Nothing => all.iter().all(|it| *it == 0),
         // What was under way when it struck may be nothing, now and then.
-        Doubled::Part => all.iter().all(|it| *it < BATCH) && all.iter().any(|it| *it > 0),
-        Doubled::Batch => all.iter().all(|it| *it == BATCH),
-        Doubled::Unbounded => false,
+        Doubled::Part { .. } => all.iter().all(|it| *it < BATCH) && all.iter().any(|it| *it > 0),
+        Doubled::Batch { .. } => all.iter().all(|it| *it == BATCH),
+        Doubled::Unbounded { .. } => false,
     };
     if !fits {
         wrong.push(format!("{place}: {all:?} doubled, not {expected:?}"));
@@ -351,7 +351,7 @@ fn handoff_from_a_topic_created_again_reads_another_topic() {
 const SEEDS: std::ops::Range<u64> = 0..120;
 
 /// What no drawn run has: files that are lost (the first is held above), and partitions that are
-/// added; what one in thousands has is stored in `seeds/`. All fall in the tests of `workloads`.
+/// added; and what not one in thousands has. All fall in the tests of `workloads`.
 const NOT_DRAWN: [&str; 4] = [
     "spark-dedupe-by-batch-id",
     "spark-newer-commit-ignored",
@@ -379,6 +379,51 @@ fn handoff_planted_bugs_fall_to_their_properties() {
         }
     }
     assert!(alive.is_empty(), "{alive:?}");
+}
+
+/// What the page of the handoff says of one planted bug, cell by cell.
+#[test]
+fn handoff_page_says_where_each_planted_bug_falls() {
+    let page = include_str!("../../docs/spark-handoff.md");
+    let mut rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `spark-"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    for bug in REGISTRY {
+        let name = format!("`{}`", bug.id);
+        let at = rows.iter().position(|row| row[0] == name);
+        let row = rows.remove(at.unwrap_or_else(|| panic!("no row for {}", bug.id)));
+        let [_, codes, _, in_runs] = row[..] else { panic!("four cells in: {row:?}") };
+        assert_eq!(codes, query_properties(bug).join(", "), "{}", bug.id);
+        let drawn = format!("a seed below {}", SEEDS.end);
+        assert_eq!(in_runs == drawn, !NOT_DRAWN.contains(&bug.id), "{}: {in_runs}", bug.id);
+    }
+    assert!(rows.is_empty(), "rows of no bug: {rows:?}");
+}
+
+#[test]
+fn handoff_list_names_the_bounds_that_the_page_names() {
+    let page = include_str!("../../docs/spark-handoff.md");
+    let bounds = |text: &str| -> Vec<String> {
+        let number = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect();
+        text.split("bound ").skip(1).map(number).collect()
+    };
+    let mut named = 0;
+    for entry in registry::entries("handoff").expect("a kind of list") {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {} |", entry.id)));
+        let cells: Vec<_> = row.expect("a row").split('|').skip(3).take(SINKS.len()).collect();
+        let listed: Vec<_> = entry.what.split("; ").collect();
+        assert_eq!((cells.len(), listed.len()), (SINKS.len(), SINKS.len()), "{}", entry.id);
+        for (cell, listed) in cells.into_iter().zip(listed) {
+            assert_eq!(bounds(cell), bounds(listed), "{}: {listed}", entry.id);
+            named += bounds(cell).len();
+        }
+    }
+    let doubles = |row: &&Row| {
+        row.expected(Sink::AtLeastOnce).is_some_and(|seen| seen.doubled != Doubled::Nothing)
+    };
+    assert_eq!(named, TABLE.iter().filter(doubles).count());
 }
 
 #[test]

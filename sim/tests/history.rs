@@ -125,12 +125,25 @@ fn judge_says_what_it_judged_and_what_not() {
     let (code, out, complaint) = judge_file("sound.jsonl", &history);
     assert_eq!((code, complaint.as_str()), (Some(0), ""), "{out}");
     let all = format!("of {}", OF_HISTORIES.len());
-    for part in ["2 ok, 0 failed, 0 unknown, 1 never answered", "L9 ", "not     L6", &all] {
+    for part in [
+        "2 ok, 0 failed, 0 unknown, 1 never answered",
+        "L9 ",
+        "not     L6: it takes `leader_epoch`",
+        &all,
+    ] {
         assert!(out.contains(part), "`{part}` is not in: {out}");
     }
     // One that a reader did not come by is not called sound.
-    let (code, out, _) = judge_file("unread.jsonl", &[HEADER, PRODUCED].concat());
-    assert_eq!(code, Some(0));
+    let (code, _, complaint) = judge_file("nothing.jsonl", &[HEADER, PRODUCED].concat());
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("holds nothing that could be judged"), "{complaint}");
+    let second = PRODUCED.replace(r#""call":1"#, r#""call":2"#);
+    let second = second.replace(r#""first_value":1"#, r#""first_value":2"#);
+    let second = second.replace(r#""offset":0"#, r#""offset":1"#);
+    let second = second.replace(r#""time_us":"#, r#""time_us":1"#);
+    let history = [HEADER, PRODUCED, READ, &second].concat();
+    let (code, out, _) = judge_file("unread.jsonl", &history);
+    assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("unread  1 acknowledged records"), "{out}");
 }
 
@@ -202,8 +215,7 @@ fn judge_of_nothing_is_no_pass() {
     assert_eq!(seedbed(&["judge", "no/such/file"]).status.code(), Some(2));
 }
 
-#[test]
-fn judge_reads_standard_input() {
+fn judge_input(content: &str) -> Output {
     use std::io::Write as _;
     let mut child = Command::new(env!("CARGO_BIN_EXE_seedbed"))
         .args(["judge", "-"])
@@ -212,11 +224,33 @@ fn judge_reads_standard_input() {
         .spawn()
         .expect("the binary runs");
     let mut input = child.stdin.take().expect("a pipe");
-    input.write_all([HEADER, PRODUCED, READ].concat().as_bytes()).expect("written");
+    input.write_all(content.as_bytes()).expect("written");
     drop(input);
-    let output = child.wait_with_output().expect("it ends");
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn judge_reads_standard_input() {
+    let output = judge_input(&[HEADER, PRODUCED, READ].concat());
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).starts_with("history standard input: 5 lines"));
+}
+
+#[test]
+fn judge_says_of_standard_input_what_it_says_of_a_file() {
+    let phantom = READ.replace(r#""value":1"#, r#""value":8"#);
+    let phantom = [HEADER, PRODUCED, &phantom].concat();
+    let output = judge_input(&phantom);
+    assert_eq!(output.status.code(), Some(1));
+    let (_, of_file, _) = judge_file("piped.jsonl", &phantom);
+    let middle = |out: &str| {
+        let lines: Vec<_> = out.lines().skip(1).map(str::to_owned).collect();
+        lines.split_last().map(|(_, lines)| lines.to_vec()).expect("lines")
+    };
+    let of_input = middle(text(&output.stdout));
+    assert_eq!(of_input, middle(&of_file));
+    let witness = "line 3 acknowledges value 1 at offset 0";
+    assert!(of_input.iter().any(|line| line == witness), "{of_input:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sim::outcome::Verdict;
 use sim::plan::Protocol;
 
 /// Few runs, one of which meets the hole by the first protocol.
-const SEEDS: std::ops::Range<u64> = 120..130;
+const SEEDS: std::ops::Range<u64> = 140..150;
 
 fn verdicts(protocol: Protocol) -> Vec<Verdict> {
     let workload = Some("transactions".to_owned());

@@ -243,7 +243,13 @@ impl Broker {
             }
             results.push(FetchResult { partition: part.partition, result });
         }
-        self.reply(asker, Response::Fetch(results), out);
+        let rests = results.iter().any(sends_elsewhere);
+        let answer = Response::Fetch(results);
+        if rests && !cx.mutants.on(Mutant::FetchRefusedUnproven) {
+            self.reply_when_proven(cx, asker, answer, out);
+        } else {
+            self.reply(asker, answer, out);
+        }
     }
 
     fn read_part(
@@ -293,6 +299,15 @@ impl Broker {
             fetched.aborted = open.aborted_in(from, header.end_offset()).collect();
         }
         Ok(fetched)
+    }
+}
+
+/// Whether a reader that gets this goes on at another offset: a leader that was replaced, and does
+/// not know it, must not say that the log ends before its place (ADR 0009).
+fn sends_elsewhere(part: &FetchResult) -> bool {
+    match &part.result {
+        Ok(fetched) => fetched.diverging.is_some(),
+        Err(code) => *code == ErrorCode::OffsetOutOfRange,
     }
 }
 

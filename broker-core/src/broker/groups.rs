@@ -216,7 +216,8 @@ impl Broker {
     }
 
     /// Offsets that are part of a transaction: the first ones of it wait until its coordinator has
-    /// been asked whether this partition is.
+    /// been asked whether this partition is. It is not asked about nothing
+    /// (`KafkaApis.handleTxnOffsetCommitRequest`, where `authorizedTopicCommittedOffsets.isEmpty`).
     fn txn_offset_commit(
         &mut self,
         cx: &Cx,
@@ -224,7 +225,16 @@ impl Broker {
         (asker, commit): (Asker, TxnOffsetCommit),
         out: &mut Outbox<Effect>,
     ) {
+        // GroupCoordinatorService.commitTransactionalOffsets.
+        if commit.group.is_empty() {
+            return self.refuse_commit((asker, commit), ErrorCode::InvalidGroupId, out);
+        }
         let (version, of) = (commit.version, (commit.producer, commit.epoch));
+        let mut offsets = commit.offsets.iter();
+        if !offsets.any(|offset| self.image.partitions.contains_key(&offset.partition)) {
+            let nothing = GroupRequest::TxnOffsetCommit(commit);
+            return self.ask_groups(cx, partition, (asker, nothing), out);
+        }
         match self.unverified(cx, partition, of, version) {
             true => {
                 let id = commit.transactional_id.clone();

@@ -78,8 +78,8 @@ pub struct Broker {
     /// Batches that are to be refused by what their partition remembers, and who waits for that, by
     /// the number of the WAL's proof. Bounded by the requests that clients may have open.
     refusals: BTreeMap<u64, produce::Refusal>,
-    /// Answers of coordinators, by the number of the WAL's proof that they wait for. Bounded as
-    /// those.
+    /// Answers that rest on what is remembered here, by the number of the WAL's proof that they
+    /// wait for. Bounded as those.
     unproven: BTreeMap<u64, unproven::Unproven>,
     /// Questions to several coordinators that are not all answered. Bounded as those.
     gathered: BTreeMap<Asker, gathered::Gathered>,

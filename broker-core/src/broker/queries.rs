@@ -55,8 +55,14 @@ impl Broker {
             });
             EpochResult { partition, result }
         };
-        let answer = Response::OffsetForLeaderEpoch(questions.iter().map(answer).collect());
-        self.reply(asker, answer, out);
+        let results: Vec<EpochResult> = questions.iter().map(answer).collect();
+        let told = results.iter().any(|part| part.result.is_ok());
+        let answer = Response::OffsetForLeaderEpoch(results);
+        if told {
+            self.reply_when_proven(cx, asker, answer, out);
+        } else {
+            self.reply(asker, answer, out);
+        }
     }
 
     /// Every config that a topic can have, with its default where it is not set.

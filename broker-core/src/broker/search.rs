@@ -1,11 +1,13 @@
 //! ListOffsets: the ends of a partition, and searches by timestamp.
 //!
 //! A search walks over the batches from the log's start to the high watermark as it was when the
-//! question came, in the log cache or in objects. An object's index knows no timestamps, so that a
-//! search costs what it has to skip; it goes chunk by chunk, and the searches of one request go one
+//! question came, in the log cache or in objects. An object's index knows no timestamps, so that
+//! the first search costs what it has to skip; where the times rise is kept for those that follow
+//! ([`crate::partition::times`]). A search goes chunk by chunk, and those of one request go one
 //! after the other. To readers of committed data nothing above the last stable offset is told
-//! (KAFKA-5522). Because a partition opens with its high watermark at the end of all that any
-//! earlier leader has shown, nobody has to wait for that with KIP-207's `OFFSET_NOT_AVAILABLE`.
+//! (KAFKA-5522). An answer that rests on the log's end waits until the WAL is shown to be this
+//! broker's (ADR 0009). Because a partition opens with its high watermark at the end of all that
+//! any earlier leader has shown, nobody has to wait for that with KIP-207's `OFFSET_NOT_AVAILABLE`.
 //! Source: `UnifiedLog.fetchOffsetByTimestamp`, `ReplicaManager.fetchOffset`, KIP-79, KIP-734.
 
 use alloc::collections::BTreeMap;
@@ -18,6 +20,7 @@ use crate::batch::{self, BatchError, Header, TimestampMs};
 use crate::cache::Extent;
 use crate::ids::{ConnId, LeaderEpoch, Offset, TopicPartition};
 use crate::mutants::Mutant;
+use crate::partition::times::Times;
 use crate::partition::{Asker, Partition};
 use crate::probe::Probe;
 use crate::protocol::{
@@ -36,13 +39,15 @@ const CHUNK_BYTES: u64 = 1 << 20;
 type Answer = Result<Option<ListedOffset>, ErrorCode>;
 
 /// A `ListOffsets` that is not answered yet.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Search {
     parts: Vec<(TopicPartition, Option<Answer>)>,
     /// What the parts without a result still need. The first one goes on, the others wait.
     scans: BTreeMap<usize, Scan>,
     /// The read of an object under way.
     read: Option<u64>,
+    /// Some part says where the log ends, or that it holds nothing, or nothing that is decided.
+    about_end: bool,
 }
 
 /// The search in one partition.
@@ -77,11 +82,14 @@ impl Broker {
         for question in questions {
             *times.entry(question.partition).or_insert(0) += 1;
         }
-        let mut search = Search { parts: Vec::new(), scans: BTreeMap::new(), read: None };
+        let mut search = Search::default();
         for (index, question) in questions.iter().enumerate() {
             let result = match self.listed(cx, question, isolation) {
                 _ if times[&question.partition] > 1 => Some(Err(ErrorCode::InvalidRequest)),
-                Ok(Listed::Known(offset)) => Some(Ok(Some(offset))),
+                Ok(Listed::Known(offset)) => {
+                    search.about_end |= question.spec == OffsetSpec::Latest;
+                    Some(Ok(Some(offset)))
+                }
                 Ok(Listed::Search(scan)) => {
                     search.scans.insert(index, scan);
                     None
@@ -109,7 +117,7 @@ impl Broker {
     pub(super) fn search(&mut self, cx: &Cx, asker: Asker, out: &mut Outbox<Effect>) {
         let Some(search) = self.searches.get_mut(&asker) else { return };
         let Some(mut scan) = search.scans.first_entry() else {
-            return self.finish_search(asker, out);
+            return self.finish_search(cx, asker, out);
         };
         let partition = search.parts[*scan.key()].0;
         let Scan { epoch, next, end, .. } = *scan.get();
@@ -147,13 +155,19 @@ impl Broker {
         search.read = None;
         let mut scan = search.scans.first_entry().expect("a chunk is for a search");
         let (partition, result) = &mut search.parts[*scan.key()];
-        let open = self.partitions.get(partition);
-        let open = open.filter(|open| open.epoch() == scan.get().epoch);
+        let open = self.partitions.get_mut(partition);
+        let mut open = open.filter(|open| open.epoch() == scan.get().epoch);
+        if let (Some(open), Ok(batches)) = (&mut open, &batches)
+            && !cx.mutants.on(Mutant::SearchForgotten)
+        {
+            open.see_times(batches);
+        }
+        let open = open.as_deref();
         let done = match batches {
             _ if open.is_none() && !cx.mutants.on(Mutant::SearchUnfenced) => {
                 Some(Err(self.not_led(*partition)))
             }
-            Ok(batches) => scan.get_mut().look(&batches).map(|found| {
+            Ok(batches) => scan.get_mut().look(&batches, open.map(Partition::times)).map(|found| {
                 let epoch = |offset| open.and_then(|open| open.epochs().epoch_at(offset));
                 let visible = scan.get().visible;
                 Ok(found.filter(|found| found.1 < visible).map(|(timestamp, offset)| {
@@ -168,6 +182,11 @@ impl Broker {
             Err(ReadGone) => Some(Err(ErrorCode::OffsetNotAvailable)),
         };
         if done.is_some() {
+            search.about_end |= match done {
+                Some(Ok(None)) => true,
+                Some(Ok(Some(_))) => scan.get().reached_end(),
+                Some(Err(_)) | None => false,
+            };
             *result = done;
             scan.remove();
         }
@@ -177,7 +196,7 @@ impl Broker {
             // Others first: a step does not look at more than one chunk.
             out.arm(TimerKey::Search(asker.0, asker.1), Dur(0));
         } else {
-            self.finish_search(asker, out);
+            self.finish_search(cx, asker, out);
         }
     }
 
@@ -203,7 +222,11 @@ impl Broker {
             OffsetSpec::MaxTimestamp => Goal::Max(None),
             OffsetSpec::At(wall) => Goal::At(TimestampMs::ceil(wall)),
         };
-        let (next, end) = (open.log_start(), open.high_watermark());
+        let next = match goal {
+            Goal::At(time) => open.times().none_before(time),
+            Goal::Max(_) => open.times().largest_not_before(),
+        };
+        let (next, end) = (next.max(open.log_start()), open.high_watermark());
         let visible = match cx.mutants.on(Mutant::TxnSearchUnbounded) {
             true => end,
             false => open.visible_end(isolation),
@@ -211,14 +234,18 @@ impl Broker {
         Ok(Listed::Search(Scan { epoch: open.epoch(), goal, next, end, visible }))
     }
 
-    fn finish_search(&mut self, asker: Asker, out: &mut Outbox<Effect>) {
+    fn finish_search(&mut self, cx: &Cx, asker: Asker, out: &mut Outbox<Effect>) {
         let search = self.searches.remove(&asker).expect("a search is finished once");
         let results = search.parts.into_iter().map(|(partition, result)| ListOffsetsResult {
             partition,
             result: result.expect("a part without a search has its result"),
         });
         let answer = Response::ListOffsets(results.collect());
-        self.reply(asker, answer, out);
+        if search.about_end && !cx.mutants.on(Mutant::SearchUnproven) {
+            self.reply_when_proven(cx, asker, answer, out);
+        } else {
+            self.reply(asker, answer, out);
+        }
     }
 }
 
@@ -234,7 +261,7 @@ type Found = (TimestampMs, Offset);
 impl Scan {
     /// Looks at the next batches, and moves behind them. `Some`: that is the result, or that there
     /// is none.
-    fn look(&mut self, batches: &[Bytes]) -> Option<Option<Found>> {
+    fn look(&mut self, batches: &[Bytes], times: Option<&Times>) -> Option<Option<Found>> {
         for batch in batches {
             let header = Header::parse(batch).expect("what is in the log was checked");
             match &mut self.goal {
@@ -253,6 +280,9 @@ impl Scan {
             }
             self.next = header.end_offset();
         }
+        if let (Goal::Max(Some((max, _))), Some(times)) = (self.goal, times) {
+            self.next = self.next.max(times.none_above(max));
+        }
         if self.next < self.end {
             return None;
         }
@@ -260,6 +290,11 @@ impl Scan {
             Goal::At(_) => Some(None),
             Goal::Max(best) => Some(best),
         }
+    }
+
+    /// Its result rests on where the log ended.
+    fn reached_end(&self) -> bool {
+        self.next >= self.end
     }
 
     /// A planted bug: what is not at hand is taken for offset 0.

@@ -8,6 +8,8 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::batch::{Header, Marker, TimestampMs};
 use crate::ids::{
     ConnId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, StreamId, TopicPartition,
@@ -27,10 +29,12 @@ pub mod settled;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod times;
 
 use epochs::EpochCache;
 use producers::{Producers, Remembered};
 use settled::Settled;
+use times::Times;
 
 /// A request of a client that waits: its connection, and the number that the broker gave it. No
 /// number is used twice: a correlation id may be, and a batch can outlive the answer about it.
@@ -62,6 +66,8 @@ pub struct Partition {
     next_guard: u64,
     /// Fetches to look at again when the high watermark moves.
     fetchers: BTreeSet<Asker>,
+    /// What searches have seen of the log up to the high watermark.
+    times: Times,
 }
 
 /// Who waits for a batch, and which partition of the request it is.
@@ -134,6 +140,7 @@ impl Partition {
             // No number of an earlier leadership comes back.
             next_guard: u64::from(epoch.0) << 32,
             fetchers: BTreeSet::new(),
+            times: Times::new(log_start),
         };
         partition.probe_epochs(out);
         partition.moved(cx, out);
@@ -440,6 +447,17 @@ impl Partition {
     #[must_use]
     pub fn log_start(&self) -> Offset {
         self.log_start
+    }
+
+    /// What searches have seen of the log's times.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// A search has seen these batches; all are below the high watermark.
+    pub fn see_times(&mut self, chunk: &[Bytes]) {
+        self.times.see(chunk);
     }
 
     /// Everything below is durable and visible.

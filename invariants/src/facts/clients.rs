@@ -10,10 +10,12 @@ use broker_core::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, 
 use broker_core::protocol::{Acks, Isolation, OffsetSpec};
 use broker_core::time::Wall;
 
-use crate::facts::producers::{Identity, Producers};
+use crate::facts::horizon::{Floor, Horizon};
+use crate::facts::producer_ids::ProducerIds;
+use crate::facts::producers::{Identity, Key, Moment, Producers};
 use crate::facts::sends::Sends;
 use crate::facts::transaction::{Part, Parts, Transaction};
-use crate::history::{Call, HistoryEvent, SimTime, TransactionalId};
+use crate::history::{Call, HistoryEvent, NO_PRODUCER_EPOCH, SimTime, TransactionalId};
 
 /// Offsets above this are beyond any run; a broken broker must not make the judge eat all memory.
 pub(crate) const OFFSET_MAX: u64 = 1 << 26;
@@ -85,50 +87,13 @@ pub(crate) enum Bound {
     },
 }
 
-/// Lower bounds of what an answer may show.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Floor {
-    /// Of the high watermark.
-    pub(crate) end: Offset,
-    /// Of the log start offset.
-    pub(crate) log_start: Offset,
-    /// The epoch under which `end` was seen.
-    pub(crate) end_epoch: LeaderEpoch,
-}
-
-/// Floors by leader epoch. A leader of epoch e owes what was seen under epochs up to e: a zombie
-/// that still serves its epoch may know nothing of later ones.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Horizon(Vec<(LeaderEpoch, Floor)>);
-
-impl Horizon {
-    /// `end` and `log_start` were seen under `epoch`.
-    pub(crate) fn raise(&mut self, epoch: LeaderEpoch, end: Offset, log_start: Offset) {
-        let at = self.0.partition_point(|(known, _)| *known < epoch);
-        if self.0.get(at).is_none_or(|(known, _)| *known != epoch) {
-            let below = at.checked_sub(1).map_or_else(Floor::default, |i| self.0[i].1);
-            self.0.insert(at, (epoch, below));
-        }
-        for (_, floor) in &mut self.0[at..] {
-            if end > floor.end {
-                (floor.end, floor.end_epoch) = (end, epoch);
-            }
-            floor.log_start = floor.log_start.max(log_start);
-        }
-    }
-
-    /// What an answer under `epoch` owes.
-    pub(crate) fn at(&self, epoch: LeaderEpoch) -> Floor {
-        let at = self.0.partition_point(|(known, _)| *known <= epoch);
-        at.checked_sub(1).map_or_else(Floor::default, |i| self.0[i].1)
-    }
-}
-
 /// One partition as clients saw it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Seen {
     pub(crate) partition: TopicPartition,
     pub(crate) slots: Vec<Slot>,
+    /// Somebody fetched from it.
+    pub(crate) fetched: bool,
     /// End of the newest batch acknowledged to a client with acks=all.
     pub(crate) acked_end: Offset,
     /// What was acknowledged, read or shown, by leader epoch.
@@ -194,6 +159,10 @@ pub(crate) struct Send {
     pub(crate) acks: Acks,
     pub(crate) damaged: bool,
     pub(crate) idempotent: bool,
+    /// It may be in the log more than once, as its client may have sent it again by itself.
+    pub(crate) retried: bool,
+    /// It is.
+    pub(crate) doubled: bool,
     /// The transaction it is a part of.
     pub(crate) txn: Option<u32>,
     /// The records' timestamp, if known; once it is acknowledged, as the broker said.
@@ -205,6 +174,14 @@ pub(crate) struct Send {
     pub(crate) read: bool,
     /// What had been acknowledged in the partition before it began: it must come behind.
     pub(crate) after: Offset,
+}
+
+impl Send {
+    /// It was observed to begin at `base`.
+    pub(crate) fn place(&mut self, base: Offset) {
+        self.doubled |= self.retried && self.base.is_some_and(|known| known != base);
+        self.base.get_or_insert(base);
+    }
 }
 
 /// A call that has not ended.
@@ -268,6 +245,8 @@ pub(crate) struct Query {
     /// The epoch the client named: a leader of any other refuses.
     pub(crate) epoch: Option<LeaderEpoch>,
     owed: Owed,
+    /// By what anyone saw, under whatever epoch.
+    pub(crate) ever: Floor,
 }
 
 /// What had been seen when the call began: by anyone, and by this client.
@@ -297,6 +276,8 @@ pub(crate) struct Clients {
     pub(crate) sends: Sends,
     /// By their operations.
     pub(crate) transactions: BTreeMap<u32, Transaction>,
+    /// Somebody fetched as a reader of committed data.
+    pub(crate) read_committed: bool,
     /// Of a history alone.
     pub(crate) parts: Parts,
     pub(crate) open: BTreeMap<(u16, u32), Open>,
@@ -307,7 +288,7 @@ pub(crate) struct Clients {
     /// By transactional id.
     pub(crate) transactional: Producers,
     /// Producer ids that clients were given.
-    pub(crate) producers: BTreeSet<ProducerId>,
+    pub(crate) producer_ids: ProducerIds,
     /// Topics whose deletion was asked for.
     pub(crate) deletions: BTreeSet<TopicId>,
     /// Operations that their clients gave up, and when.
@@ -333,6 +314,7 @@ impl Clients {
         self.seen.push(Seen {
             partition,
             slots: Vec::new(),
+            fetched: false,
             acked_end: Offset(0),
             horizon: Horizon::default(),
             shown_end: Offset(0),
@@ -347,9 +329,10 @@ impl Clients {
     /// A call begins; `pos` numbers the evidence.
     pub(crate) fn invoke(&mut self, event: &HistoryEvent, what: &Call, pos: u64) {
         let HistoryEvent { at: since, client, call, op, .. } = *event;
+        let begins = Some(((client, call), (pos, since)));
         let what = match what {
             Call::Produce { first_value, .. } => {
-                self.send(op, what);
+                self.send(op, what, begins);
                 OpenCall::Produce { first_value: *first_value }
             }
             Call::Fetch { partition, offset, leader_epoch, isolation, .. } => OpenCall::Fetch {
@@ -363,23 +346,29 @@ impl Clients {
                 isolation: *isolation,
             },
             Call::AddPartitions { partition, id } => {
-                self.transaction(op, id.as_ref());
+                self.transaction(op, id.as_ref(), begins);
                 OpenCall::Add { txn: op, part: Part::Partition(*partition), writes: false }
             }
             Call::AddOffsets { group, id } => {
-                self.transaction(op, id.as_ref());
+                self.transaction(op, id.as_ref(), begins);
                 OpenCall::Add { txn: op, part: Part::Group(group.clone()), writes: false }
             }
             Call::CommitOffsets { group, transactional: true, id, .. } => {
-                self.transaction(op, id.as_ref());
+                self.transaction(op, id.as_ref(), begins);
                 OpenCall::Add { txn: op, part: Part::Group(group.clone()), writes: true }
             }
             Call::EndTxn { commit, producer, id } => {
-                let fenced = producer.and_then(|own| Some((own, self.fence(client, own, op)?)));
-                let txn = self.transaction(op, id.as_ref());
+                self.transaction(op, id.as_ref(), None);
+                let fenced = self.fence(client, *producer, op);
+                let txn = self.transaction(op, None, None);
+                // What was asked for before may count, whoever asks again.
+                let again = *commit && txn.may_be_committed();
                 txn.doubtful &= txn.commit == Some(*commit);
                 (txn.commit, txn.outcome) = (Some(*commit), Outcome::Open);
-                txn.zombie = fenced.filter(|_| *commit);
+                txn.zombie = if again { txn.zombie } else { fenced.filter(|_| *commit) };
+                // Nobody knows when that began of which nothing is told but its end.
+                let untold = txn.id.filter(|_| txn.began.is_none());
+                untold.inspect(|id| self.transactional.begun(*id, Moment::default()));
                 OpenCall::EndTxn { txn: op, pos }
             }
             Call::EpochEnd { partition, epoch, leader_epoch } => OpenCall::EpochEnd {
@@ -406,7 +395,7 @@ impl Clients {
     }
 
     /// A produce begins.
-    fn send(&mut self, op: u32, what: &Call) {
+    fn send(&mut self, op: u32, what: &Call, begins: Option<(Key, Moment)>) {
         let &Call::Produce {
             partition,
             acks,
@@ -415,6 +404,7 @@ impl Clients {
             damaged,
             created,
             idempotent,
+            retried,
             transactional,
             ref id,
         } = what
@@ -428,6 +418,8 @@ impl Clients {
             acks,
             damaged,
             idempotent,
+            retried,
+            doubled: false,
             txn: transactional.then_some(op),
             created,
             outcome: Outcome::Open,
@@ -437,26 +429,36 @@ impl Clients {
         };
         self.sends.insert(first_value, send);
         if transactional {
-            self.transaction(op, id.as_ref());
+            self.transaction(op, id.as_ref(), begins).written = true;
         }
     }
 
-    /// A transaction, whose transactional id the client may tell.
-    fn transaction(&mut self, txn: u32, id: Option<&TransactionalId>) -> &mut Transaction {
+    /// A transaction, whose transactional id the client may tell, and that a call may begin.
+    fn transaction(
+        &mut self,
+        txn: u32,
+        id: Option<&TransactionalId>,
+        begins: Option<(Key, Moment)>,
+    ) -> &mut Transaction {
         let known = self.transactions.entry(txn).or_default();
         if known.id.is_none() {
             known.id = id.map(|id| self.transactional.place(id));
+            known.id.zip(known.began).inspect(|it| self.transactional.begun(it.0, it.1));
         }
+        known.began = known.began.or(begins.map(|call| call.1));
+        known.id.zip(begins).inspect(|it| self.transactional.calls(it.0, it.1));
         known
     }
 
-    /// Who somebody had become before this producer asks for the end of its transaction, so that it
-    /// is the producer no more: of a larger epoch, or later.
-    fn fence(&self, client: u16, own: Identity, txn: u32) -> Option<Identity> {
-        let epoch = self.fences.get(&own.0).copied().filter(|epoch| own.1 < *epoch);
+    /// Who asks for the end of its transaction, if that is the producer no more: who somebody had
+    /// become before, of a larger epoch, or later. One that is not told is what it became last.
+    fn fence(&self, client: u16, own: Option<Identity>, txn: u32) -> Option<(Identity, Identity)> {
         let place = self.transactions.get(&txn).and_then(|known| known.id);
+        let own = own.or_else(|| self.transactional.identity(place?, client))?;
+        let fence = self.fences.get(&own.0).filter(|_| own.1 != NO_PRODUCER_EPOCH);
+        let epoch = fence.copied().filter(|epoch| own.1 < *epoch);
         let later = || self.transactional.replaced(place?, client);
-        epoch.map(|epoch| (own.0, epoch)).or_else(later)
+        Some((own, epoch.map(|epoch| (own.0, epoch)).or_else(later)?))
     }
 
     /// Nothing more will come: produces and ends of transactions without an answer are unknown.
@@ -487,7 +489,7 @@ impl Clients {
             }
             None => Owed::ByEpoch(all.clone(), own.cloned().unwrap_or_default()),
         };
-        Query { partition, epoch, owed }
+        Query { partition, epoch, owed, ever: all.at(LeaderEpoch(u32::MAX)) }
     }
 
     /// The produce that sent this value, which was seen in the partition `here`, and the value's
@@ -551,7 +553,8 @@ impl Seen {
         }
     }
 
-    /// A record was read: its epoch and timestamp, as far as the reader saw them.
+    /// A record was read: its epoch and timestamp, as far as the reader saw them. What it did not
+    /// see stays as it is known.
     pub(crate) fn stamp(
         &mut self,
         offset: Offset,

@@ -62,8 +62,9 @@ struct Fresh {
 /// A commit that was asked for, of one partition.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Try {
-    /// Where began what its client read without a gap, and how far that went.
     read: (Offset, Offset),
+    /// The one before of the same client and member, of whatever fate.
+    before: Option<u32>,
     /// Of one within a transaction.
     range: Option<usize>,
     /// What became of it; `None`: nobody knows.
@@ -124,11 +125,18 @@ pub(crate) struct Plain {
     pub(crate) partition: TopicPartition,
     /// Where the group began is told; else it is where the first of them began.
     pub(crate) told: bool,
-    /// How many were asked for, of whatever kind.
-    pub(crate) tried: usize,
-    /// Of each that was done: where its client's reading began, and how far anybody may have come
-    /// before it was asked for.
+    /// Of each commit that was done, of whatever kind, if something could be left out before it:
+    /// where its client's reading began, and how far anybody may have come before it was asked for.
     pub(crate) done: Vec<(Offset, Offset)>,
+}
+
+/// What a client and member read of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Run {
+    /// What of it is without a gap.
+    read: (Offset, Offset),
+    /// Its newest one among the [tries](Reach::tries).
+    last: Option<u32>,
 }
 
 /// How far clients came in a partition of a group.
@@ -141,8 +149,8 @@ struct Reach {
     tries: Vec<Try>,
     /// The largest one that was ever in force, as far as the coordinator's log is known.
     effective: Option<Offset>,
-    /// Where what a client and member read without a gap began, and how far it is.
-    runs: BTreeMap<(u16, String), (Offset, Offset)>,
+    /// What each client and member read.
+    runs: BTreeMap<(u16, String), Run>,
     /// Not only transactions commit it, or what was committed was forgotten.
     loose: bool,
 }
@@ -171,6 +179,38 @@ pub(crate) struct GroupCalls {
     pub(crate) untold: Untold,
     owners: BTreeMap<Arc<str>, BTreeMap<Generation, Owners>>,
     renewed: BTreeMap<Arc<str>, u32>,
+}
+
+impl Reach {
+    /// As [`Plain::done`]. An aborted transaction takes with it what it read, so that its client
+    /// is where it was before.
+    fn done(&self, fate: impl Fn(&Try) -> (Option<bool>, bool)) -> Vec<(Offset, Offset)> {
+        let Some(first) = self.tries.first() else { return Vec::new() };
+        let (mut covered, mut done) = (self.start.unwrap_or(first.read.0), Vec::new());
+        let mut runs: Vec<Option<(Offset, Offset)>> = Vec::new();
+        for (nth, tried) in self.tries.iter().enumerate() {
+            let (outcome, aborted) = fate(tried);
+            let before = tried.before.and_then(|before| runs[before as usize]);
+            let run = joined(before, tried.read);
+            // A single one must begin somewhere.
+            if outcome == Some(true) && (nth > 0 || self.start.is_some()) {
+                done.push((run.0, covered));
+            }
+            if outcome != Some(false) {
+                covered = covered.max(tried.read.1);
+            }
+            runs.push(if aborted { before } else { Some(run) });
+        }
+        done
+    }
+}
+
+/// What is read without a gap, with what is read next: that may be a part of it once more.
+fn joined(run: Option<(Offset, Offset)>, (from, upto): (Offset, Offset)) -> (Offset, Offset) {
+    match run {
+        Some((began, at)) if from <= at && began <= upto => (began.min(from), at.max(upto)),
+        Some(_) | None => (from, upto),
+    }
 }
 
 impl GroupCalls {
@@ -281,15 +321,14 @@ impl GroupCalls {
     ) -> (usize, Option<(Offset, Offset)>) {
         let reach = self.reach.entry(group.clone()).or_default().entry(partition).or_default();
         reach.loose |= !transactional;
-        let run = reach.runs.entry((client, member.into())).or_insert((from, from));
-        if run.1 != from {
-            run.0 = from;
-        }
-        run.1 = upto;
-        let (began, nth) = (run.0, reach.tries.len());
+        let run = reach.runs.entry((client, member.into()));
+        let run = run.or_insert(Run { read: (from, from), last: None });
+        run.read = joined(Some(run.read), (from, upto));
+        let (began, nth) = (run.read.0, reach.tries.len());
         if self.alone {
             let range = transactional.then_some(self.ranges.len());
-            reach.tries.push(Try { read: (began, upto), range, done: None });
+            let before = run.last.replace(u32::try_from(nth).expect("fewer than 2^32 commits"));
+            reach.tries.push(Try { read: (from, upto), before, range, done: None });
             return (nth, None);
         }
         let covered = reach.effective.max(reach.start);
@@ -316,29 +355,23 @@ impl GroupCalls {
         self.reach.get(group)?.get(&partition)?.start
     }
 
-    /// The commits without a transaction that were done, by partition, where nothing is known but
-    /// what clients saw. `is_committed` says of a [range](Self::ranges) what is known of it.
-    pub(crate) fn plain(&self, is_committed: impl Fn(&Range) -> Option<bool>) -> Vec<Plain> {
+    /// What was committed of the partitions that are not committed in transactions alone, where
+    /// nothing is known but what clients saw. `fate` says of a [range](Self::ranges) whether it is
+    /// committed, if anybody knows, and whether its transaction is known not to be.
+    pub(crate) fn plain(&self, fate: impl Fn(&Range) -> (Option<bool>, bool)) -> Vec<Plain> {
         let reaches = self.reach.iter().flat_map(|(group, of)| {
             of.iter().map(move |(partition, reach)| (group, *partition, reach))
         });
         let plain = reaches.filter_map(|(group, partition, reach)| {
-            let began = reach.tries.first()?.read.0;
-            let (mut covered, mut done) = (reach.start.unwrap_or(began), Vec::new());
-            for tried in &reach.tries {
-                let outcome = match tried.range {
-                    Some(range) => is_committed(&self.ranges[range]),
-                    None => tried.done,
-                };
-                if tried.range.is_none() && outcome == Some(true) {
-                    done.push((tried.read.0, covered));
-                }
-                if outcome != Some(false) {
-                    covered = covered.max(tried.read.1);
-                }
+            let plainly = |tried: &Try| tried.range.is_none() && tried.done == Some(true);
+            if !reach.tries.iter().any(plainly) {
+                return None;
             }
-            let (group, told, tried) = (group.clone(), reach.start.is_some(), reach.tries.len());
-            Some(Plain { group, partition, told, tried, done }).filter(|it| !it.done.is_empty())
+            let done = reach.done(|tried| match tried.range {
+                Some(range) => fate(&self.ranges[range]),
+                None => (tried.done, false),
+            });
+            Some(Plain { group: group.clone(), partition, told: reach.start.is_some(), done })
         });
         plain.collect()
     }

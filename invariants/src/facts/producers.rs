@@ -3,7 +3,7 @@
 //! A cause counts until its producer is known to be well: an end of a transaction that it asks for
 //! later and that is done proves that nothing had come between. Source: KIP-98, KIP-360, KIP-890.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use broker_core::ids::{ProducerEpoch, ProducerId};
@@ -15,6 +15,7 @@ use crate::history::{SimTime, TransactionalId};
 
 /// A coordinator forgets an id that is idle for so long (`transactional.id.expiration.ms`).
 const EXPIRATION_US: i64 = 7 * 24 * 3_600 * 1_000_000;
+const EXPIRATION: Dur = Dur(EXPIRATION_US.unsigned_abs());
 
 /// A call: its client and number.
 pub(crate) type Key = (u16, u32);
@@ -36,17 +37,49 @@ pub(crate) struct Producers {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Id {
     name: TransactionalId,
-    /// InitProducerId calls that are under way.
-    asking: BTreeSet<Key>,
-    /// Those that ended without an answer, which may be done yet: by whom, as whom before.
-    lost: BTreeSet<(u16, Option<Identity>)>,
+    /// InitProducerId calls that are under way, and how long they let transactions take.
+    asking: BTreeMap<Key, Option<Dur>>,
+    /// Those that ended without an answer, which may be done yet: by whom, as whom before. Of
+    /// several the shortest time counts; `None`: one of them did not tell it.
+    lost: BTreeMap<(u16, Option<Identity>), Option<Dur>>,
+    /// The end of the newest that failed: it may have ended the open transaction under a new epoch
+    /// (`CONCURRENT_TRANSACTIONS`).
+    failed: BTreeMap<(u16, Option<Identity>), u64>,
     /// The end of each client's newest one that got an answer, of whatever kind.
     answered: BTreeMap<u16, u64>,
     /// Each client's newest producer.
     producers: BTreeMap<u16, Producer>,
-    /// The shortest time that a transaction was allowed to take.
-    timeout: Option<Dur>,
+    /// The shortest time that anybody let transactions take.
+    shortest: Option<Dur>,
+    /// Calls that may have begun the transaction that is open, or the next one.
+    begun: Option<Calls>,
+    /// Those of them that are under way, and when they began.
+    under_way: BTreeMap<Key, Moment>,
+    /// Those that ended without an answer: they may begin a transaction yet.
+    late: Option<Calls>,
     coordinator: Seen,
+}
+
+/// The first and the last of some calls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Calls {
+    first: Moment,
+    last: Moment,
+}
+
+impl Calls {
+    fn add(calls: &mut Option<Self>, call: Moment) {
+        let known = calls.get_or_insert(Self { first: call, last: call });
+        (known.first, known.last) = (known.first.min(call), known.last.max(call));
+    }
+
+    /// Forgets those from before this moment.
+    fn forget(calls: &mut Option<Self>, before: Moment) {
+        *calls = calls.filter(|known| known.last >= before);
+        if let Some(known) = calls {
+            known.first = known.first.max(before);
+        }
+    }
 }
 
 /// A producer.
@@ -59,6 +92,8 @@ struct Producer {
     since: Moment,
     /// It was the producer at or after this moment.
     proven: Moment,
+    /// How long its transactions may take, if that is told.
+    timeout: Option<Dur>,
 }
 
 /// What the coordinator wrote, by the clocks of whoever it was.
@@ -77,7 +112,8 @@ struct Seen {
 pub(crate) enum Cause {
     /// Another became the producer.
     Replaced,
-    /// An InitProducerId without an answer may have been done.
+    /// An InitProducerId without an answer may have been done, or one of its own that failed may
+    /// have ended its transaction.
     PerhapsReplaced,
     /// Its transaction took too long, or its id was idle for too long.
     TimedOut,
@@ -90,8 +126,25 @@ pub(crate) struct Refused {
     pub(crate) place: u32,
     /// When it asked.
     pub(crate) since: SimTime,
+    /// When it is refused.
+    pub(crate) now: u64,
     /// Who it wanted to go on as.
     pub(crate) expected: Option<Identity>,
+}
+
+impl Id {
+    /// When a transaction that is open may have begun, of a producer that was well at `proven`.
+    fn began(&self, proven: SimTime) -> Option<SimTime> {
+        let told = [self.begun, self.late].into_iter().flatten().map(|calls| calls.first.1);
+        let first = told.chain(self.under_way.values().map(|call| call.1)).min();
+        first.map(|first| first.max(proven))
+    }
+
+    /// How long the transactions of `producer` may take, if that is told. An InitProducerId without
+    /// an answer may have been done behind its own.
+    fn timeout(&self, producer: &Producer) -> Option<Dur> {
+        self.lost.values().try_fold(producer.timeout?, |least, lost| Some(least.min((*lost)?)))
+    }
 }
 
 impl Producers {
@@ -103,11 +156,15 @@ impl Producers {
         self.places.insert(name.clone(), place);
         self.ids.push(Id {
             name: name.clone(),
-            asking: BTreeSet::new(),
-            lost: BTreeSet::new(),
+            asking: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            failed: BTreeMap::new(),
             answered: BTreeMap::new(),
             producers: BTreeMap::new(),
-            timeout: None,
+            shortest: None,
+            begun: None,
+            under_way: BTreeMap::new(),
+            late: None,
             coordinator: Seen::default(),
         });
         place
@@ -124,22 +181,24 @@ impl Producers {
             return;
         };
         let id = &mut self.ids[place as usize];
-        id.asking.insert(key);
-        id.timeout = id.timeout.into_iter().chain(timeout).min();
+        id.asking.insert(key, timeout);
+        id.shortest = id.shortest.into_iter().chain(timeout).min();
     }
 
     /// It ended without an answer.
     pub(crate) fn lost(&mut self, place: u32, key: Key, expected: Option<Identity>) {
         let id = &mut self.ids[place as usize];
-        id.asking.remove(&key);
-        id.lost.insert((key.0, expected));
+        let timeout = id.asking.remove(&key).flatten();
+        let known = id.lost.entry((key.0, expected)).or_insert(timeout);
+        *known = (*known).min(timeout);
     }
 
     /// It was refused.
-    pub(crate) fn refused(&mut self, place: u32, key: Key, now: u64) {
+    pub(crate) fn refused(&mut self, place: u32, key: Key, expected: Option<Identity>, now: u64) {
         let id = &mut self.ids[place as usize];
         id.asking.remove(&key);
         id.answered.insert(key.0, now);
+        id.failed.insert((key.0, expected), now);
     }
 
     /// It was done.
@@ -150,16 +209,50 @@ impl Producers {
         identity: Identity,
         (asked, now): (Moment, Moment),
     ) {
-        self.refused(place, key, now.0);
-        let producer = Producer { identity, asked: asked.0, since: now, proven: asked };
-        self.ids[place as usize].producers.insert(key.0, producer);
+        let id = &mut self.ids[place as usize];
+        let timeout = id.asking.remove(&key).flatten();
+        id.answered.insert(key.0, now.0);
+        let producer = Producer { identity, asked: asked.0, since: now, proven: asked, timeout };
+        id.producers.insert(key.0, producer);
+        Calls::forget(&mut id.begun, asked);
+        // Whatever is under way from before is another producer's.
+        Calls::forget(&mut id.late, asked);
+        id.under_way.retain(|_, began| *began >= asked);
+    }
+
+    /// A call within a transaction begins at this moment, which may begin its transaction.
+    pub(crate) fn calls(&mut self, place: u32, (key, now): (Key, Moment)) {
+        let id = &mut self.ids[place as usize];
+        Calls::add(&mut id.begun, now);
+        id.under_way.insert(key, now);
+    }
+
+    /// A transaction was begun at this moment, as its id is told later.
+    pub(crate) fn begun(&mut self, place: u32, first: Moment) {
+        Calls::add(&mut self.ids[place as usize].begun, first);
+    }
+
+    /// Such a call ended, with an answer or without one.
+    pub(crate) fn called(&mut self, place: u32, key: Key, answered: bool) {
+        let id = &mut self.ids[place as usize];
+        if let Some(call) = id.under_way.remove(&key).filter(|_| !answered) {
+            Calls::add(&mut id.late, call);
+        }
     }
 
     /// An end of a transaction that was asked for at this moment is done.
     pub(crate) fn ended(&mut self, place: u32, client: u16, asked: Moment) {
-        if let Some(producer) = self.ids[place as usize].producers.get_mut(&client) {
+        let id = &mut self.ids[place as usize];
+        if let Some(producer) = id.producers.get_mut(&client) {
             producer.proven = producer.proven.max(asked);
         }
+        // Whatever was open is over.
+        Calls::forget(&mut id.begun, asked);
+    }
+
+    /// Who the client became last.
+    pub(crate) fn identity(&self, place: u32, client: u16) -> Option<Identity> {
+        self.ids[place as usize].producers.get(&client).map(|own| own.identity)
     }
 
     /// Whoever had become the producer behind the client's back before it asks for something now.
@@ -177,7 +270,7 @@ impl Producers {
         refused: Refused,
         alone: Option<SimTime>,
     ) -> Result<Option<Cause>, ()> {
-        let Refused { client, place, since, expected } = refused;
+        let Refused { client, place, since, now: refused, expected } = refused;
         let id = &self.ids[place as usize];
         let producer = id.producers.get(&client).filter(|own| own.since.1 <= since).ok_or(())?;
         if self.untold {
@@ -190,12 +283,18 @@ impl Producers {
             return Ok(Some(Cause::Replaced));
         }
         // To ask as somebody twice raises the epoch once (KIP-360).
-        let again = |lost: &(u16, _)| expected.is_some() && *lost == (client, expected);
-        if id.lost.iter().any(|lost| !again(lost)) {
+        let again = |asked: &(u16, _)| expected.is_some() && *asked == (client, expected);
+        let own = id.failed.iter().filter(|(by, end)| by.0 == client && **end >= pos);
+        let mut failed = own.filter(|(_, end)| **end < refused).map(|(by, _)| by);
+        if id.lost.keys().any(|lost| !again(lost)) || failed.any(|failed| !again(failed)) {
             return Ok(Some(Cause::PerhapsReplaced));
         }
         let timed_out = match alone {
-            Some(now) => Dur(now.0 - time.0) >= id.timeout.ok_or(())?,
+            Some(now) => {
+                let timeout = id.timeout(producer).ok_or(())?;
+                let open = id.began(time).is_some_and(|began| Dur(now.0 - began.0) >= timeout);
+                open || Dur(now.0 - time.0) >= EXPIRATION
+            }
             None => id.coordinator.cut.is_some_and(|cut| cut >= pos),
         };
         Ok(timed_out.then_some(Cause::TimedOut))
@@ -221,7 +320,7 @@ impl Producers {
                 false
             }
             Some(TxnState::PrepareAbort) if was_open => {
-                let timeout = id.timeout.and_then(|it| i64::try_from(it.0).ok());
+                let timeout = id.shortest.and_then(|it| i64::try_from(it.0).ok());
                 for_us(seen.began) >= timeout.unwrap_or(i64::MAX)
             }
             None => for_us(seen.touched) >= EXPIRATION_US,

@@ -3,10 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
-use broker_core::ids::TopicPartition;
+use broker_core::ids::{Offset, TopicPartition};
 
 use crate::facts::clients::Outcome;
-use crate::facts::producers::Identity;
+use crate::facts::producers::{Identity, Moment};
 
 /// A transaction, by the operation that it is.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
@@ -19,16 +19,32 @@ pub(crate) struct Transaction {
     pub(crate) doubtful: bool,
     /// The transactional id, if it is known.
     pub(crate) id: Option<u32>,
+    /// When its first call began.
+    pub(crate) began: Option<Moment>,
+    /// Some produce is a part of it.
+    pub(crate) written: bool,
     /// Who asked for it, and who somebody else had become by then.
     pub(crate) zombie: Option<(Identity, Identity)>,
     /// A reader of committed data was given a part of it.
     pub(crate) read: bool,
+    /// Of a history alone: a part of it that such a reader passed over.
+    pub(crate) passed: Option<(TopicPartition, Offset)>,
 }
 
 impl Transaction {
     /// Its commit was asked for, and not refused.
     pub(crate) fn may_be_committed(&self) -> bool {
         self.commit == Some(true) && self.outcome != Outcome::Failed
+    }
+
+    /// Whether it was committed, as its producer heard or readers of committed data saw; `None`:
+    /// nobody knows.
+    pub(crate) fn is_committed(&self) -> Option<bool> {
+        if !self.may_be_committed() {
+            return Some(false);
+        }
+        let shown = self.outcome == Outcome::Ok || self.read;
+        shown.then_some(true).or(self.passed.map(|_| false))
     }
 
     /// Its end was asked for, and not refused.

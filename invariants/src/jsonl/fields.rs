@@ -149,6 +149,7 @@ fields! {
     Count count "count": u32, "1 to 1,000,000";
     Damaged damaged "damaged": bool, "true or false";
     Idempotent idempotent "idempotent": bool, "true or false";
+    Retries retries "retries": u32, "0 to 2,147,483,647";
     Txn txn "txn": u32, "0 to 4,294,967,295";
     Commit commit "commit": bool, "true or false";
     Offset offset "offset": u64, "0 to 67,108,863";
@@ -187,7 +188,8 @@ fields! {
     #[serde(borrow)] Partitions partitions "partitions": Vec<Part<'a>>,
         "a list of {\"topic\", \"partition\"}";
     #[serde(borrow)] Error error "error": Text<'a>,
-        "the name of one of Kafka's errors, such as NOT_LEADER_OR_FOLLOWER";
+        "the name of one of Kafka's errors, such as NOT_LEADER_OR_FOLLOWER; an error that only a \
+        client has is left out";
 }
 
 impl Field {

@@ -3,6 +3,7 @@
 //! its field, and what is allowed; what a history means is not known here.
 
 mod complain;
+mod errors;
 mod fields;
 mod groups;
 mod order;

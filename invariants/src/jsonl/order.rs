@@ -1,12 +1,13 @@
 //! What lines must keep to among one another: time does not go back, a call is begun once and ended
-//! once, values are sent once, a transaction is decided once. Its memory is bounded by the calls
-//! that are open, the transactions, and the gaps between the values.
+//! once, values are sent once, a transaction has one producer and is decided once. Its memory is
+//! bounded by the calls that are open, the transactions, and the gaps between the values.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
 use super::fields::{Field, Function};
+use crate::history::TransactionalId;
 
 /// A call that has begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,15 @@ pub(super) struct Begun {
     pub(super) placed: bool,
     /// Decides this transaction.
     pub(super) decides: Option<u32>,
+}
+
+/// Whose call names a transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct By {
+    pub(super) client: u16,
+    /// If it is told.
+    pub(super) id: Option<TransactionalId>,
+    pub(super) line: u64,
 }
 
 /// How far a transaction is.
@@ -46,6 +56,8 @@ pub(super) struct Order {
     /// What was sent: start → end.
     values: BTreeMap<u64, u64>,
     transactions: BTreeMap<u32, Stage>,
+    /// The first call of each transaction that told its transactional id, else the first.
+    producers: BTreeMap<u32, By>,
 }
 
 impl Order {
@@ -102,6 +114,33 @@ impl Order {
             return Err((Field::FirstValue, why));
         }
         self.values.insert(from, end);
+        Ok(())
+    }
+
+    /// A call names a transaction: all its calls are of one client, and of one transactional id.
+    pub(super) fn belongs(&mut self, txn: u32, by: By) -> Result<(), Wrong> {
+        let known = self.producers.entry(txn).or_insert_with(|| by.clone());
+        let line = known.line;
+        if known.client != by.client {
+            let whose = known.client;
+            let why = format!(
+                "{txn}, on a call of client {}, is that of client {whose} since line {line}; \
+                 allowed: a transaction of this client's",
+                by.client
+            );
+            return Err((Field::Txn, why));
+        }
+        match (&known.id, &by.id) {
+            (Some(id), Some(other)) if id != other => {
+                let why = format!(
+                    "{other:?}, and transaction {txn} is that of {id:?} since line {line}; \
+                     allowed: one transactional id for all calls of a transaction"
+                );
+                return Err((Field::TransactionalId, why));
+            }
+            (None, Some(_)) => *known = by,
+            (_, _) => {}
+        }
         Ok(())
     }
 

@@ -8,15 +8,14 @@ use broker_core::ids::{
 };
 use broker_core::protocol::{Acks, ErrorCode, Isolation, OffsetSpec};
 use broker_core::time::{Dur, Wall};
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as NotKnown, StrDeserializer};
 
 use super::fields::{AcksWord, At, FIELDS, Field, Flat, Function, IsolationWord, Record, Type};
-use super::order::{Begun, Wrong};
+use super::order::{Begun, By, Wrong};
 use super::shape::{self, Shape};
-use super::{Line, OFFSET_MAX, Reader, complain, groups};
-use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime, TransactionalId};
+use super::{Line, OFFSET_MAX, Reader, complain, errors, groups};
+use crate::history::{
+    Answer, Call, EventKind, HistoryEvent, NO_PRODUCER_EPOCH, ReadRecord, SimTime, TransactionalId,
+};
 
 /// Whole numbers that every JSON library keeps exact.
 const VALUE_MAX: u64 = (1 << 53) - 1;
@@ -67,6 +66,10 @@ fn event(reader: &mut Reader, flat: Flat<'_>) -> Result<Line, Fault> {
                 return Err(missing(Field::Function as usize));
             };
             fits(&flat, shape::of(type_, function), "the invoke of this `f`")?;
+            if let Some(txn) = flat.txn {
+                let id = transactional_id(reader, &flat)?;
+                reader.order.belongs(txn, By { client, id, line })?;
+            }
             let call = invoked(reader, &flat, function)?;
             let decides = flat.txn.filter(|_| function == Function::EndTxn);
             let placed = function == Function::Produce && flat.acks != Some(AcksWord::None);
@@ -82,8 +85,8 @@ fn event(reader: &mut Reader, flat: Flat<'_>) -> Result<Line, Fault> {
             fits(&flat, shape::of(type_, begun.function), "the end of this call")?;
             let kind = match type_ {
                 Type::Ok => EventKind::Ok(answered(reader, &flat, begun)?),
-                Type::Fail => EventKind::Fail(flat.error.as_ref().and_then(|it| code(&it.0))),
-                _ => EventKind::Unknown(flat.error.as_ref().and_then(|it| code(&it.0))),
+                Type::Fail => EventKind::Fail(error(&flat)?),
+                _ => EventKind::Unknown(error(&flat)?),
             };
             if let Some(txn) = begun.decides {
                 reader.order.decided(
@@ -192,6 +195,10 @@ fn produce(reader: &mut Reader, flat: &Flat<'_>) -> Read<Call> {
         Some(AcksWord::Leader) => Acks::Leader,
         Some(AcksWord::None) => Acks::None,
     };
+    if let Some(retries) = flat.retries.filter(|retries| *retries > i32::MAX as u32) {
+        return Err(wrong(Field::Retries, u64::from(retries)));
+    }
+    let (idempotent, transactional) = (flat.idempotent.unwrap_or_default(), flat.txn.is_some());
     Ok(Call::Produce {
         partition,
         acks,
@@ -199,8 +206,9 @@ fn produce(reader: &mut Reader, flat: &Flat<'_>) -> Read<Call> {
         count,
         damaged: flat.damaged.unwrap_or_default(),
         created: wall(flat.timestamp_us, Field::Timestamp)?,
-        idempotent: flat.idempotent.unwrap_or_default(),
-        transactional: flat.txn.is_some(),
+        idempotent,
+        retried: !idempotent && !transactional && flat.retries != Some(0),
+        transactional,
         id: transactional_id(reader, flat)?,
     })
 }
@@ -222,16 +230,36 @@ fn spec(flat: &Flat<'_>) -> Read<OffsetSpec> {
     }
 }
 
+/// A producer, if the line names one: its id and its epoch.
 pub(super) fn identity(flat: &Flat<'_>) -> Read<Option<(ProducerId, ProducerEpoch)>> {
-    let Some(id) = flat.producer_id else { return Ok(None) };
-    let epoch = flat.producer_epoch.unwrap_or_default();
+    match (flat.producer_id, flat.producer_epoch) {
+        (None, None) => Ok(None),
+        (Some(id), Some(epoch)) => producer(id, epoch).map(Some),
+        (Some(id), None) => {
+            let why = format!("{id} without `producer_epoch`; allowed: both, or none of them");
+            Err((Field::ProducerId, why))
+        }
+        (None, Some(epoch)) => {
+            let why = format!("{epoch} without `producer_id`; allowed: both, or none of them");
+            Err((Field::ProducerEpoch, why))
+        }
+    }
+}
+
+fn producer(id: u64, epoch: i16) -> Read<(ProducerId, ProducerEpoch)> {
     if i64::try_from(id).is_err() {
         return Err(wrong(Field::ProducerId, id));
     }
     if epoch < 0 {
         return Err(wrong(Field::ProducerEpoch, epoch));
     }
-    Ok(Some((ProducerId(id), ProducerEpoch(epoch))))
+    Ok((ProducerId(id), ProducerEpoch(epoch)))
+}
+
+/// The code of the error that the line names, if this broker has it.
+fn error(flat: &Flat<'_>) -> Read<Option<ErrorCode>> {
+    let Some(name) = &flat.error else { return Ok(None) };
+    errors::code(&name.0).ok_or_else(|| wrong(Field::Error, format_args!("{:?}", name.0)))
 }
 
 fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> {
@@ -251,8 +279,9 @@ fn answered(reader: &mut Reader, flat: &Flat<'_>, begun: Begun) -> Read<Answer> 
         },
         Function::AddPartitions | Function::AddOffsets | Function::EndTxn => Answer::Done,
         Function::InitProducerId => {
-            let (id, epoch) = identity(flat)?.unwrap_or_default();
-            Answer::ProducerId(id, epoch)
+            let (id, told) = (flat.producer_id.unwrap_or_default(), flat.producer_epoch);
+            let (id, epoch) = producer(id, told.unwrap_or_default())?;
+            Answer::ProducerId(id, told.map_or(NO_PRODUCER_EPOCH, |_| epoch))
         }
         Function::Fetch => fetched(flat)?,
         Function::ListOffsets => {
@@ -377,16 +406,4 @@ fn wall(time_us: Option<i64>, field: Field) -> Read<Option<Wall>> {
 
 pub(super) fn wrong(field: Field, value: impl core::fmt::Display) -> Wrong {
     (field, format!("{value}; allowed: {}", field.allowed()))
-}
-
-/// The code of this name, if this broker has it: `NOT_LEADER_OR_FOLLOWER` is `NotLeaderOrFollower`.
-fn code(name: &str) -> Option<ErrorCode> {
-    let mut variant = String::with_capacity(name.len());
-    for word in name.split('_') {
-        let mut letters = word.chars();
-        variant.extend(letters.next());
-        variant.extend(letters.map(|letter| letter.to_ascii_lowercase()));
-    }
-    let deserializer: StrDeserializer<'_, NotKnown> = variant.as_str().into_deserializer();
-    ErrorCode::deserialize(deserializer).ok()
 }

@@ -23,12 +23,13 @@ pub(super) fn of(type_: Type, function: Function) -> Shape {
         Acks, At, Commit, Count, Damaged, Deletes, Epoch, Error, FirstValue, Generation, Group,
         HighWatermark, Idempotent, Isolation, LastStable, LeaderEpoch, LogAppendTime, LogStart,
         Member, Offset, Offsets, Partition, Partitions, ProducerEpoch, ProducerId, Reader, Records,
-        RequireStable, Skipped, Timeout, Timestamp, Topic, Transactional, TransactionalId, Txn,
+        RequireStable, Retries, Skipped, Timeout, Timestamp, Topic, Transactional, TransactionalId,
+        Txn,
     };
     match (type_, function) {
         (Type::Invoke, Function::Produce) => shape(
             &[Field::Function, Topic, Partition, FirstValue, Count],
-            &[Acks, Damaged, Idempotent, Txn, TransactionalId, Timestamp],
+            &[Acks, Damaged, Idempotent, Retries, Txn, TransactionalId, Timestamp],
         ),
         (Type::Invoke, Function::AddPartitions) => {
             shape(&[Field::Function, Txn, Topic, Partition], &[TransactionalId])

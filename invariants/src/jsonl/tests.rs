@@ -17,6 +17,8 @@ use super::{BadLine, Line, Reader, Writer};
 use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
 use crate::{HistoryJudge, Summary, Violation};
 
+mod told;
+
 const HEADER: &str = r#"{"history":1}"#;
 const PRODUCE: &str = concat!(
     r#"{"type":"invoke","time_us":5,"client":1,"call":1,"f":"produce","topic":"t","#,
@@ -309,6 +311,127 @@ fn transactional_ids_and_time_outs_that_are_none_are_refused() {
 }
 
 #[test]
+fn error_that_kafka_does_not_have_is_refused() {
+    let ended = [HEADER, PRODUCE, PRODUCED];
+    let from = r#""ok","time_us":6,"client":1,"call":1,"offset":0"#;
+    let error = |type_: &str, name: &str| {
+        format!(r#""{type_}","time_us":6,"client":1,"call":1,"error":"{name}""#)
+    };
+    for type_ in ["fail", "unknown"] {
+        for name in ["", "NO_SUCH_ERROR", "ProducerFenced", "producer_fenced", "_TIMED_OUT"] {
+            let named = format!("line 3: field `error`: {name:?}");
+            refused(&ended, from, &error(type_, name), &[&named, "NOT_LEADER_OR_FOLLOWER"]);
+        }
+        for name in super::errors::NAMES.iter().chain(&["NOT_LEADER_FOR_PARTITION"]) {
+            let end = PRODUCED.replacen(from, &error(type_, name), 1);
+            assert!(read(&[HEADER, PRODUCE, &end]).is_ok(), "{name}");
+        }
+    }
+}
+
+/// Each code that this broker has is found under the name and the number that Kafka gives it.
+#[test]
+fn names_of_errors_are_in_the_order_of_their_codes() {
+    let mut ours = 0;
+    for (code, name) in (-1..).zip(super::errors::NAMES) {
+        let known = super::errors::code(name).expect("a name of Kafka's");
+        assert!(known.is_none_or(|known| known as i16 == code), "{name} is {code}");
+        ours += usize::from(known.is_some());
+    }
+    assert_eq!((super::errors::NAMES.len(), ours), (135, 59));
+}
+
+#[test]
+fn half_of_a_producer_is_refused() {
+    let half = |line: &str, field: &str, other: &str| {
+        let to = format!(r#","{field}":6}}"#);
+        let (head, _) = line.rsplit_once('}').expect("an object");
+        let all = [HEADER, &format!("{head}{to}")].map(str::to_owned);
+        let why = read(&[&all[0], &all[1]]).expect_err(field).to_string();
+        let expected = format!("line 2: field `{field}`: 6 without `{other}`; allowed: both");
+        assert!(why.starts_with(&expected), "{why}");
+        let both = format!(r#"{head},"{field}":6,"{other}":6}}"#);
+        assert!(read(&[HEADER, &both]).is_ok(), "{both}");
+    };
+    let commit = ENDS.replace("end_txn", "commit_offsets");
+    let commit = commit.replace(r#""commit":true"#, r#""group":"g","offsets":[]"#);
+    for line in [ASKS, ENDS, &commit] {
+        half(line, "producer_epoch", "producer_id");
+        half(line, "producer_id", "producer_epoch");
+    }
+    assert!(read(&[HEADER, ASKS, BECAME]).is_ok(), "its epoch need not be told");
+}
+
+#[test]
+fn transaction_has_one_producer() {
+    let write = |call: u32, id: &str| {
+        let call = format!(r#""type":"invoke","time_us":3,"client":1,"call":{call}"#);
+        format!(r#"{{{call},"f":"add_offsets","group":"g","txn":1{id}}}"#)
+    };
+    let (untold, told) = (write(1, ""), write(2, r#","transactional_id":"t""#));
+    let lines = [HEADER, &untold, &told, ENDS];
+    let ends = ENDS.replace(r#""call":2"#, r#""call":3"#);
+    let lines = [lines[0], lines[1], lines[2], &ends];
+    assert!(read(&lines).is_ok(), "an id may be left out");
+    let other = ["line 4: field `transactional_id`: \"u\"", "\"t\" since line 3"];
+    refused(&lines, r#":"t""#, r#":"u""#, &other);
+    let other = ["line 4: field `txn`: 1, on a call of client 2", "client 1 since line 3"];
+    refused(&lines, r#""client":1"#, r#""client":2"#, &other);
+    let lines = [HEADER, &untold, &ends];
+    refused(&lines, r#""client":1"#, r#""client":2"#, &["line 3: field `txn`", "since line 2"]);
+}
+
+/// A commit of which some partitions were taken and some were not is written as unknown.
+#[test]
+fn commit_that_was_taken_in_part_may_count_in_each_partition_or_not() {
+    let parts = |from: [u32; 2], upto: u32| {
+        let part = |topic: &str, from: u32| {
+            format!(r#"{{"topic":"{topic}","partition":0,"from":{from},"upto":{upto}}}"#)
+        };
+        format!("[{},{}]", part("t", from[0]), part("u", from[1]))
+    };
+    let verdict = |txn: &str, first: &str, from: [u32; 2]| {
+        let call =
+            |call: u32, rest: &str| format!(r#"{{"time_us":1,"client":1,"call":{call},{rest}}}"#);
+        let commit = |nth: u32, txn: &str, offsets: &str| {
+            let rest = r#""type":"invoke","f":"commit_offsets","group":"g","offsets""#;
+            call(nth, &format!(r#"{rest}:{offsets}{txn}"#))
+        };
+        let end = |nth: u32, txn: &str| match txn {
+            "" => vec![],
+            _ => vec![
+                call(nth, &format!(r#""type":"invoke","f":"end_txn","commit":true{txn}"#)),
+                call(nth, r#""type":"ok""#),
+            ],
+        };
+        let places = r#"[{"topic":"t","partition":0},{"topic":"u","partition":0}]"#;
+        let fetch = r#""type":"invoke","f":"fetch_offsets","group":"g","partitions""#;
+        let mut lines = vec![HEADER.to_owned(), call(1, &format!("{fetch}:{places}"))];
+        lines.push(call(1, &format!(r#""type":"ok","offsets":{places}"#)));
+        lines.push(commit(2, txn, &parts([0, 0], 5)));
+        lines.push(call(2, &format!(r#""type":"{first}""#)));
+        lines.extend(end(3, txn));
+        // Who comes next is told where to go on, by partition.
+        let next = txn.replace('7', "8");
+        let second = commit(4, &next, &parts(from, 9)).replace(r#""client":1"#, r#""client":2"#);
+        lines.push(second);
+        lines.push(call(4, r#""type":"ok""#).replace(r#""client":1"#, r#""client":2"#));
+        let ends = end(5, &next).into_iter();
+        lines.extend(ends.map(|line| line.replace(r#""client":1"#, r#""client":2"#)));
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        judge(&lines).map(drop).map_err(|violation| violation.property)
+    };
+    for txn in ["", r#","txn":7"#] {
+        for from in [[0, 0], [5, 0], [0, 5], [5, 5]] {
+            assert_eq!(verdict(txn, "unknown", from), Ok(()), "{txn} {from:?}");
+        }
+        assert_eq!(verdict(txn, "unknown", [6, 0]), Err("G3"), "{txn}: nobody had come there");
+        assert_eq!(verdict(txn, "fail", [5, 0]), Err("G3"), "{txn}: a part is no failure");
+    }
+    assert_eq!(verdict(r#","txn":7"#, "ok", [5, 0]), Err("G3"), "nor is it done");
+}
+
+#[test]
 fn example_in_the_documentation_passes() {
     let text = include_str!("../../../docs/history.md");
     let example = text.split("```jsonl\n").nth(1).and_then(|rest| rest.split("```").next());
@@ -413,6 +536,7 @@ fn every_event() -> Vec<HistoryEvent> {
         damaged: transactional,
         created: time,
         idempotent: transactional,
+        retried: first_value == 3,
         transactional,
         id: transactional.then(|| "t".into()),
     };
@@ -436,6 +560,7 @@ fn every_event() -> Vec<HistoryEvent> {
         (Call::AddPartitions { partition, id: Some("t".into()) }, Answer::Done),
         (produce(1, Acks::All, true), Answer::Produced { base: offset, log_append_time: time }),
         (produce(3, Acks::None, false), Answer::Done),
+        (produce(5, Acks::None, false), Answer::Done),
         (Call::AddOffsets { group: group.clone(), id: Some("t".into()) }, Answer::Done),
         (commit("m", 3, true), Answer::Done),
         (commit("", -1, false), Answer::Done),

@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::fields::{AcksWord, At, Flat, Function, IsolationWord, Part, Record, Text, Type};
 use super::{HISTORY_VERSION, Header};
-use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, TransactionalId};
+use crate::history::{
+    Answer, Call, EventKind, HistoryEvent, NO_PRODUCER_EPOCH, ReadRecord, TransactionalId,
+};
 
 /// Writes a file's lines.
 #[derive(Clone, Default, Debug)]
@@ -203,7 +205,8 @@ impl Writer {
                 Flat { epoch: epoch(Some(*found)), offset: Some(end.0), ..flat }
             }
             Answer::ProducerId(id, epoch) => {
-                Flat { producer_id: Some(id.0), producer_epoch: Some(epoch.0), ..flat }
+                let told = (*epoch != NO_PRODUCER_EPOCH).then_some(epoch.0);
+                Flat { producer_id: Some(id.0), producer_epoch: told, ..flat }
             }
             Answer::Created(topic) => Flat { topic: self.topic(*topic), ..flat },
             Answer::Offsets(offsets) => {
@@ -229,6 +232,7 @@ fn produced<'a>(flat: Flat<'a>, op: u32, call: &Call) -> Flat<'a> {
         damaged,
         created,
         idempotent,
+        retried,
         transactional,
         ..
     } = call
@@ -242,6 +246,7 @@ fn produced<'a>(flat: Flat<'a>, op: u32, call: &Call) -> Flat<'a> {
         damaged: damaged.then_some(true),
         timestamp_us: created.map(|time| time.0),
         idempotent: idempotent.then_some(true),
+        retries: (!idempotent && !retried && !transactional).then_some(0),
         txn: transactional.then_some(op),
         ..flat
     }

@@ -4,15 +4,15 @@
 //! nobody read or passed over stays unknown. Source: Jepsen's kafka workload (lost-write, G1a); its
 //! `unseen` needs a settled cluster, which a recorder may vouch for.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use broker_core::ids::{Offset, TopicPartition};
+use broker_core::ids::Offset;
 use broker_core::protocol::{Isolation, OffsetSpec};
 
 use super::final_log::FinalLog;
 use super::{Judge, ask};
-use crate::facts::clients::{OpenCall, Outcome, Seen};
+use crate::facts::clients::{OpenCall, Seen};
 use crate::facts::group_calls::Untold;
 use crate::history::{Answer, EventKind, HistoryEvent};
 use crate::properties::{acked_durable, atomic_visibility, no_aborted_read, read_stable};
@@ -36,16 +36,9 @@ pub(crate) struct Ended {
     pub(crate) unanswered: u64,
     /// Acknowledged records that nobody read or passed over.
     pub(crate) unread: u64,
+    /// Produces that are in the log more than once, as their clients may have sent them again.
+    pub(crate) doubled: u64,
     pub(crate) untold: Untold,
-}
-
-/// A transaction as readers of committed data saw it.
-#[derive(Clone, Copy, Default)]
-struct Visible {
-    /// A part of it was read.
-    read: bool,
-    /// A part of it was passed over.
-    passed: Option<(TopicPartition, Offset)>,
 }
 
 impl Judge {
@@ -111,26 +104,26 @@ impl Judge {
             partitions: self.facts.clients.seen.len() as u64,
             unanswered: self.facts.clients.open.len() as u64,
             unread: 0,
+            doubled: self.facts.clients.sends.values().filter(|send| send.doubled).count() as u64,
             untold: Untold::default(),
         };
+        for here in (0..).take(self.facts.clients.seen.len()) {
+            self.read_by_committed(here)?;
+            self.passed_over(here)?;
+            ended.unread += unread(&self.facts.clients.seen[here as usize]);
+        }
+        self.fates()?;
         let seen = self.facts.clients.seen.iter();
         let logs = (0..).zip(seen.map(FinalLog::seen)).collect();
         self.judge_by(&logs)?;
         drop(logs);
         self.plain_commits()?;
         ended.untold = self.facts.group_calls.untold;
-        let mut visible = BTreeMap::new();
-        for here in (0..).take(self.facts.clients.seen.len()) {
-            self.read_by_committed(here, &mut visible)?;
-            self.passed_over(here, &mut visible)?;
-            ended.unread += unread(&self.facts.clients.seen[here as usize]);
-        }
-        self.fates(&visible)?;
         Ok(ended)
     }
 
     /// What readers of committed data were given is of no transaction that was aborted.
-    fn read_by_committed(&mut self, here: u32, visible: &mut BTreeMap<u32, Visible>) -> Check {
+    fn read_by_committed(&mut self, here: u32) -> Check {
         let clients = &mut self.facts.clients;
         if clients.transactions.is_empty() {
             return Ok(());
@@ -141,7 +134,6 @@ impl Judge {
         for (offset, slot) in read {
             let txn = self.facts.clients.transaction_of(slot.value(), here);
             let Some(txn) = txn else { continue };
-            visible.entry(txn).or_default().read = true;
             let known = self.facts.clients.transactions.get(&txn).copied().unwrap_or_default();
             let may = known.may_be_committed();
             ask!(self, T2, no_aborted_read::kept(partition, offset, may));
@@ -151,7 +143,7 @@ impl Judge {
     }
 
     /// What readers passed over is a marker, aborted, or nothing that anybody knows of.
-    fn passed_over(&mut self, here: u32, visible: &mut BTreeMap<u32, Visible>) -> Check {
+    fn passed_over(&mut self, here: u32) -> Check {
         for committed in [false, true] {
             let seen = &self.facts.clients.seen[here as usize];
             let partition = seen.partition;
@@ -161,7 +153,8 @@ impl Judge {
                     let Some(value) = slot.value() else { continue };
                     let txn = self.facts.clients.transaction_of(Some(value), here);
                     if let Some(txn) = txn.filter(|_| committed) {
-                        visible.entry(txn).or_default().passed = Some((partition, offset));
+                        let known = self.facts.clients.transactions.entry(txn).or_default();
+                        known.passed = Some((partition, offset));
                     } else if slot.was_acked() {
                         ask!(self, L3, acked_durable::passed_over(partition, offset, value));
                     } else {
@@ -174,12 +167,11 @@ impl Judge {
     }
 
     /// No transaction is committed here and aborted there.
-    fn fates(&mut self, visible: &BTreeMap<u32, Visible>) -> Check {
-        for (txn, seen) in visible {
-            let known = self.facts.clients.transactions.get(txn).copied().unwrap_or_default();
-            let told = known.commit == Some(true) && known.outcome == Outcome::Ok;
-            if told || seen.read {
-                ask!(self, T1, atomic_visibility::part_missing(*txn, seen.passed));
+    fn fates(&mut self) -> Check {
+        for (txn, known) in &self.facts.clients.transactions {
+            let seen = known.read || known.passed.is_some();
+            if seen && known.is_committed() == Some(true) {
+                ask!(self, T1, atomic_visibility::part_missing(*txn, known.passed));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use broker_core::time::Wall;
 use super::{Judge, ask};
 use crate::Check;
 use crate::facts::clients::{Asked, Bound, Listed, Lookup, Open, OpenCall, Outcome, Query};
+use crate::facts::producer_ids::Owner;
 use crate::facts::producers::{Key, Moment};
 use crate::facts::transaction::Part;
 use crate::history::{Answer, EventKind, HistoryEvent, ReadRecord};
@@ -42,6 +43,7 @@ impl Judge {
             EventKind::Ok(answer) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
                     self.ended(event.client, &open, true);
+                    self.called(key, &open, true);
                     self.answered(key, &open, answer)
                 }
                 None => Ok(()),
@@ -49,6 +51,7 @@ impl Judge {
             EventKind::Fail(code) => match self.facts.clients.open.remove(&key) {
                 Some(open) => {
                     self.ended(event.client, &open, true);
+                    self.called(key, &open, true);
                     self.told(key, &open, (*code, true))?;
                     self.refused(&open, *code)
                 }
@@ -57,6 +60,7 @@ impl Judge {
             EventKind::Unknown(code) => {
                 if let Some(open) = self.facts.clients.open.remove(&key) {
                     self.ended(event.client, &open, code.is_some());
+                    self.called(key, &open, false);
                     self.told(key, &open, (*code, false))?;
                     if let OpenCall::Produce { first_value } = open.what
                         && let Some(send) = self.facts.clients.sends.get_mut(&first_value)
@@ -130,7 +134,7 @@ impl Judge {
                 if let Some(id) = clients.transactions.get(&txn).and_then(|known| known.id) {
                     clients.transactional.ended(id, client, (pos, open.since));
                 }
-                Ok(())
+                self.zombie_asked(txn, true)
             }
             (OpenCall::EpochEnd { read, epoch }, Answer::EpochEnd(found)) => {
                 self.epoch_ended(read, *epoch, *found)
@@ -140,12 +144,10 @@ impl Judge {
                 &Answer::ProducerId(id, epoch),
             ) => {
                 self.became((key, place), (id, epoch), (pos, open.since));
-                Ok(())
+                self.producer_given(id, Owner::Transactional(place))
             }
             (OpenCall::InitProducerId { transactional: false, .. }, Answer::ProducerId(id, _)) => {
-                let anew = self.facts.clients.producers.insert(*id);
-                ask!(self, P1, no_dup::given(*id, anew));
-                Ok(())
+                self.producer_given(*id, Owner::Idempotent)
             }
             (OpenCall::Admin { .. }, Answer::Created(topic)) if !self.facts.alone => {
                 ask!(self, M1, image_equiv::created(*topic, &self.facts.ledger));
@@ -164,6 +166,13 @@ impl Judge {
             }
             _ => Ok(()),
         }
+    }
+
+    fn producer_given(&mut self, id: ProducerId, owner: Owner) -> Check {
+        if let Some(sole) = self.facts.clients.producer_ids.given(id, owner) {
+            ask!(self, P1, no_dup::given(id, sole));
+        }
+        Ok(())
     }
 
     /// A client became the producer of a transactional id.
@@ -185,6 +194,8 @@ impl Judge {
     fn produced(&mut self, first_value: u64, base: Offset, stamped: Option<Wall>) -> Check {
         let clients = &mut self.facts.clients;
         let Some(send) = clients.sends.get_mut(&first_value) else { return Ok(()) };
+        // The time of a copy is not that of another.
+        let stamped = stamped.filter(|_| !send.retried || send.acks == Acks::All);
         (send.outcome, send.created) = (Outcome::Ok, stamped.or(send.created));
         let before = *send;
         let seen = &mut clients.seen[before.partition as usize];
@@ -199,12 +210,19 @@ impl Judge {
         if before.acks != Acks::All {
             return Ok(());
         }
-        send.base.get_or_insert(base);
-        if before.idempotent {
+        send.place(base);
+        // The copy whose time the answer tells.
+        send.base = if send.doubled { Some(base) } else { send.base };
+        let first = seen.slots.is_empty();
+        if before.idempotent && before.base.is_some() {
             ask!(self, P1, no_dup::placed(partition, first_value, &before, base));
         }
-        ask!(self, L1, offset_unique::placed(partition, first_value, &before, base));
-        ask!(self, L2, offset_dense::behind(partition, base, before.after));
+        if !first {
+            ask!(self, L1, offset_unique::placed(partition, first_value, &before, base));
+        }
+        if before.after > Offset(0) {
+            ask!(self, L2, offset_dense::behind(partition, base, before.after));
+        }
         self.marks.hit_if(before.after > Offset(0), Mark::AppendAfterAck);
         // The answer to a batch that came again may be a later leader's than the batch is.
         let newest = self.facts.served.terms(partition).last().map(|term| term.epoch);
@@ -212,7 +230,9 @@ impl Judge {
         for i in 0..u64::from(before.count) {
             let (offset, value) = (base.plus(i), first_value + i);
             let bound = seen.acked(offset, value);
-            ask!(self, L1, offset_unique::bound(partition, offset, value, bound));
+            if !first {
+                ask!(self, L1, offset_unique::bound(partition, offset, value, bound));
+            }
             if matches!(bound, Bound::Same { read: true } | Bound::Conflict { read: true, .. }) {
                 ask!(self, L4, read_stable::bound(partition, offset, value, bound));
             }
@@ -231,6 +251,8 @@ impl Judge {
         let partition = self.facts.clients.seen[place].partition;
         self.watermarks(fetched)?;
         let seen = &mut self.facts.clients.seen[place];
+        seen.fetched = true;
+        self.facts.clients.read_committed |= fetched.committed;
         let mut skipped = fetched.skipped.unwrap_or_default();
         seen.skipped.extend(skipped.iter().map(|it| (it.0, it.1, fetched.committed)));
         let mut expected = step_over(offset, &mut skipped);
@@ -247,7 +269,9 @@ impl Judge {
                 self.facts.clients.seen[place].skipped.insert(gap);
                 expected = record.offset;
             }
-            ask!(self, L2, offset_dense::read_next(partition, expected, record.offset));
+            if fetched.skipped.is_some() || expected > Offset(0) {
+                ask!(self, L2, offset_dense::read_next(partition, expected, record.offset));
+            }
             if let Some(end) = high_watermark {
                 ask!(self, L5, watermark_order::read(partition, record.offset, end));
             }
@@ -279,10 +303,13 @@ impl Judge {
         }
         if let Some(epoch) = query.epoch.filter(|_| high_watermark.or(log_start).is_some()) {
             let (all, own) = query.owed(epoch);
-            ask!(self, L6, {
-                monotone::answered(partition, epoch, high_watermark, log_start, own)?;
-                monotone::answered(partition, epoch, high_watermark, None, all)
-            });
+            let owes_end = high_watermark.is_some() && all.end.max(own.end) > Offset(0);
+            if owes_end || log_start.is_some() && own.log_start > Offset(0) {
+                ask!(self, L6, {
+                    monotone::answered(partition, epoch, high_watermark, log_start, own)?;
+                    monotone::answered(partition, epoch, high_watermark, None, all)
+                });
+            }
             let start = log_start.unwrap_or_default();
             self.facts.clients.shown(client, query.partition, epoch, end, start);
         }
@@ -315,11 +342,19 @@ impl Judge {
             if let Some((was, now)) = slot.epoch().zip(leader_epoch) {
                 ask!(self, L8, epoch_chain::same(partition, offset, was, now));
             }
+            let unstamped = slot.epoch().is_none() && leader_epoch.is_some()
+                || slot.timestamp_us().is_none() && timestamp.is_some();
+            if unstamped {
+                seen.stamp(offset, leader_epoch, timestamp);
+            }
             return Ok(());
         }
+        let first = seen.slots.is_empty();
         if let Some(value) = value {
             let bound = seen.read(offset, value);
-            ask!(self, L1, offset_unique::bound(partition, offset, value, bound));
+            if !first {
+                ask!(self, L1, offset_unique::bound(partition, offset, value, bound));
+            }
             if matches!(bound, Bound::Same { read: true } | Bound::Conflict { read: true, .. }) {
                 ask!(self, L4, read_stable::bound(partition, offset, value, bound));
             }
@@ -330,8 +365,9 @@ impl Judge {
         let known = sent.as_ref().map(|(send, _)| &**send);
         ask!(self, L9, no_phantom::found(partition, here, offset, (value, intact), known));
         let Some(((send, nth), value)) = sent.as_mut().zip(value) else { return Ok(()) };
+        let copy = send.retried && send.base.is_some_and(|base| base.0 + *nth != offset.0);
         // What the broker told its producer counts; before that, whether it can have set it.
-        let told = send.outcome == Outcome::Ok;
+        let told = send.outcome == Outcome::Ok && !copy;
         let kept = !self.facts.alone && !self.facts.ledger.stamped.contains(&partition.topic);
         if let Some((created, timestamp)) = send.created.zip(timestamp)
             && (told || kept)
@@ -344,12 +380,16 @@ impl Judge {
             ask!(self, L1, offset_unique::before_the_log(partition, offset, value));
             return Ok(());
         };
-        if send.idempotent {
+        if send.idempotent && send.base.is_some() {
             ask!(self, P1, no_dup::placed(partition, value, send, base));
         }
-        ask!(self, L1, offset_unique::placed(partition, value, send, base));
-        ask!(self, L2, offset_dense::behind(partition, base, send.after));
-        send.base.get_or_insert(base);
+        if !first {
+            ask!(self, L1, offset_unique::placed(partition, value, send, base));
+        }
+        if send.after > Offset(0) {
+            ask!(self, L2, offset_dense::behind(partition, base, send.after));
+        }
+        send.place(base);
         send.read = true;
         Ok(())
     }
@@ -376,6 +416,7 @@ impl Judge {
             return self.found_without_epoch((query.partition, committed), spec, answered);
         };
         let (all, own) = query.owed(epoch);
+        let all = if self.facts.alone { all } else { query.ever };
         let asked = match spec {
             OffsetSpec::Latest if committed => {
                 let seen = &mut self.facts.clients.seen[query.partition as usize];
@@ -384,7 +425,9 @@ impl Judge {
             }
             OffsetSpec::Latest => {
                 ask!(self, Q1, list_offsets::latest(partition, epoch, offset, all));
-                ask!(self, L6, monotone::answered(partition, epoch, offset, None, own));
+                if own.end > Offset(0) {
+                    ask!(self, L6, monotone::answered(partition, epoch, offset, None, own));
+                }
                 self.marks.hit_if(
                     epoch > all.end_epoch && all.end > Offset(0),
                     Mark::ListedAfterFailover,
@@ -395,7 +438,9 @@ impl Judge {
                 return Ok(());
             }
             OffsetSpec::Earliest => {
-                ask!(self, L6, monotone::answered(partition, epoch, None, offset, own));
+                if own.log_start > Offset(0) {
+                    ask!(self, L6, monotone::answered(partition, epoch, None, offset, own));
+                }
                 let start = offset.unwrap_or_default();
                 self.facts.clients.shown(client, query.partition, epoch, Offset(0), start);
                 return Ok(());
@@ -481,19 +526,28 @@ impl Judge {
                 let partition = clients.seen[send.partition as usize].partition;
                 self.marks.hit(Mark::DefiniteFailure);
                 self.marks.hit_if(send.damaged, Mark::DamagedRefused);
-                ask!(self, L3, acked_durable::refused(partition, *first_value, send));
+                // Who reads it later is judged then.
+                if clients.seen[send.partition as usize].fetched {
+                    ask!(self, L3, acked_durable::refused(partition, *first_value, send));
+                }
             }
             OpenCall::Fetch { read, offset, .. } if code == Some(ErrorCode::OffsetOutOfRange) => {
                 let partition = self.facts.clients.seen[read.partition as usize].partition;
-                if let Some(epoch) = read.epoch {
-                    let owed = read.owed(epoch).0;
+                let owed = match read.epoch {
+                    Some(epoch) if self.facts.alone => Some(read.owed(epoch).0),
+                    None if self.facts.alone => None,
+                    Some(_) | None => Some(read.ever),
+                };
+                if let Some(owed) = owed.filter(|owed| owed.end > Offset(0)) {
                     ask!(self, L4, read_stable::out_of_range(partition, *offset, owed));
                 }
             }
             OpenCall::EndTxn { txn, .. } => {
                 self.transaction_over(*txn, Outcome::Failed);
+                self.zombie_asked(*txn, false)?;
                 let known = self.facts.clients.transactions[txn];
-                if known.commit == Some(true) && known.outcome == Outcome::Failed {
+                let refused = known.commit == Some(true) && known.outcome == Outcome::Failed;
+                if refused && known.written && self.facts.clients.read_committed {
                     ask!(self, T2, no_aborted_read::refused(*txn, known.read));
                 }
             }

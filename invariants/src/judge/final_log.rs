@@ -11,7 +11,7 @@ use broker_core::ids::{
 
 use super::{Judge, ask};
 use crate::bytes::{Batch, Contained, Entry, Numbered, Stored, batch, data_batches, wal_batches};
-use crate::facts::clients::{Asked, Listed, Lookup, Outcome, Seen};
+use crate::facts::clients::{Asked, Lookup, Outcome, Seen};
 use crate::facts::folded::Folded;
 use crate::facts::wals::WalFacts;
 use crate::marks::Mark;
@@ -87,7 +87,7 @@ impl FinalLog {
 
     fn record(&self, offset: Offset) -> Option<(u64, i64)> {
         let stored = self.stored(offset)?;
-        Some((stored.value?, stored.timestamp_us))
+        Some((stored.value?, stored.timestamp_us?))
     }
 
     fn epoch(&self, offset: Offset) -> Option<LeaderEpoch> {
@@ -110,8 +110,8 @@ impl FinalLog {
     pub(crate) fn seen(seen: &Seen) -> Self {
         let read = (0..).map(Offset).zip(&seen.slots).filter(|(_, slot)| slot.was_read());
         let records = read.filter_map(|(offset, slot)| {
-            let (value, timestamp_us) = slot.value().zip(slot.timestamp_us())?;
-            let (epoch, value, intact, control) = (slot.epoch(), Some(value), true, false);
+            let (epoch, timestamp_us) = (slot.epoch(), slot.timestamp_us());
+            let (value, intact, control) = (Some(slot.value()?), true, false);
             Some(Stored { offset, epoch, value, timestamp_us, intact, control })
         });
         let mut log = Self { records: records.collect(), ..Self::default() };
@@ -319,7 +319,8 @@ impl Judge {
                 ask!(self, L8, epoch_chain::neighbours(partition, offset, before, epoch));
             }
             before = stored.epoch.or(before);
-            if stored.control {
+            // The rest was asked when it was read.
+            if stored.control || !log.whole {
                 continue;
             }
             let mut sent = stored.value.and_then(|value| self.facts.clients.sent(value, here));
@@ -373,12 +374,13 @@ impl Judge {
         // Largest timestamp up to each record.
         let mut largest: Vec<(Offset, i64)> = Vec::new();
         for stored in &log.records {
+            let Some(time_us) = stored.timestamp_us else { continue };
             let before = largest.last().map_or(i64::MIN, |last| last.1);
-            largest.push((stored.offset, before.max(stored.timestamp_us)));
+            largest.push((stored.offset, before.max(time_us)));
         }
         let at = |offset: Offset| {
             let stored = log.stored(offset)?;
-            Some(Listed { offset, time_us: stored.timestamp_us, epoch: stored.epoch })
+            Some((stored.timestamp_us, stored.epoch))
         };
         let largest_before = |offset: Offset| {
             let behind = largest.partition_point(|(at, _)| *at < offset);
@@ -395,15 +397,18 @@ impl Judge {
                     ask!(self, Q1, list_offsets::lookup(partition, &lookup, at, largest_before));
                 }
                 Asked::At(_) if lookup.committed && lookup.answer.is_none() => {}
+                // Of what nobody had seen, nothing must be found.
+                Asked::At(_) if lookup.floor == Offset(0) && lookup.answer.is_none() => {}
                 Asked::At(_) | Asked::Max => {
                     ask!(self, Q1, list_offsets::lookup(partition, lookup, at, largest_before));
                 }
                 Asked::EpochEnd { epoch, past } => {
                     let end = lookup.floor;
                     let before = end.0.checked_sub(1).and_then(|last| log.epoch(Offset(last)));
-                    let behind = log.epoch(end);
-                    let asked = (epoch, past);
-                    ask!(self, Q2, epoch_end::final_log(partition, asked, end, before, behind));
+                    let behind = log.epoch(end).filter(|_| past);
+                    if before.or(behind).is_some() {
+                        ask!(self, Q2, epoch_end::final_log(partition, epoch, end, before, behind));
+                    }
                 }
             }
         }

@@ -233,7 +233,9 @@ impl Judge {
         let other = self.facts.group_calls.assigned(sync, partitions);
         let shared = self.facts.group_calls.sharers(sync) > 1;
         self.marks.hit_if(shared, Mark::GenerationShared);
-        ask!(self, G5, exclusive::assigned(sync, other));
+        if shared || other.is_some() {
+            ask!(self, G5, exclusive::assigned(sync, other));
+        }
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What groups read and processed in transactions, by the end of the run: partition by partition
 //! the stretches that were committed, and transaction by transaction what was handed over with
-//! them. How a transaction ended says the coordinator's log; of a history alone, its producer.
+//! them. How a transaction ended says the coordinator's log; of a history alone, its producer and
+//! the readers of committed data.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -96,11 +97,13 @@ impl Judge {
 
     /// Of a history alone, what groups committed without transactions.
     pub(super) fn plain_commits(&mut self) -> Check {
-        let plain = self.facts.group_calls.plain(|range| self.is_committed(range));
-        for Plain { group, partition, told, tried, done } in plain {
+        let transactions = &self.facts.clients.transactions;
+        let known = |range: &Range| transactions.get(&range.txn).copied().unwrap_or_default();
+        let aborted = |range: &Range| known(range).is_committed() == Some(false);
+        let fate = |range: &Range| (self.is_committed(range), aborted(range));
+        for Plain { group, partition, told, done } in self.facts.group_calls.plain(fate) {
             self.facts.group_calls.untold.starts += u64::from(!told);
-            // A single one must begin somewhere.
-            for (began, covered) in done.into_iter().filter(|_| told || tried > 1) {
+            for (began, covered) in done {
                 let gap = (began > covered).then_some((began, covered));
                 ask!(self, G3, exactly_once::began(&group, partition, gap));
             }
@@ -114,11 +117,11 @@ impl Judge {
         if range.committed.is_some() {
             return range.committed;
         }
-        if range.refused || !known.may_be_committed() {
+        let committed = known.is_committed();
+        if range.refused || committed == Some(false) {
             return Some(false);
         }
-        let told = range.told && known.outcome == Outcome::Ok;
-        (self.facts.alone && told).then_some(true)
+        committed.filter(|_| self.facts.alone && range.told)
     }
 
     /// A transaction's offsets are committed when its producer heard that it is, and exactly when

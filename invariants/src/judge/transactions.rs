@@ -29,7 +29,7 @@ impl Judge {
         let (place, expected) = match open.what {
             OpenCall::InitProducerId { id: Some(place), expected, .. } => {
                 match failed {
-                    true => clients.transactional.refused(place, key, self.facts.pos),
+                    true => clients.transactional.refused(place, key, expected, self.facts.pos),
                     false => clients.transactional.lost(place, key, expected),
                 }
                 (Some(place), expected)
@@ -52,7 +52,8 @@ impl Judge {
         }
         let clients = &mut self.facts.clients;
         let client = key.0;
-        let refused = Refused { client, place, since: open.since, expected };
+        let (since, now) = (open.since, self.facts.pos);
+        let refused = Refused { client, place, since, now, expected };
         let now = self.facts.alone.then_some(self.facts.at);
         let Ok(cause) = clients.transactional.cause(refused, now) else { return Ok(()) };
         self.marks.hit_if(cause == Some(Cause::Replaced), Mark::RefusedReplaced);
@@ -60,6 +61,21 @@ impl Judge {
         let id = clients.transactional.name(place);
         ask!(self, T10, refused_for_cause::told(client, id, code, cause));
         Ok(())
+    }
+
+    /// A call ended, with an answer or without one: whether it may begin a transaction yet.
+    pub(super) fn called(&mut self, key: Key, open: &Open, answered: bool) {
+        let clients = &mut self.facts.clients;
+        let txn = match open.what {
+            OpenCall::Produce { first_value } => {
+                clients.sends.get_mut(&first_value).and_then(|send| send.txn)
+            }
+            OpenCall::Add { txn, .. } => Some(txn),
+            _ => None,
+        };
+        if let Some(place) = txn.and_then(|txn| clients.transactions.get(&txn)?.id) {
+            clients.transactional.called(place, key, answered);
+        }
     }
 
     /// Whether the call's transaction may be none by what its own producer did: it asked for its
@@ -105,9 +121,25 @@ impl Judge {
         let Some(txn) = clients.transaction_of(value, here) else { return Ok(()) };
         let known = clients.transactions.entry(txn).or_default();
         known.read = true;
-        let asked = known.may_be_committed();
+        let (asked, zombie) = (known.may_be_committed(), known.zombie.is_some());
         ask!(self, T2, no_aborted_read::read(partition, offset, txn, asked));
+        if zombie {
+            self.zombie_asked(txn, true)?;
+        }
         self.marks.hit(Mark::CommittedRead);
+        Ok(())
+    }
+
+    /// Whether a commit was done that a producer asked for in whose place another was put, by what
+    /// clients saw; in runs the final log tells.
+    pub(super) fn zombie_asked(&mut self, txn: u32, committed: bool) -> Check {
+        let known = self.facts.clients.transactions.get(&txn);
+        let zombie = known.and_then(|known| known.zombie).filter(|_| self.facts.alone);
+        let Some((own, newer)) = zombie.filter(|it| zombie_fence::replaces(it.1, it.0)) else {
+            return Ok(());
+        };
+        self.marks.hit(Mark::ZombieCommits);
+        ask!(self, T6, zombie_fence::committed(txn, own, newer, committed));
         Ok(())
     }
 

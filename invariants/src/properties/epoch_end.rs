@@ -5,7 +5,7 @@
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
 
-use crate::facts::clients::Floor;
+use crate::facts::horizon::Floor;
 use crate::facts::ledger::Stream;
 use crate::{Check, require};
 
@@ -74,17 +74,17 @@ pub(crate) fn past(partition: TopicPartition, answer: Answered, stream: &Stream)
 }
 
 /// An answer against the final log: `before` and `at` are the epochs of the records on both sides
-/// of the end it gave.
+/// of the end it gave; `at`: if the leader's own epoch was later.
 pub(crate) fn final_log(
     partition: TopicPartition,
-    (asked, past): (LeaderEpoch, bool),
+    asked: LeaderEpoch,
     end: Offset,
     before: Option<LeaderEpoch>,
     at: Option<LeaderEpoch>,
 ) -> Check {
     require!(
         before.is_none_or(|before| before <= asked)
-            && (!past || at.is_none_or(|at| at > asked)),
+            && at.is_none_or(|at| at > asked),
         Q2,
         partition,
         "epoch {asked} was said to end at {end}; the records around it are of epochs {before:?} \

@@ -7,10 +7,11 @@
 //!
 //! Commits without a transaction promise less: what is read twice is allowed, what is left out is
 //! not. A client that went on after a commit that failed or may have failed has read that part,
-//! too.
+//! too, and may commit it again.
 //!
 //! Left out: a partition that was committed in both ways, or whose offset was forgotten. Of a
-//! history alone a transaction whose outcome nobody knows may have been committed or not.
+//! history alone a transaction has the outcome that its producer heard, or that readers of
+//! committed data saw; one whose outcome nobody knows may have been committed or not.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -73,6 +74,13 @@ impl Link {
             last.ends.push((upto, committed == Some(true)));
         }
     }
+
+    /// Whether its group is sure to read on here: some of those that were asked for last is done,
+    /// and what may be done yet says the same.
+    fn is_sure(&self, on: Offset) -> bool {
+        let mut last = self.ends.iter().rev().take_while(|(end, _)| *end == on);
+        last.any(|(_, sure)| *sure) && self.ends.iter().all(|(end, sure)| *sure || *end == on)
+    }
 }
 
 impl Chain {
@@ -84,7 +92,7 @@ impl Chain {
         self.links += 1;
         let mut ends = link.ends.iter().map(|(end, _)| *end);
         let Some((upto, on)) = ends.clone().max().zip(ends.next_back()) else { return };
-        if link.ends.iter().all(|(_, sure)| *sure) {
+        if link.is_sure(on) {
             self.sure.push(Stretch { from: link.from, upto, on, txn });
         } else {
             self.maybe.extend(link.ends.iter().map(|(end, _)| (link.from, *end)));
@@ -92,9 +100,11 @@ impl Chain {
         }
     }
 
-    /// Whether there is something to be judged: a single link must begin somewhere.
+    /// Whether there is something to be judged: something was processed, and a single link must
+    /// begin somewhere.
     pub(crate) fn is_judged(&self) -> bool {
-        !self.sure.is_empty() && (self.told || self.links > 1)
+        let processed = self.sure.iter().any(|stretch| stretch.from < stretch.upto);
+        processed && (self.told || self.links > 1)
     }
 
     /// Whether stretches of which nobody knows lead from one offset to another.
@@ -236,9 +246,9 @@ mod tests {
 
     use broker_core::ids::{Offset, ProducerEpoch};
     use broker_core::metadata::record::Record;
-    use broker_core::protocol::Generation;
+    use broker_core::protocol::{Acks, Generation, Isolation};
 
-    use crate::history::{Answer, Call, EventKind, HistoryEvent, SimTime};
+    use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
     use crate::testing::groups::{PRODUCER, Read};
     use crate::testing::{Case, P, Q, Txn};
 
@@ -476,6 +486,45 @@ mod tests {
             self.call(txn, Call::EndTxn { commit, producer, id: None }, end(done))
         }
 
+        /// The transaction's output, a record that holds its number, is acknowledged here in Q.
+        fn writes(&mut self, txn: u32, base: u64) -> &mut Self {
+            let call = Call::Produce {
+                partition: Q,
+                acks: Acks::All,
+                first_value: u64::from(txn),
+                count: 1,
+                damaged: false,
+                retried: false,
+                created: None,
+                idempotent: false,
+                transactional: true,
+                id: None,
+            };
+            let (base, log_append_time) = (Offset(base), None);
+            self.call(txn, call, EventKind::Ok(Answer::Produced { base, log_append_time }))
+        }
+
+        /// A reader is given these offsets and values of Q, and steps over what is between.
+        fn reads(&mut self, isolation: Isolation, records: &[(u64, u64)]) -> &mut Self {
+            let (partition, offset, leader_epoch) = (Q, Offset(0), None);
+            let call = Call::Fetch { partition, offset, reader: 1, leader_epoch, isolation };
+            let records = records.iter().map(|&(offset, value)| ReadRecord {
+                offset: Offset(offset),
+                value: Some(value),
+                timestamp: None,
+                leader_epoch: None,
+                intact: true,
+            });
+            let answer = Answer::Fetched {
+                high_watermark: None,
+                last_stable: None,
+                log_start: None,
+                records: records.collect(),
+                skipped: None,
+            };
+            self.call(0, call, EventKind::Ok(answer))
+        }
+
         fn judged(&self) -> Result<crate::Summary, crate::Violation> {
             crate::judge_history(&self.0)
         }
@@ -583,6 +632,14 @@ mod tests {
         assert!(sends(&[(0, 10, done), (10, 20, failed)]).breaks());
         assert_eq!(sends(&[(0, 10, done), (10, 20, unknown)]).holds(), (1, (0, 1)));
         assert!(sends(&[(0, 10, done), (10, 15, unknown)]).breaks(), "neither end fits");
+        assert_eq!(sends(&[(0, 20, unknown), (0, 20, done)]).holds(), (1, (0, 0)), "a retry");
+        assert_eq!(sends(&[(0, 20, done), (0, 20, unknown)]).holds(), (1, (0, 0)), "a retry");
+        assert_eq!(sends(&[(0, 20, unknown), (0, 20, unknown)]).holds(), (1, (0, 1)));
+        assert!(sends(&[(0, 21, unknown), (0, 21, done)]).breaks(), "and its end is judged");
+        let late = [(0, 20, unknown), (0, 10, done), (10, 20, done)];
+        assert_eq!(sends(&late).holds(), (1, (0, 0)), "whichever comes last");
+        let late = [(0, 10, unknown), (0, 20, done)];
+        assert_eq!(sends(&late).holds(), (1, (0, 1)), "the first may come last");
     }
 
     #[test]
@@ -622,7 +679,101 @@ mod tests {
             alone
         };
         assert!(in_transaction(false).breaks());
-        assert_eq!(in_transaction(true).holds(), (1, (0, 1)));
+        assert_eq!(in_transaction(true).holds(), (2, (0, 1)));
+    }
+
+    #[test]
+    fn input_of_a_history_whose_commit_failed_may_be_committed_again() {
+        let commits = |tries: &[(u64, u64, bool)]| {
+            let mut alone = Alone::default();
+            alone.at(None);
+            for &(from, upto, done) in tries {
+                alone.commits(("a", None), (from, upto), Some(done));
+            }
+            alone
+        };
+        let (done, failed) = (true, false);
+        let holds = |tries: &[(u64, u64, bool)]| commits(tries).holds().0 > 0;
+        assert!(holds(&[(0, 5, failed), (5, 9, failed), (5, 9, done)]), "the last one again");
+        assert!(holds(&[(0, 5, failed), (5, 9, failed), (0, 5, done), (5, 9, done)]), "both");
+        assert!(holds(&[(0, 5, failed), (3, 9, failed), (9, 12, done)]));
+        assert!(holds(&[(0, 9, failed), (0, 5, done), (9, 12, done)]), "it has read that far");
+        assert!(holds(&[(5, 9, failed), (0, 5, failed), (9, 12, done)]), "in any order");
+        assert!(commits(&[(0, 5, failed), (5, 9, failed), (10, 12, done)]).breaks());
+        assert!(commits(&[(5, 9, failed), (0, 4, failed), (5, 9, done)]).breaks());
+        let gap = [(0, 5, failed), (5, 9, failed), (12, 15, failed), (12, 15, done)];
+        assert!(commits(&gap).breaks());
+    }
+
+    /// The end of transaction 1, which reads up to 10, is unknown; and this is read of its output
+    /// at offset 0, and that of transaction 2 at offset 2.
+    fn shown(isolation: Isolation, read: &[(u64, u64)], then: (Option<u32>, (u64, u64))) -> Alone {
+        let mut alone = Alone::default();
+        alone.at(None).writes(1, 0).sends(1, (0, 10), DONE).ends(1, true, None);
+        alone.writes(2, 2).commits(("", then.0), then.1, DONE).ends(2, true, DONE);
+        alone.reads(isolation, read);
+        alone
+    }
+
+    #[test]
+    fn stretch_of_a_history_has_the_fate_that_readers_of_committed_data_saw() {
+        let (committed, any) = (Isolation::ReadCommitted, Isolation::ReadUncommitted);
+        let (both, second): (&[_], &[_]) = (&[(0, 1), (2, 2)], &[(2, 2)]);
+        let (again, on) = ((Some(2), (0, 10)), (Some(2), (10, 20)));
+        assert!(shown(committed, both, again).breaks(), "it is processed twice");
+        assert_eq!(shown(committed, both, on).holds(), (1, (0, 0)));
+        assert!(shown(committed, second, on).breaks(), "what was aborted is lost");
+        assert_eq!(shown(committed, second, again).holds(), (1, (0, 0)));
+        for next in [again, on] {
+            assert_eq!(shown(any, both, next).holds(), (1, (0, 1)), "it may be open yet");
+            assert_eq!(shown(committed, &[], next).holds(), (1, (0, 1)), "nobody came by");
+        }
+    }
+
+    #[test]
+    fn commit_of_a_history_behind_a_transaction_that_was_shown_to_be_aborted_leaves_it_out() {
+        let (committed, plain) = (Isolation::ReadCommitted, (None, (10, 20)));
+        assert!(shown(committed, &[(2, 2)], plain).breaks());
+        assert_eq!(shown(committed, &[(0, 1), (2, 2)], plain).holds().0, 2);
+        assert_eq!(shown(committed, &[], plain).holds().0, 1, "it may be committed");
+        assert_eq!(shown(committed, &[(2, 2)], (None, (0, 20))).holds().0, 1, "it reads it again");
+    }
+
+    #[test]
+    fn input_of_a_history_that_an_aborted_transaction_read_is_left_out_by_a_commit_behind_it() {
+        let behind = |commit: bool, heard: Option<bool>, next: (u64, u64)| {
+            let mut alone = Alone::default();
+            alone.at(None).commits(("", None), (0, 5), Some(false)).sends(1, (5, 10), DONE);
+            alone.ends(1, commit, heard).commits(("", None), next, DONE);
+            alone
+        };
+        for heard in [DONE, Some(false), None] {
+            assert!(behind(false, heard, (10, 20)).breaks(), "{heard:?}");
+            assert_eq!(behind(false, heard, (5, 20)).holds().0, 1, "it reads that again");
+        }
+        assert!(behind(true, Some(false), (10, 20)).breaks());
+        assert_eq!(behind(true, DONE, (10, 20)).holds().0, 2, "what failed before is read");
+        assert_eq!(behind(true, None, (10, 20)).holds().0, 1, "it may be committed");
+        let within = |read: (u64, u64)| {
+            let mut alone = Alone::default();
+            alone.at(None).sends(1, (0, 10), DONE).ends(1, false, DONE);
+            alone.sends(2, read, DONE).ends(2, true, DONE).commits(("", None), (20, 30), DONE);
+            alone
+        };
+        assert!(within((10, 20)).breaks());
+        assert_eq!(within((0, 20)).holds().0, 2);
+    }
+
+    #[test]
+    fn commits_that_process_nothing_and_the_first_of_all_are_not_judged() {
+        let mut alone = Alone::default();
+        alone.at(None).sends(1, (0, 0), DONE).ends(1, true, DONE);
+        assert_eq!(alone.holds(), (0, (0, 0)));
+        alone.sends(2, (0, 10), DONE).ends(2, true, DONE);
+        assert_eq!(alone.holds(), (1, (0, 0)));
+        let mut alone = Alone::default();
+        alone.commits(("", None), (5, 10), DONE).commits(("", None), (10, 20), DONE);
+        assert_eq!(alone.holds(), (1, (1, 0)), "only the second could leave something out");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use broker_core::ids::{LeaderEpoch, Offset, TopicPartition};
 
-use crate::facts::clients::Floor;
+use crate::facts::horizon::Floor;
 use crate::facts::served::Term;
 use crate::{Check, require};
 

@@ -1,7 +1,8 @@
 //! P1 NoDup: a batch of an idempotent producer is in the log once at most, however often it was
 //! sent: no (producer id, epoch, sequence number) twice in a partition, and no value of such a send
-//! twice, be it under another number. Nor is a producer id given to two producers. Source: KIP-98
-//! (exactly-once delivery per partition), KIP-730.
+//! twice, be it under another number. Nor is a producer id given to two producers, where all that
+//! have one transactional id are one. Source: KIP-98 (exactly-once delivery per partition),
+//! KIP-730.
 
 use broker_core::ids::{Offset, ProducerId, TopicPartition};
 
@@ -36,9 +37,10 @@ pub(crate) fn placed(partition: TopicPartition, value: u64, send: &Send, base: O
     Ok(())
 }
 
-/// A client was given a producer id.
-pub(crate) fn given(id: ProducerId, anew: bool) -> Check {
-    require!(anew, P1, "producer ids", "producer id {id} was given out twice");
+/// A client was given a producer id; `sole`: it may be that producer's, or transactional id's,
+/// alone.
+pub(crate) fn given(id: ProducerId, sole: bool) -> Check {
+    require!(sole, P1, "producer ids", "producer id {id} was given out twice");
     Ok(())
 }
 

@@ -110,6 +110,7 @@ mod tests {
             damaged,
             created,
             idempotent,
+            retried: false,
             transactional: false,
             id: None,
         })
@@ -162,6 +163,7 @@ mod tests {
                 damaged,
                 created,
                 idempotent,
+                retried: false,
                 transactional: false,
                 id: None,
             };

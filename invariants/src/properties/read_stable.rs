@@ -3,7 +3,8 @@
 
 use broker_core::ids::{Offset, TopicPartition};
 
-use crate::facts::clients::{Bound, Floor};
+use crate::facts::clients::Bound;
+use crate::facts::horizon::Floor;
 use crate::{Check, require};
 
 /// `offset` was observed to hold `value`.
@@ -29,8 +30,9 @@ pub(crate) fn timestamp(partition: TopicPartition, offset: Offset, was: i64, now
     Ok(())
 }
 
-/// A leader of the epoch the client named answered a fetch with `OffsetOutOfRange`; `floor` is what
-/// that leader owed when the fetch began. No records expire yet.
+/// A leader answered a fetch with `OffsetOutOfRange`; `floor` is what it owed when the fetch began:
+/// all that was seen, or, of a history, what was under epochs up to that the client named. No
+/// records expire yet.
 pub(crate) fn out_of_range(partition: TopicPartition, offset: Offset, floor: Floor) -> Check {
     let end = floor.end;
     require!(
@@ -105,16 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn offset_out_of_range_for_a_zombie_holds_for_its_successor_breaks() {
-        let mut case = Case::cluster("L4");
-        case.produce(100, 2);
-        case.reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
-        let zombie = case.fetch(2, 1, 0);
-        case.fail(zombie, ErrorCode::OffsetOutOfRange);
-        assert!(case.holds());
-        let successor = case.fetch(2, 1, 1);
-        case.fail(successor, ErrorCode::OffsetOutOfRange);
-        assert!(case.breaks("L4"));
+    fn offset_out_of_range_that_had_been_visible_breaks_for_a_zombie_too() {
+        for epoch in [0, 1] {
+            let mut case = Case::cluster("L4");
+            case.produce(100, 2);
+            case.reads(0, 1, 2, &[(0, 100, 0), (1, 101, 1)]);
+            let fetch = case.fetch(2, 1, epoch);
+            case.fail(fetch, ErrorCode::OffsetOutOfRange);
+            assert!(case.breaks("L4"), "under epoch {epoch}");
+        }
     }
 
     #[test]

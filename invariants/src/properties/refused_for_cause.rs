@@ -4,7 +4,12 @@
 //! days. That a transaction is not open it may be told, too, where it asked for its end before, or
 //! has not heard that anything is a part of it. Whatever it asks for within a transaction may be
 //! refused so: a batch, a partition or a group that is to become a part of it, offsets of a group,
-//! its end. Source: KIP-98, KIP-360, KIP-447, KIP-890; KAFKA-18464, KAFKA-18575, KAFKA-18660.
+//! its end. Where only clients' word is known, a transaction may have begun when the first call
+//! within it did, or a call that got no answer before (`txnStartTimestamp` is when the coordinator
+//! takes the first AddPartitionsToTxn). An InitProducerId that fails may have ended it, too: the
+//! coordinator aborts what is open, under a new epoch, and has the client ask again
+//! (`PREPARE_EPOCH_FENCE`). Source: KIP-98, KIP-360, KIP-447, KIP-890; KAFKA-18464, KAFKA-18575,
+//! KAFKA-18660.
 
 use broker_core::protocol::ErrorCode;
 
@@ -48,12 +53,16 @@ pub(crate) fn told(
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use broker_core::ids::{LeaderEpoch, Offset};
     use broker_core::probe::Probe;
     use broker_core::protocol::ErrorCode as E;
     use broker_core::protocol::TxnState as S;
+    use broker_core::time::Dur;
 
-    use crate::history::EventKind;
+    use crate::history::{Answer, Call, EventKind, HistoryEvent, SimTime, TransactionalId};
     use crate::testing::{A, B, Case, P, TIMEOUT_US};
 
     /// Client 1 is the producer, and writes in a transaction.
@@ -261,13 +270,20 @@ mod tests {
     #[test]
     fn init_that_goes_on_as_before_is_not_refused_for_its_own_earlier_attempt() {
         for (before, holds) in [(Some(Case::identity(0)), false), (None, true)] {
-            let mut case = Case::cluster("T10");
-            case.becomes(1, 0);
-            let lost = case.asks_to_become(1, before);
-            case.unknown(lost);
-            let again = case.asks_to_become(1, Some(Case::identity(0)));
-            case.fail(again, E::ProducerFenced);
-            assert_eq!(case.breaks("T10"), !holds, "KIP-360");
+            let (code, refused) = (Some(E::ConcurrentTransactions), Some(E::ProducerFenced));
+            for (end, refused) in [
+                (EventKind::Unknown(None), EventKind::Fail(refused)),
+                (EventKind::Fail(code), EventKind::Fail(refused)),
+                (EventKind::Fail(code), EventKind::Unknown(refused)),
+            ] {
+                let mut case = Case::cluster("T10");
+                case.becomes(1, 0);
+                let lost = case.asks_to_become(1, before);
+                case.history(lost, end);
+                let again = case.asks_to_become(1, Some(Case::identity(0)));
+                case.history(again, refused);
+                assert_eq!(case.breaks("T10"), !holds, "KIP-360");
+            }
         }
     }
 
@@ -276,5 +292,156 @@ mod tests {
         let mut case = Case::cluster("T10");
         let txn = case.begins();
         assert!(case.end_refused(txn, E::ProducerFenced).holds());
+    }
+
+    /// When, by which operation, what, and what became of it.
+    type Asks = (u64, u32, Does, Ends);
+
+    /// Of a history alone: client 1 becomes the producer at 0 s, asks these at these times, in
+    /// seconds, and is refused at last. Whether that breaks.
+    fn alone_breaks(calls: &[Asks]) -> bool {
+        let becomes = (0, 0, BECOMES, Ends::Ok);
+        let calls = [becomes].iter().chain(calls).map(|asks| (1, *asks)).collect::<Vec<_>>();
+        break_together(&calls)
+    }
+
+    /// As [`alone_breaks`], of several clients.
+    fn break_together(calls: &[(u16, Asks)]) -> bool {
+        let mut events = Vec::new();
+        for (call, &(client, (at, op, does, ends))) in (0..).zip(calls) {
+            let answer = match does {
+                Does::Becomes(_) | Does::GoesOn(_) => Case::became(0),
+                Does::Adds | Does::Commits => Answer::Done,
+            };
+            let end = match ends {
+                Ends::Ok => Some(EventKind::Ok(answer)),
+                Ends::Unknown => Some(EventKind::Unknown(None)),
+                Ends::Refused => Some(EventKind::Fail(Some(E::ProducerFenced))),
+                Ends::Concurrent => Some(EventKind::Fail(Some(E::ConcurrentTransactions))),
+                Ends::Never => None,
+            };
+            for kind in [EventKind::Invoke(does.call())].into_iter().chain(end) {
+                let at = SimTime(at * 1_000_000);
+                events.push(HistoryEvent { at, client, call, op, kind });
+            }
+        }
+        crate::judge_history(&events).is_err_and(|found| found.property == "T10")
+    }
+
+    #[derive(Clone, Copy)]
+    enum Does {
+        /// With this time for its transactions, in seconds.
+        Becomes(Option<u64>),
+        /// As who it was before.
+        GoesOn(Option<u64>),
+        Adds,
+        Commits,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Ends {
+        Ok,
+        Unknown,
+        Refused,
+        Concurrent,
+        Never,
+    }
+
+    impl Does {
+        fn call(self) -> Call {
+            let id = Some(TransactionalId::from("t"));
+            let becomes = |id, timeout: Option<u64>, expected| {
+                let timeout = timeout.map(Dur::secs);
+                Call::InitProducerId { transactional: true, id, timeout, expected }
+            };
+            match self {
+                Self::Becomes(timeout) => becomes(id, timeout, None),
+                Self::GoesOn(timeout) => becomes(id, timeout, Some(Case::identity(0))),
+                Self::Adds => Call::AddPartitions { partition: P, id },
+                Self::Commits => Call::EndTxn { commit: true, producer: None, id },
+            }
+        }
+    }
+
+    use Does::{Adds, Becomes, Commits, GoesOn};
+    use Ends::{Concurrent, Never, Ok as Done, Refused, Unknown};
+
+    const BECOMES: Does = Becomes(Some(60));
+
+    #[test]
+    fn time_of_a_transaction_of_a_history_begins_with_its_first_call() {
+        assert!(alone_breaks(&[(70, 1, Adds, Refused)]), "idle before");
+        assert!(alone_breaks(&[(70, 1, Adds, Done), (129, 1, Commits, Refused)]));
+        assert!(!alone_breaks(&[(70, 1, Adds, Done), (130, 1, Commits, Refused)]));
+        let again = [(70, 1, Adds, Done), (100, 1, Adds, Done), (130, 1, Adds, Refused)];
+        assert!(!alone_breaks(&again), "the first counts");
+        let next = [(0, 1, Adds, Done), (10, 1, Commits, Done), (80, 2, Adds, Refused)];
+        assert!(alone_breaks(&next), "it was over");
+        assert!(!alone_breaks(&[(7 * 24 * 3_600, 1, Adds, Refused)]), "an id that was idle");
+    }
+
+    #[test]
+    fn call_of_a_history_without_an_answer_may_have_begun_a_transaction_later() {
+        let late = [(0, 1, Adds, Unknown), (10, 1, Commits, Done), (70, 2, Adds, Refused)];
+        assert!(!alone_breaks(&late), "behind the end");
+        let late = [(0, 1, Adds, Unknown), (10, 1, Commits, Done), (69, 2, Adds, Refused)];
+        assert!(alone_breaks(&late), "not before it");
+        let anew = [(0, 1, Adds, Unknown), (10, 0, BECOMES, Done), (70, 2, Adds, Refused)];
+        assert!(alone_breaks(&anew), "it was another producer's");
+        let doubtful = [(0, 1, Adds, Done), (1, 1, Commits, Unknown), (60, 2, Adds, Refused)];
+        assert!(!alone_breaks(&doubtful), "it may be open yet");
+    }
+
+    #[test]
+    fn time_out_of_a_history_is_that_of_the_newest_init() {
+        let after = |first: Option<u64>, (by, second): (u16, Option<u64>), refused: u64| {
+            let inits = [(1, (0, 0, Becomes(first), Done)), (by, (0, 0, Becomes(second), Done))];
+            let then = [(by, (0, 1, Adds, Done)), (by, (refused, 1, Commits, Refused))];
+            break_together(&[inits, then].concat())
+        };
+        for by in [1, 2] {
+            assert!(!after(Some(60), (by, None), 30), "nobody knows it");
+            assert!(after(None, (by, Some(60)), 30));
+            assert!(after(Some(10), (by, Some(60)), 30));
+            assert!(after(Some(60), (by, Some(10)), 9));
+            assert!(!after(Some(60), (by, Some(10)), 10));
+        }
+        let after = |lost: &[Option<u64>]| {
+            let mut calls = vec![(0, 1, Adds, Done)];
+            calls.extend(lost.iter().map(|timeout| (1, 0, GoesOn(*timeout), Unknown)));
+            calls.push((30, 0, GoesOn(Some(5)), Refused));
+            alone_breaks(&calls)
+        };
+        assert!(after(&[]), "that which is refused was not done");
+        assert!(after(&[Some(60)]));
+        assert!(!after(&[Some(10)]), "it may have been done");
+        assert!(!after(&[None]) && !after(&[Some(60), None]) && !after(&[None, Some(60)]));
+    }
+
+    #[test]
+    fn init_of_a_history_that_failed_may_have_ended_the_transaction_before() {
+        for client in [1, 2] {
+            let fails = |then: &[Asks]| {
+                let begun = [(1, (0, 0, BECOMES, Done)), (1, (0, 1, Adds, Done))];
+                let fails = (client, (1, 0, BECOMES, Concurrent));
+                let then = then.iter().map(|asks| (1, *asks));
+                break_together(&begun.into_iter().chain([fails]).chain(then).collect::<Vec<_>>())
+            };
+            assert!(!fails(&[(2, 1, Adds, Refused)]), "{client}");
+            assert!(!fails(&[(2, 1, Commits, Refused)]), "{client}");
+            let well = [(2, 0, BECOMES, Done), (3, 2, Adds, Refused)];
+            assert!(fails(&well), "{client}: it is the producer again");
+            assert!(fails(&[(2, 1, Commits, Done), (3, 2, Adds, Refused)]), "{client}: as before");
+        }
+        assert!(alone_breaks(&[(1, 0, BECOMES, Refused)]), "that is no cause of itself");
+    }
+
+    #[test]
+    fn call_of_a_history_that_is_never_answered_is_its_own_producers() {
+        let opens = [(2, (0, 0, BECOMES, Done)), (2, (0, 77, Adds, Never))];
+        let then = [(1, (10, 0, BECOMES, Done)), (1, (200, 1, Adds, Refused))];
+        assert!(break_together(&[opens, then].concat()), "another was the producer");
+        assert!(!alone_breaks(&[(0, 1, Adds, Never), (60, 1, Adds, Refused)]));
+        assert!(alone_breaks(&[(0, 1, Adds, Never), (59, 1, Adds, Refused)]));
     }
 }

@@ -1,9 +1,17 @@
 //! T6 ZombieFence: once InitProducerId has given somebody an epoch, nothing that a producer of a
-//! smaller epoch asks for afterwards commits a transaction. Source: KIP-98 (zombie fencing),
-//! KIP-360, KAFKA-6119.
+//! smaller epoch asks for afterwards commits a transaction. Epochs that the ends of transactions
+//! raise (KIP-890) fence nobody: such an end may be asked for again under the old one. Source:
+//! KIP-98 (zombie fencing), KIP-360, KAFKA-6119.
 
 use crate::facts::producers::Identity;
+use crate::history::NO_PRODUCER_EPOCH;
 use crate::{Check, require};
+
+/// Whether the one takes the place of the other. Who asks to go on as an old producer twice is
+/// given the same epoch twice (KIP-360): nobody was replaced.
+pub(crate) fn replaces(newer: Identity, own: Identity) -> bool {
+    newer.0 != own.0 || own.1 != NO_PRODUCER_EPOCH && newer.1 > own.1
+}
 
 /// The producer with this identity asked for the commit of `txn` after `fence` had been given out.
 pub(crate) fn committed(

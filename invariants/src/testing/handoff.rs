@@ -4,18 +4,11 @@
 use alloc::string::ToString;
 use alloc::vec;
 
-use broker_core::ids::{
-    LeaderEpoch, ObjectId, Offset, PartitionEpoch, PartitionIndex, StreamId, TopicId,
-    TopicPartition,
-};
-use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
-use broker_core::object::{BlockRecord, Builder, ObjectHeader};
-use broker_core::protocol::Acks;
-use broker_core::step::Flow;
+use broker_core::ids::{Offset, PartitionIndex, StreamId, TopicId, TopicPartition};
+use broker_core::metadata::record::Record;
 
-use super::{A, A_EPOCH, Case, P, batch, none, prepare};
+use super::{A, A_EPOCH, Case, P, batch, produce_to};
 use crate::handoff::{BatchNumber, Handoff, Promise, Row, RunNumber, Span, Terms};
-use crate::history::Call;
 use crate::view::Evidence;
 
 const SINK: TopicId = TopicId(900);
@@ -114,23 +107,8 @@ impl Case {
         count: usize,
         base: u64,
     ) -> &mut Self {
-        let (acks, damaged, created) = (Acks::All, false, None);
-        let (idempotent, transactional) = (false, false);
         let count = u32::try_from(count).expect("few");
-        let opened = self.invoke(
-            1,
-            Call::Produce {
-                partition,
-                acks,
-                first_value,
-                count,
-                damaged,
-                created,
-                idempotent,
-                transactional,
-                id: None,
-            },
-        );
+        let opened = self.invoke(1, produce_to(partition, first_value, count, false));
         self.placed(opened, base)
     }
 
@@ -151,35 +129,7 @@ impl Case {
         object: u64,
         values: &[u64],
     ) -> &mut Self {
-        let (replica, epoch) = (Some(A), LeaderEpoch(0));
-        self.meta(vec![
-            Record::Partition { partition, stream, replica },
-            Record::OpenStream { stream, epoch, node: A, broker_epoch: A_EPOCH },
-            Record::PartitionChange {
-                partition,
-                replica,
-                leader: replica,
-                leader_epoch: epoch,
-                partition_epoch: PartitionEpoch(1),
-            },
-        ]);
-        self.meta(vec![prepare(object, A, A_EPOCH)]);
-        let mut builder = Builder::default();
-        for (base, value) in (0..).zip(values) {
-            let (from, end) = (Offset(base), Offset(base + 1));
-            let batch = batch(base, base + 1, *value, 0);
-            builder.push(stream, epoch, BlockRecord { base: from, end, batch });
-        }
-        let body = builder.encode(ObjectHeader { node: A, epoch: A_EPOCH, nonce: 1 }, none());
-        self.put(A, Flow::Upload, &alloc::format!("obj/{object:020}"), body);
-        let (start, end) = (Offset(0), Offset(values.len() as u64));
-        self.meta(vec![Record::CommitObject {
-            object: ObjectId(object),
-            kind: ObjectKind::Stream,
-            size: 1,
-            ranges: vec![CommittedRange { stream, epoch, start, end }],
-            wal_node: A,
-            wal_epoch: A_EPOCH,
-        }])
+        let batches = (0..).zip(values).map(|(base, value)| batch(base, base + 1, *value, 0));
+        self.opens(partition, stream).log_in_object(object, stream, batches)
     }
 }

@@ -16,6 +16,7 @@ use broker_core::probe::Probe;
 use broker_core::protocol::{Acks, ErrorCode, Isolation, TransactionResult};
 use broker_core::step::Flow;
 use broker_core::time::Dur;
+use bytes::Bytes;
 
 use super::{A, A_EPOCH, Case, Opened, P, S, none, prepare, read, time_of};
 use crate::history::{Answer, Call, EventKind};
@@ -105,6 +106,7 @@ impl Case {
                 damaged,
                 created,
                 idempotent,
+                retried: false,
                 transactional,
                 id: Some("t".into()),
             },
@@ -230,39 +232,55 @@ impl Case {
 
     /// A commits an object with these batches: all of the partition's log.
     pub(crate) fn log(&mut self, partition: TopicPartition, batches: &[Txn]) -> &mut Self {
-        let (object, stream, epoch) = match partition == P {
-            true => (0, S, LeaderEpoch(0)),
-            false => (1, Q_STREAM, LeaderEpoch(0)),
-        };
+        let (object, stream) = if partition == P { (0, S) } else { (1, Q_STREAM) };
         if partition != P {
-            let (replica, leader_epoch) = (Some(A), epoch);
-            self.meta(vec![
-                Record::Partition { partition, stream, replica },
-                Record::OpenStream { stream, epoch, node: A, broker_epoch: A_EPOCH },
-                Record::PartitionChange {
-                    partition,
-                    replica,
-                    leader: replica,
-                    leader_epoch,
-                    partition_epoch: PartitionEpoch(1),
-                },
-            ]);
+            self.opens(partition, stream);
         }
+        let batches = (0..).zip(batches);
+        let batches = batches.map(|(base, it)| stamp(it.encode(), Offset(base), LeaderEpoch(0)));
+        self.log_in_object(object, stream, batches)
+    }
+
+    /// A leads a partition more, in its first epoch.
+    pub(super) fn opens(&mut self, partition: TopicPartition, stream: StreamId) -> &mut Self {
+        let (replica, epoch) = (Some(A), LeaderEpoch(0));
+        self.meta(vec![
+            Record::Partition { partition, stream, replica },
+            Record::OpenStream { stream, epoch, node: A, broker_epoch: A_EPOCH },
+            Record::PartitionChange {
+                partition,
+                replica,
+                leader: replica,
+                leader_epoch: epoch,
+                partition_epoch: PartitionEpoch(1),
+            },
+        ])
+    }
+
+    /// A commits an object with a stream's whole log: batches of its first epoch, each of one
+    /// offset.
+    pub(super) fn log_in_object(
+        &mut self,
+        object: u64,
+        stream: StreamId,
+        batches: impl Iterator<Item = Bytes>,
+    ) -> &mut Self {
+        let epoch = LeaderEpoch(0);
         self.meta(vec![prepare(object, A, A_EPOCH)]);
         let mut builder = Builder::default();
-        for (base, batch) in (0..).zip(batches) {
-            let batch = stamp(batch.encode(), Offset(base), epoch);
-            let (base, end) = (Offset(base), Offset(base + 1));
-            builder.push(stream, epoch, BlockRecord { base, end, batch });
+        let mut log_end = Offset(0);
+        for batch in batches {
+            let base = log_end;
+            log_end = Offset(base.0 + 1);
+            builder.push(stream, epoch, BlockRecord { base, end: log_end, batch });
         }
         let body = builder.encode(ObjectHeader { node: A, epoch: A_EPOCH, nonce: 1 }, none());
         self.put(A, Flow::Upload, &alloc::format!("obj/{object:020}"), body);
-        let (start, end) = (Offset(0), Offset(batches.len() as u64));
         self.meta(vec![Record::CommitObject {
             object: ObjectId(object),
             kind: ObjectKind::Stream,
             size: 1,
-            ranges: vec![CommittedRange { stream, epoch, start, end }],
+            ranges: vec![CommittedRange { stream, epoch, start: Offset(0), end: log_end }],
             wal_node: A,
             wal_epoch: A_EPOCH,
         }])
@@ -270,7 +288,7 @@ impl Case {
 }
 
 impl Txn {
-    fn encode(self) -> bytes::Bytes {
+    fn encode(self) -> Bytes {
         let ends = |result, coordinator_epoch| {
             let (producer, epoch) = (ProducerId(7), ProducerEpoch(0));
             let coordinator_epoch = CoordinatorEpoch(coordinator_epoch);

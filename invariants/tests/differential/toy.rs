@@ -154,6 +154,7 @@ impl Toy {
             damaged: false,
             created: None,
             idempotent: self.below(2) == 0,
+            retried: false,
             transactional,
             id: None,
         };

@@ -62,6 +62,7 @@ impl Load {
             damaged: false,
             created: Some(Wall(first as i64 * 1_000)),
             idempotent: round % 8 > 1,
+            retried: false,
             transactional,
             id: None,
         };

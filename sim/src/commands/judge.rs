@@ -4,12 +4,12 @@
 mod witness;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, stdin};
-use std::mem;
+use std::io::{BufRead, BufReader, Error, Seek as _, copy, stdin};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::{env, fs, mem, process};
 
 use invariants::jsonl::{BadLine, Header, Line, Reader};
 use invariants::{HistoryJudge, OF_HISTORIES, Summary, Violation};
@@ -32,7 +32,8 @@ const WAITING_MAX: usize = 4;
 /// If it can not be read, if a line is bad, or if there is nothing to judge.
 pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
     let (name, source) = open(&args.file)?;
-    let Judged { reader, header, verdict } = read_and_judge(&name, source)?;
+    let buffered = BufReader::with_capacity(BUFFER_BYTES, &source);
+    let Judged { reader, header, verdict } = read_and_judge(&name, buffered)?;
     let people: Vec<_> = [header.broker, header.note].into_iter().flatten().collect();
     let (lines, people) = (grouped(reader.lines()), people.join("; "));
     let of = if people.is_empty() { String::new() } else { format!(" ({people})") };
@@ -40,7 +41,7 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
         Ok(summary) => summary,
         Err(found) => {
             report.line(format!("history {name}: {lines} lines{of}"));
-            found.tell(&reader, &args.file, report);
+            found.tell(&reader, &source, report);
             report.line(format!("cargo seedbed judge {}", args.file.display()));
             return Ok(Exit::Violated);
         }
@@ -61,16 +62,29 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
     Ok(Exit::Passed)
 }
 
-fn open(path: &Path) -> Result<(String, Box<dyn BufRead>), BadInput> {
+/// The file, which is read again for the lines of a witness.
+fn open(path: &Path) -> Result<(String, File), BadInput> {
+    let unread = |name: &str, error: Error| BadInput(format!("can not read {name}: {error}"));
     if path == Path::new("-") {
-        let source = BufReader::with_capacity(BUFFER_BYTES, stdin());
-        return Ok(("standard input".to_owned(), Box::new(source)));
+        let name = "standard input".to_owned();
+        let file = spooled().map_err(|error| unread(&name, error))?;
+        return Ok((name, file));
     }
     let name = path.display().to_string();
     match File::open(path) {
-        Ok(file) => Ok((name, Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))),
-        Err(error) => Err(BadInput(format!("can not read {name}: {error}"))),
+        Ok(file) => Ok((name, file)),
+        Err(error) => Err(unread(&name, error)),
     }
+}
+
+/// Standard input, which can not be read twice, as a file that is gone once it is closed.
+fn spooled() -> Result<File, Error> {
+    let path = env::temp_dir().join(format!("seedbed-judge-{}", process::id()));
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    fs::remove_file(&path)?;
+    copy(&mut stdin().lock(), &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// A file that is sound as a file.
@@ -88,7 +102,7 @@ struct Found {
 }
 
 impl Found {
-    fn tell(&self, reader: &Reader, file: &Path, report: &Report) {
+    fn tell(&self, reader: &Reader, file: &File, report: &Report) {
         let Violation { property, place, message, at } = &self.violation;
         let topic = at.as_ref().and_then(|at| reader.topic(at.partition.topic));
         let topic = topic.map_or_else(String::new, |topic| format!("topic {topic}, "));
@@ -181,7 +195,7 @@ fn judge_lines(receiver: Receiver<Lines>) -> (HistoryJudge, Option<Found>) {
 
 fn tell_summary(summary: &Summary, report: &Report) {
     let Summary { events, invoked, ok, failed, unknown, unanswered, partitions, .. } = summary;
-    let Summary { unread, unanchored, undecided, .. } = summary;
+    let Summary { unread, doubled, unanchored, undecided, .. } = summary;
     report.line(format!(
         "calls   {} begun in {} events on {} partitions: {} ok, {} failed, {} unknown, {} never \
          answered",
@@ -197,6 +211,13 @@ fn tell_summary(summary: &Summary, report: &Report) {
         report.line(format!(
             "unread  {} acknowledged records, of which nothing is known: no reader came by",
             grouped(*unread)
+        ));
+    }
+    if *doubled > 0 {
+        report.line(format!(
+            "doubled {} produces are there more than once: their clients may have sent them again \
+             (neither `idempotent` nor `retries` of 0)",
+            grouped(*doubled)
         ));
     }
     if *unanchored > 0 {
@@ -218,7 +239,7 @@ fn tell_summary(summary: &Summary, report: &Report) {
     report.line(format!("judged  {}", judged.join(", ")));
     for ((code, times), (_, needs)) in summary.evaluated().zip(OF_HISTORIES) {
         if times == 0 {
-            report.line(format!("not     {code}: there were no {needs}"));
+            report.line(format!("not     {code}: it takes {needs}"));
         }
     }
 }

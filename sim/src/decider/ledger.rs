@@ -1,9 +1,11 @@
 //! What the decider notes of a step while it happens: what it set going, its part of the trace
 //! hash, counts, and which anchored faults it triggers.
 
+use std::collections::BTreeSet;
+
 use broker_core::probe::Probe;
 use broker_core::step::Effect;
-use invariants::history::{EventKind, HistoryEvent, SimTime};
+use invariants::history::{Call, EventKind, HistoryEvent, SimTime};
 use invariants::view::Evidence;
 use workloads::client::ClientOut;
 use workloads::spark::handoff::CrashPoint;
@@ -27,6 +29,10 @@ pub(super) struct Ledger {
     /// How often each probe was seen.
     pub probes: Vec<u64>,
     pub calls_ok: u64,
+    /// Open calls that commit a transaction, by client and call.
+    commits: BTreeSet<(u16, u32)>,
+    /// When the last of them was done.
+    pub committed: SimTime,
     /// Anchored faults that were triggered: which, by whom, after how long.
     pub triggered: Vec<(FaultId, Endpoint, u64)>,
     /// By probe.
@@ -68,6 +74,8 @@ impl Ledger {
             launches: Vec::new(),
             probes: vec![0; Probe::NAMES.len()],
             calls_ok: 0,
+            commits: BTreeSet::new(),
+            committed: SimTime(0),
             triggered: Vec::new(),
             anchors,
             nodes: (0..layout.nodes()).map(|one| layout.node(Endpoint(one as u8))).collect(),
@@ -89,6 +97,25 @@ impl Ledger {
                 if anchor.left == 0 {
                     self.triggered.push((anchor.fault, node, anchor.after_us));
                 }
+            }
+        }
+    }
+
+    fn count(&mut self, event: &HistoryEvent) {
+        let call = (event.client, event.call);
+        match event.kind {
+            EventKind::Invoke(Call::EndTxn { commit: true, .. }) => {
+                self.commits.insert(call);
+            }
+            EventKind::Invoke(_) | EventKind::GaveUp => {}
+            EventKind::Ok(_) => {
+                self.calls_ok += 1;
+                if self.commits.remove(&call) {
+                    self.committed = event.at;
+                }
+            }
+            EventKind::Fail(_) | EventKind::Unknown(_) => {
+                self.commits.remove(&call);
             }
         }
     }
@@ -142,9 +169,7 @@ impl Sink for Ledger {
                 self.came(index, self.endpoint(*node));
             }
             Evidence::History(event) => {
-                if matches!(event.kind, EventKind::Ok(_)) {
-                    self.calls_ok += 1;
-                }
+                self.count(event);
                 if let Some(history) = &mut self.history {
                     history.push((*event).clone());
                 }

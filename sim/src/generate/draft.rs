@@ -73,7 +73,8 @@ impl Draft {
     /// Some time in the safety phase that leaves `lasting_us` before its end, if that is possible.
     pub fn time(&self, stream: &mut Stream, lasting_us: u64) -> u64 {
         let last = self.safety_us.saturating_sub(lasting_us).max(FIRST_US + STEP_US);
-        stream.steps(FIRST_US, last, STEP_US)
+        // Nothing begins at the end itself.
+        stream.steps(FIRST_US, last, STEP_US).min(self.safety_us - STEP_US)
     }
 
     /// A broker.

@@ -124,7 +124,10 @@ recipes! {
         let lasting = stream.steps(5 * S, 40 * S, S);
         let (at, node) = (draft.time(stream, lasting), draft.clock(stream));
         let most = *stream.pick(&[200, 2_000, 50_000]);
-        let ppm = stream.between(1, 2 * most) as i32 - most as i32;
+        let ppm = match stream.between(1, 2 * most) as i32 - most as i32 {
+            0 => -(most as i32),
+            ppm => ppm,
+        };
         draft.at(at, lasting, What::ClockDrift { node, ppm });
     };
     /// A broker is cut off from the controllers and not from the store: the classic zombie.
@@ -176,12 +179,13 @@ recipes! {
     LOSSY = "lossy", |draft, stream| {
         let lasting = stream.steps(S, 20 * S, 100 * MS);
         let at = draft.time(stream, lasting);
-        draft.at(at, lasting, What::Lossy {
-            drop_pm: stream.below(150) as u32,
-            duplicate_pm: stream.below(100) as u32,
-            hold_pm: stream.below(200) as u32,
-            hold_us_max: stream.steps(10 * MS, 2 * S, 10 * MS),
-        });
+        let (drop_pm, duplicate_pm) = (stream.below(150) as u32, stream.below(100) as u32);
+        let hold_pm = match stream.below(200) as u32 {
+            0 if drop_pm + duplicate_pm == 0 => 1,
+            hold_pm => hold_pm,
+        };
+        let hold_us_max = stream.steps(10 * MS, 2 * S, 10 * MS);
+        draft.at(at, lasting, What::Lossy { drop_pm, duplicate_pm, hold_pm, hold_us_max });
     };
     /// A node's links are slow.
     SLOW_LINK = "slow-link", |draft, stream| {
@@ -439,6 +443,9 @@ recipes! {
         let on = anchor("quorum.fetch_served", stream.between(10, 400), None);
         let lasting = stream.steps(S, 10 * S, 100 * MS);
         let controllers = draft.controllers();
+        if controllers.len() == 1 {
+            return;
+        }
         let (from, to) = match stream.below(3) {
             0 => (vec![me()], controllers),
             1 => (controllers, vec![me()]),

@@ -87,7 +87,7 @@ proptest! {
         prop_assert!(plan.faults.iter().filter(for_good).count() <= 1);
         for fault in &plan.faults {
             if let When::At { at_us } = fault.when {
-                prop_assert!(at_us < plan.safety_us + 1_000_000, "{:?}", fault);
+                prop_assert!(at_us < plan.safety_us, "{:?}", fault);
             }
         }
     }
@@ -97,6 +97,18 @@ proptest! {
         let plan = generate(seed, &choice);
         let text = write(&plan);
         prop_assert_eq!(read("x.toml", &text), Ok(Document::Plan(plan)));
+    }
+}
+
+/// Among so many are clusters with one controller, clocks that would drift by nothing, and faults
+/// whose time is drawn at the very end.
+#[test]
+fn generate_thousands_of_plans_are_plans_that_can_be_run() {
+    for workload in [None, Some("spark-handoff".to_owned())] {
+        let choice = Choice { workload, ..Choice::default() };
+        for seed in 0..3_000 {
+            assert_eq!(check(&generate(seed, &choice)), Ok(()), "seed {seed}");
+        }
     }
 }
 

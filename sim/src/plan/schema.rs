@@ -71,7 +71,9 @@ const fn optional(name: &'static str, of: Type) -> Key {
 }
 
 const MICROS: Type = Type::Micros(MICROS_MAX);
-const PER_MILLE: Type = Type::Int(0, 1_000);
+const PER_MILLE: Type = Type::Int(1, 1_000);
+/// One of several, of which some may be none.
+const PER_MILLE_OR_NONE: Type = Type::Int(0, 1_000);
 const U32: Type = Type::Int(0, u32::MAX as i64);
 const SIZE: Type = Type::Int(1, 1 << 40);
 const COUNT: Type = Type::Int(1, 1 << 20);
@@ -186,9 +188,9 @@ pub const FAULTS: &[Kind] = &[
         name: "lossy",
         what: "messages between nodes are lost, doubled or held back",
         keys: &[
-            needed("drop_pm", PER_MILLE),
-            needed("duplicate_pm", PER_MILLE),
-            needed("hold_pm", PER_MILLE),
+            needed("drop_pm", PER_MILLE_OR_NONE),
+            needed("duplicate_pm", PER_MILLE_OR_NONE),
+            needed("hold_pm", PER_MILLE_OR_NONE),
             needed("hold_max", MICROS),
         ],
     },
@@ -220,7 +222,7 @@ pub const FAULTS: &[Kind] = &[
     Kind {
         name: "store-brown-out",
         what: "the store is so many times slower",
-        keys: &[needed("factor", Type::Int(1, 10_000))],
+        keys: &[needed("factor", Type::Int(2, 10_000))],
     },
     Kind {
         name: "store-lose-answer",

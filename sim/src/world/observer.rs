@@ -255,6 +255,8 @@ fn produced(call: client::Call) -> history::Call {
         damaged,
         created: Some(created),
         idempotent,
+        // Each attempt of a plain one is a call of its own.
+        retried: false,
         transactional: id.is_some(),
         id,
     }

@@ -65,17 +65,18 @@ pub enum Property {
     Stuck,
 }
 
-/// How much of the output came twice.
+/// How much of the output came twice, next to how many rows may ([`doubled_max`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(missing_docs, reason = "a bound is one of rows")]
 pub enum Doubled {
     /// Nothing.
     Nothing,
     /// What the tasks had sent that do not count; less than the batch.
-    Part,
+    Part { bound: u64 },
     /// The whole batch.
-    Batch,
+    Batch { bound: u64 },
     /// More than the bound allows.
-    Unbounded,
+    Unbounded { bound: u64 },
 }
 
 /// What is to be seen in a sink after a crash point and a start of the query.
@@ -126,8 +127,6 @@ const fn seen(doubled: Doubled, broken: &'static [Property]) -> Option<Expected>
 }
 
 const ONCE: Option<Expected> = seen(Doubled::Nothing, &[]);
-const PART: Option<Expected> = seen(Doubled::Part, &[]);
-const BATCH: Option<Expected> = seen(Doubled::Batch, &[]);
 const LOST: Option<Expected> =
     Some(Expected { lost: true, doubled: Doubled::Nothing, broken: &[Property::Lost] });
 
@@ -143,12 +142,27 @@ const fn row(point: CrashPoint, id: &'static str, what: &'static str) -> Row {
     }
 }
 
-const fn sends_part(row: Row) -> Row {
-    Row { at_least_once: PART, ..row }
+const fn sends_part(bound: u64, row: Row) -> Row {
+    Row { at_least_once: seen(Doubled::Part { bound }, &[]), ..row }
 }
 
 const fn sends_batch(row: Row) -> Row {
-    Row { at_least_once: BATCH, ..row }
+    Row { at_least_once: seen(Doubled::Batch { bound: A_DEATH }, &[]), ..row }
+}
+
+/// Rows of a batch of the table: 20 records, 2 outputs of each.
+pub const BATCH_ROWS: u64 = 20 * FAN_OUT;
+
+const PARTITIONS: u64 = 4;
+const FAN_OUT: u64 = 2;
+const MAX_OFFSETS: u64 = 40;
+
+/// What a query of the table may double if a driver dies, or a second one starts.
+const A_DEATH: u64 = doubled_max(Sink::AtLeastOnce, 1, 0, FAN_OUT, MAX_OFFSETS, PARTITIONS);
+
+/// What it may double if an attempt that does not count had sent so many rows.
+const fn an_attempt(sent: u64) -> u64 {
+    doubled_max(Sink::AtLeastOnce, 0, sent, FAN_OUT, MAX_OFFSETS, PARTITIONS)
 }
 
 /// The table: what each crash point means for each sink, for a checkpoint whose manager is
@@ -161,29 +175,41 @@ pub const TABLE: &[Row] = &[
     row(CrashPoint::C1, "C1", "the initial offsets are written"),
     row(CrashPoint::C2, "C2", "offsets/N is about to be renamed: N may get another range"),
     row(CrashPoint::C3, "C3", "offsets/N is durable, no task has started"),
-    sends_part(row(CrashPoint::C4, "C4", "some tasks have sent, none has flushed")),
-    sends_part(row(CrashPoint::C5, "C5", "some tasks are done, some are not")),
+    sends_part(A_DEATH, row(CrashPoint::C4, "C4", "some tasks have sent, none has flushed")),
+    sends_part(A_DEATH, row(CrashPoint::C5, "C5", "some tasks are done, some are not")),
     sends_batch(row(CrashPoint::C6, "C6", "all of N is out, commits/N is not written")),
     sends_batch(row(CrashPoint::C7, "C7", "commits/N is about to be renamed")),
     row(CrashPoint::C8, "C8", "commits/N is durable, the progress event is not sent"),
     row(CrashPoint::C9, "C9", "old entries are half purged"),
-    sends_part(row(CrashPoint::C10, "C10", "an attempt fails midway, the batch goes on")),
-    sends_part(row(CrashPoint::C11, "C11", "an executor is lost, the batch goes on")),
+    sends_part(
+        an_attempt(6),
+        row(CrashPoint::C10, "C10", "an attempt fails midway, the batch goes on"),
+    ),
+    sends_part(
+        an_attempt(6),
+        row(CrashPoint::C11, "C11", "an executor is lost, the batch goes on"),
+    ),
     Row {
         marked_table: None,
         driver_transaction: None,
         ..row(CrashPoint::C12, "C12", "a produce's answer is lost, the producer sends again")
     },
-    sends_part(row(CrashPoint::C13, "C13", "nobody knows whether a produce, or a commit, is done")),
+    sends_part(
+        an_attempt(10),
+        row(CrashPoint::C13, "C13", "nobody knows whether a produce, or a commit, is done"),
+    ),
     sends_batch(row(CrashPoint::C14, "C14", "two drivers, atomic rename")),
     Row {
-        at_least_once: seen(Doubled::Unbounded, &[Property::Doubled, Property::CommittedTwice]),
+        at_least_once: seen(
+            Doubled::Unbounded { bound: A_DEATH },
+            &[Property::Doubled, Property::CommittedTwice],
+        ),
         keyed: seen(Doubled::Nothing, &[Property::CommittedTwice]),
         marked_table: seen(Doubled::Nothing, &[Property::CommittedTwice]),
         ..row(CrashPoint::C15, "C15", "two drivers, rename by copy")
     },
     Row {
-        at_least_once: seen(Doubled::Batch, &[Property::RangeChanged]),
+        at_least_once: seen(Doubled::Batch { bound: A_DEATH }, &[Property::RangeChanged]),
         keyed: seen(Doubled::Nothing, &[Property::RangeChanged]),
         marked_table: seen(Doubled::Nothing, &[Property::Stuck]),
         driver_transaction: seen(Doubled::Nothing, &[Property::Stuck]),

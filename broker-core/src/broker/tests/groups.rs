@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::host::*;
 use crate::config::BrokerLimits;
-use crate::ids::{NodeId, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use crate::ids::{NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
 use crate::protocol::*;
 use crate::step::Input;
 use crate::time::Dur;
@@ -108,12 +108,23 @@ fn commit(host: &mut Host, at: TopicPartition, upto: u64) -> Result<(), ErrorCod
 fn commit_in(
     host: &mut Host,
     at: TopicPartition,
+    identity: Identity,
+    version: TransactionVersion,
+    upto: u64,
+) -> Result<(), ErrorCode> {
+    commit_for("g", host, at, identity, version, upto)
+}
+
+fn commit_for(
+    group: &str,
+    host: &mut Host,
+    at: TopicPartition,
     (producer, epoch): Identity,
     version: TransactionVersion,
     upto: u64,
 ) -> Result<(), ErrorCode> {
     let request = TxnOffsetCommit {
-        group: "g".to_string(),
+        group: group.to_string(),
         transactional_id: "t".to_string(),
         version,
         producer,
@@ -185,6 +196,24 @@ fn offsets_of_a_transaction_that_the_coordinator_does_not_know_are_refused() {
     assert_eq!(commit_in(&mut host, at, identity, V2, 6), Err(E::InvalidProducerEpoch));
     let newer = (identity.0, identity.1.next());
     assert_eq!(commit_in(&mut host, at, newer, V2, 7), Ok(()), "the raised epoch");
+}
+
+#[test]
+fn offsets_of_nothing_there_are_refused_without_the_coordinator_of_transactions() {
+    let (mut host, at) = host();
+    let identity = init(&mut host);
+    let gone = TopicPartition { index: PartitionIndex(7), ..at };
+    let refused = Err(E::UnknownTopicOrPartition);
+    assert_eq!(commit_in(&mut host, gone, identity, V1, 5), refused, "of no transaction");
+    assert_eq!(commit_in(&mut host, at, identity, V1, 5), Err(E::InvalidTxnState));
+}
+
+#[test]
+fn offsets_of_a_transaction_for_a_group_without_a_name_are_refused() {
+    let (mut host, at) = host();
+    let identity = init(&mut host);
+    let refused = commit_for("", &mut host, at, identity, V2, 5);
+    assert_eq!(refused, Err(E::InvalidGroupId));
 }
 
 /// What a coordinator that was cut off from the others and replaced says to a question.

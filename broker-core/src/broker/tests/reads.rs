@@ -134,6 +134,59 @@ fn fetch_outside_of_the_log_is_out_of_range() {
     assert!(fetch_with(&mut host, leader, |_| {}, partition, 1).is_ok());
 }
 
+/// What a leader that was cut off from the others and replaced says after its successor has
+/// appended a second record.
+fn told_by_a_replaced_leader(
+    mutants: Mutants,
+    question: impl Fn(TopicPartition) -> Request,
+) -> Option<Response> {
+    let (mut host, partition, leader) = ready(no_cache(), mutants);
+    host.produce(partition, &["a"]);
+    host.cut(leader, true);
+    host.run(LONG);
+    host.produce(partition, &["b"]);
+    let conn = host.conn();
+    host.send(leader, conn, 0, question(partition));
+    host.run(2_000_000);
+    let told = host.replies.remove(&(conn, 0));
+    assert_eq!(host.is_up(leader), told.is_some(), "it finds out if it looks");
+    told
+}
+
+/// A fetch of what only the successor has.
+fn fetch_behind(partition: TopicPartition) -> Request {
+    fetch(partition, 2, 1)
+}
+
+fn list(spec: OffsetSpec) -> impl Fn(TopicPartition) -> Request {
+    move |partition| {
+        let question = ListOffsetsPartition { partition, current_leader_epoch: None, spec };
+        Request::ListOffsets { isolation: ISOLATION, partitions: vec![question] }
+    }
+}
+
+#[test]
+fn log_end_is_not_told_by_a_leader_that_was_replaced() {
+    assert_eq!(told_by_a_replaced_leader(Mutants::NONE, fetch_behind), None);
+    for spec in [OffsetSpec::Latest, OffsetSpec::MaxTimestamp, OffsetSpec::At(Wall(i64::MAX / 2))] {
+        assert_eq!(told_by_a_replaced_leader(Mutants::NONE, list(spec)), None, "{spec:?}");
+    }
+    let epoch_end = |partition| {
+        let leader_epoch = LeaderEpoch(0);
+        let question = EpochPartition { partition, current_leader_epoch: None, leader_epoch };
+        Request::OffsetForLeaderEpoch { partitions: vec![question] }
+    };
+    assert_eq!(told_by_a_replaced_leader(Mutants::NONE, epoch_end), None);
+}
+
+#[test]
+fn what_can_not_become_wrong_is_told_by_a_leader_that_was_replaced() {
+    for spec in [OffsetSpec::Earliest, OffsetSpec::At(Wall(0))] {
+        assert!(told_by_a_replaced_leader(Mutants::NONE, list(spec)).is_some(), "{spec:?}");
+    }
+    assert!(told_by_a_replaced_leader(Mutants::NONE, |partition| fetch(partition, 0, 1)).is_some());
+}
+
 #[test]
 fn fetch_with_another_epoch_is_refused() {
     let (mut host, partition, leader) = plain();
@@ -357,6 +410,25 @@ fn list_offsets_finds_times_in_objects() {
     assert!(host.saw(leader, |p| matches!(p, Probe::ReadFromObject { .. })) > 0);
 }
 
+/// How often the second of two equal searches reads an object.
+fn read_again(mutants: Mutants) -> usize {
+    let (mut host, partition, leader) = ready(no_cache(), mutants);
+    timed(&mut host, partition);
+    host.run(LONG);
+    let late = OffsetSpec::At(Wall(31_000));
+    assert_eq!(listed(&mut host, partition, late), None);
+    let reads = |host: &Host| host.saw(leader, |p| matches!(p, Probe::SearchBeyondCache {}));
+    let before = reads(&host);
+    assert!(before > 0);
+    assert_eq!(listed(&mut host, partition, late), None);
+    reads(&host) - before
+}
+
+#[test]
+fn list_offsets_begins_where_an_earlier_search_came_to() {
+    assert_eq!(read_again(Mutants::NONE), 0);
+}
+
 #[test]
 fn list_offsets_of_a_partition_named_twice_is_invalid() {
     let (mut host, partition, leader) = plain();
@@ -436,6 +508,23 @@ mod mutants {
         host.produce(partition, &["a"]);
         host.run(LONG);
         assert!(!host.replies.contains_key(&(conn, 0)));
+    }
+
+    #[test]
+    fn search_forgotten_mutant_reads_objects_again() {
+        assert!(read_again(Mutants::NONE.with(Mutant::SearchForgotten)) > 0);
+    }
+
+    #[test]
+    fn fetch_refused_unproven_mutant_sends_a_reader_elsewhere() {
+        let mutants = Mutants::NONE.with(Mutant::FetchRefusedUnproven);
+        assert!(told_by_a_replaced_leader(mutants, fetch_behind).is_some());
+    }
+
+    #[test]
+    fn search_unproven_mutant_tells_an_end_that_has_passed() {
+        let mutants = Mutants::NONE.with(Mutant::SearchUnproven);
+        assert!(told_by_a_replaced_leader(mutants, list(OffsetSpec::Latest)).is_some());
     }
 
     #[test]

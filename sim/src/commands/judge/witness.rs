@@ -1,10 +1,9 @@
 //! Which lines of a file speak of an offset: a violation is understood by reading them. Reads the
-//! file once more, which standard input does not allow.
+//! file once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Seek as _};
 
 use broker_core::ids::{Offset, TopicPartition};
 use invariants::history::{Answer, Call, EventKind};
@@ -15,17 +14,17 @@ const LINES_MAX: usize = 8;
 
 /// What the lines of a file say of an offset, in words, in the order of the lines; then, where one
 /// of the values seen there is elsewhere.
-pub(super) fn lines(path: &Path, partition: TopicPartition, offset: Offset) -> Vec<String> {
+pub(super) fn lines(file: &File, partition: TopicPartition, offset: Offset) -> Vec<String> {
     let mut values = BTreeSet::new();
     let mut about = Vec::new();
     // A file that changes under our eyes has no witness.
-    let _ = each(path, |line, call, answer| {
+    let _ = each(file, |line, call, answer| {
         if let Some((words, value)) = at_offset(call, answer, partition, offset) {
             values.extend(value);
             about.push(format!("line {line} {words}"));
         }
     });
-    let _ = each(path, |line, call, answer| {
+    let _ = each(file, |line, call, answer| {
         for value in &values {
             if let Some(words) = of_value(call, answer, (partition, offset), *value) {
                 about.push(format!("line {line} {words}"));
@@ -41,10 +40,11 @@ pub(super) fn lines(path: &Path, partition: TopicPartition, offset: Offset) -> V
 }
 
 /// Every call that was done, with the line that says so.
-fn each(path: &Path, mut sink: impl FnMut(u64, &Call, &Answer)) -> std::io::Result<()> {
+fn each(mut file: &File, mut sink: impl FnMut(u64, &Call, &Answer)) -> std::io::Result<()> {
+    file.rewind()?;
     let mut reader = Reader::default();
     let mut open: BTreeMap<(u16, u32), Call> = BTreeMap::new();
-    for text in BufReader::new(File::open(path)?).lines() {
+    for text in BufReader::new(file).lines() {
         let Ok(Line::Event { event, .. }) = reader.line(&text?) else { continue };
         let key = (event.client, event.call);
         match event.kind {

@@ -13,7 +13,7 @@ use super::world::{
 };
 use crate::spark::checkpoint::Manager;
 use crate::spark::driver::Sink;
-use crate::spark::handoff::{CrashPoint, Doubled, SINKS, TABLE};
+use crate::spark::handoff::{BATCH_ROWS, CrashPoint, Doubled, SINKS, TABLE};
 use crate::spark::step::{End, ReadAnswer, SendAnswer};
 
 /// The scenario of a row: in the second batch, or in the first that has the point.
@@ -62,6 +62,7 @@ const BATCH: usize = (PARTITIONS as u64 * GROWTH) as usize * FAN_OUT as usize;
 
 #[test]
 fn table_measured_is_the_table_expected() {
+    assert_eq!(BATCH as u64, BATCH_ROWS);
     for row in TABLE {
         for sink in SINKS {
             let measured = scenario(row.point, *sink).map(|world| world.run().0);
@@ -73,11 +74,12 @@ fn table_measured_is_the_table_expected() {
             assert_eq!(measured.lost > 0, expected.lost, "{place}");
             assert!(measured.broken.iter().eq(expected.broken), "{place}, not {expected:?}");
             let doubled = measured.doubled;
+            let within = |bound| measured.bound as u64 == bound && doubled as u64 <= bound;
             let fits = match expected.doubled {
                 Doubled::Nothing => doubled == 0,
-                Doubled::Part => (1..BATCH).contains(&doubled) && doubled <= measured.bound,
-                Doubled::Batch => doubled == BATCH && doubled <= measured.bound,
-                Doubled::Unbounded => doubled > measured.bound,
+                Doubled::Part { bound } => (1..BATCH).contains(&doubled) && within(bound),
+                Doubled::Batch { bound } => doubled == BATCH && within(bound),
+                Doubled::Unbounded { bound } => measured.bound as u64 == bound && !within(bound),
             };
             assert!(fits, "{place}, not {expected:?}");
         }
