@@ -25,7 +25,7 @@ use broker_core::wal::WalRecord;
 use broker_core::wal::record::{WalHeader, encode_wal_object};
 use bytes::Bytes;
 
-use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
+use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime, TransactionalId};
 use crate::view::{Evidence, Membership, NodeEvent, Tail, View};
 use crate::{Judge, Violation};
 
@@ -650,6 +650,20 @@ fn span(batches: &[(u64, u64, u64)]) -> (u64, u64) {
 
 pub(crate) fn produce(first_value: u64, count: u32, idempotent: bool) -> Call {
     produce_to(P, first_value, count, idempotent)
+}
+
+/// A transactional producer is idempotent, too.
+pub(crate) fn produce_in_transaction(
+    partition: TopicPartition,
+    first_value: u64,
+    count: u32,
+    of: Option<TransactionalId>,
+) -> Call {
+    let mut call = produce_to(partition, first_value, count, true);
+    if let Call::Produce { transactional, id, .. } = &mut call {
+        (*transactional, *id) = (true, of);
+    }
+    call
 }
 
 fn produce_to(partition: TopicPartition, first_value: u64, count: u32, idempotent: bool) -> Call {

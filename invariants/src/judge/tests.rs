@@ -12,7 +12,8 @@ use broker_core::step::Flow;
 use crate::history::{Answer, Call, EventKind, HistoryEvent, SimTime};
 use crate::judge_history;
 use crate::testing::{
-    A, A_EPOCH, B, B_EPOCH, Case, P, Q, S, fetched, open_stream, produce, read, wal_key,
+    A, A_EPOCH, B, B_EPOCH, Case, P, Q, S, fetched, open_stream, produce, produce_in_transaction,
+    read, wal_key,
 };
 
 /// A quorum, a produce, a commit, a death, a recovery, a new leader, a reader over both.
@@ -187,24 +188,7 @@ fn refused_produce_of_a_history_without_readers_is_not_judged() {
 fn refused_commit_of_a_history_that_nobody_could_have_read_is_not_judged() {
     let ends = Call::EndTxn { commit: true, producer: None, id: None };
     let ends = (1, ends, EventKind::Fail(None));
-    let Call::Produce { partition, acks, first_value, count, damaged, created, .. } =
-        produce(100, 1, true)
-    else {
-        unreachable!("it is a produce")
-    };
-    let (idempotent, transactional, id) = (true, true, None);
-    let writes = Call::Produce {
-        partition,
-        acks,
-        first_value,
-        count,
-        damaged,
-        created,
-        idempotent,
-        retried: false,
-        transactional,
-        id,
-    };
+    let writes = produce_in_transaction(P, 100, 1, None);
     let writes = (1, writes, EventKind::Unknown(None));
     let reads = |isolation| reads(isolation, 0, &[]);
     let (any, committed) = (Isolation::ReadUncommitted, Isolation::ReadCommitted);

@@ -246,11 +246,11 @@ mod tests {
 
     use broker_core::ids::{Offset, ProducerEpoch};
     use broker_core::metadata::record::Record;
-    use broker_core::protocol::{Acks, Generation, Isolation};
+    use broker_core::protocol::{Generation, Isolation};
 
     use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime};
     use crate::testing::groups::{PRODUCER, Read};
-    use crate::testing::{Case, P, Q, Txn};
+    use crate::testing::{Case, P, Q, Txn, produce_in_transaction};
 
     /// Transactions that read these stretches of P and are committed, or not.
     fn processed(stretches: &[(u64, u64, bool)]) -> Case {
@@ -488,18 +488,7 @@ mod tests {
 
         /// The transaction's output, a record that holds its number, is acknowledged here in Q.
         fn writes(&mut self, txn: u32, base: u64) -> &mut Self {
-            let call = Call::Produce {
-                partition: Q,
-                acks: Acks::All,
-                first_value: u64::from(txn),
-                count: 1,
-                damaged: false,
-                retried: false,
-                created: None,
-                idempotent: false,
-                transactional: true,
-                id: None,
-            };
+            let call = produce_in_transaction(Q, u64::from(txn), 1, None);
             let (base, log_append_time) = (Offset(base), None);
             self.call(txn, call, EventKind::Ok(Answer::Produced { base, log_append_time }))
         }

@@ -13,12 +13,12 @@ use broker_core::ids::{
 use broker_core::metadata::record::{CommittedRange, ObjectKind, Record};
 use broker_core::object::{BlockRecord, Builder, ObjectHeader};
 use broker_core::probe::Probe;
-use broker_core::protocol::{Acks, ErrorCode, Isolation, TransactionResult};
+use broker_core::protocol::{ErrorCode, Isolation, TransactionResult};
 use broker_core::step::Flow;
 use broker_core::time::Dur;
 use bytes::Bytes;
 
-use super::{A, A_EPOCH, Case, Opened, P, S, none, prepare, read, time_of};
+use super::{A, A_EPOCH, Case, Opened, P, S, none, prepare, produce_in_transaction, read, time_of};
 use crate::history::{Answer, Call, EventKind};
 
 /// A second partition, and its stream.
@@ -94,23 +94,8 @@ impl Case {
         count: u32,
     ) -> Opened {
         self.op = txn;
-        let (acks, damaged, created) = (Acks::All, false, None);
-        let (idempotent, transactional) = (true, true);
-        self.invoke(
-            1,
-            Call::Produce {
-                partition,
-                acks,
-                first_value,
-                count,
-                damaged,
-                created,
-                idempotent,
-                retried: false,
-                transactional,
-                id: Some("t".into()),
-            },
-        )
+        let id = Some("t".into());
+        self.invoke(1, produce_in_transaction(partition, first_value, count, id))
     }
 
     /// Its end is asked for, and done.

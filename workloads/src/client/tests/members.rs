@@ -312,7 +312,8 @@ fn listed(rig: &mut Rig) {
     rig.answer(&sent, Response::ListOffsets(vec![ListOffsetsResult { partition, result }]));
 }
 
-fn copy_refused() -> Rig {
+/// A copy that has read, with the batch that it sends.
+fn copy_sent() -> (Rig, Sent) {
     let mut rig = in_group(Eager, true);
     come_to(&mut rig, Some(40));
     reads(&mut rig, true);
@@ -321,6 +322,11 @@ fn copy_refused() -> Rig {
     let identity = (ProducerId(5), ProducerEpoch(0));
     rig.answer(&sent, Response::Txn(TxnAnswer::InitProducerId(Ok(identity))));
     let sent = rig.take();
+    (rig, sent)
+}
+
+fn copy_refused() -> Rig {
+    let (mut rig, sent) = copy_sent();
     rig.answer(&sent, produced(9));
     let (sent, _) = asked(&mut rig);
     let refused = vec![(tp(0), Err(ErrorCode::IllegalGeneration))];
@@ -391,14 +397,7 @@ fn member_of_a_classic_group_comes_again_when_its_topic_was_created_anew() {
 
 #[test]
 fn copy_to_a_topic_created_anew_is_not_sent_again() {
-    let mut rig = in_group(Eager, true);
-    come_to(&mut rig, Some(40));
-    reads(&mut rig, true);
-    found(&mut rig, CoordinatorKind::Transaction);
-    let sent = rig.take();
-    let identity = (ProducerId(5), ProducerEpoch(0));
-    rig.answer(&sent, Response::Txn(TxnAnswer::InitProducerId(Ok(identity))));
-    let sent = rig.take();
+    let (mut rig, sent) = copy_sent();
     rig.answer(&sent, refused(ErrorCode::UnknownTopicId));
     assert!(!matches!(rig.ends().last(), Some(CallEvent::Unknown)), "it may be a slow broker");
     learns_anew(&mut rig);
