@@ -28,6 +28,7 @@ const ROOT: &[&str] = &[
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "broker",
     "broker-core",
     "ci",
     "clippy.toml",
@@ -60,6 +61,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "workloads",
         ],
     ),
+    ("broker", &["broker-core", "bytes", "object_store", "tokio", "tracing"]),
     ("ci", &["clap", "proc-macro2", "syn", "toml"]),
 ];
 

@@ -1,0 +1,4 @@
+//! The process around the core: what a broker needs besides its state machines to serve real
+//! clients on real storage. No rule of the broker is here; the machines of `broker-core` have them
+//! all.
+
