@@ -2,3 +2,5 @@
 //! clients on real storage. No rule of the broker is here; the machines of `broker-core` have them
 //! all.
 
+pub mod durable;
+pub mod store;
