@@ -9,7 +9,9 @@
 //!   begun before their sender could know, and would stand behind a hole.
 //! * A failed sync is final (PostgreSQL's fsyncgate; Rebello et al., ATC '20): the kernel has
 //!   dropped the pages and a second sync would succeed. Every operation fails until the folder is
-//!   opened anew. What was not durable is cut off, lest it be read back from a cache.
+//!   opened anew. What was not durable is cut off, lest it be read back from a cache; but what an
+//!   earlier process left can not be told from what it made durable, and is not cut off if the
+//!   first sync fails.
 //! * One process has the folder open, by a lock that dies with it (flock(2)).
 
 use std::fs::{File, OpenOptions};

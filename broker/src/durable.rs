@@ -34,10 +34,18 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
 /// one, whole. The new name is durable after [`sync_folder`]. If it fails, nothing has changed.
 pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = folder.join(format!("{name}.new"));
-    let mut file = File::create(&new)?;
+    let replaced = write(&new, bytes).and_then(|()| fs::rename(&new, folder.join(name)));
+    if replaced.is_err() {
+        // It may be what fills the disk. If it stays, the next one is written over it.
+        let _ = fs::remove_file(&new);
+    }
+    replaced
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(name))
+    file.sync_all()
 }
 
 /// A file's bytes, if it is there.
@@ -157,6 +165,8 @@ pub(crate) mod tests {
         fs::create_dir(folder.join("name.new")).expect("in the way");
         assert!(replace(&folder, "name", b"new").is_err());
         assert_eq!(read(&folder.join("name")).expect("read"), Some(b"old".to_vec()));
-        assert_eq!(read(&folder.join("other")).expect("read"), None);
+        fs::create_dir(folder.join("other")).expect("in the way");
+        assert!(replace(&folder, "other", b"new").is_err());
+        assert_eq!(read(&folder.join("other.new")).expect("read"), None);
     }
 }

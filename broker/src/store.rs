@@ -35,10 +35,12 @@ const PAGE_KEYS_MAX: usize = 1_000;
 /// that an ownership check whose answer was lost is tried again within a client's 30 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// The slowest transfer of a body that is waited for: a hundredth of what one S3 connection does.
+/// The slowest transfer of a body that is waited for: about a hundredth of what a connection to S3
+/// does.
 const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
-/// What the body of a get of a whole object is allowed for: the largest WAL object.
+/// The size that is taken for granted of an object that is read whole: none of those is larger than
+/// a WAL object.
 const WHOLE_BYTES: u64 = 16 << 20;
 
 /// An object store. Clones are the same store.
@@ -306,6 +308,8 @@ fn etag_of(text: Option<&str>) -> Etag {
 
 #[cfg(test)]
 mod tests {
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
     use super::*;
 
     fn put() -> ObjOp {
@@ -341,6 +345,37 @@ mod tests {
         let below = Error::Generic { store: "below", source: Busy(503).into() };
         let error = Error::Generic { store: "any", source: below.into() };
         assert_eq!(failed(&put(), &error), ObjResult::SlowDown);
+    }
+
+    /// A store that answers after an hour.
+    fn asleep() -> Store {
+        let hour = Duration::from_secs(3_600);
+        let config = ThrottleConfig {
+            wait_delete_per_call: hour,
+            wait_get_per_call: hour,
+            wait_list_with_delimiter_per_call: hour,
+            wait_put_per_call: hour,
+            ..ThrottleConfig::default()
+        };
+        let objects = Arc::new(ThrottledStore::new(InMemory::new(), config));
+        Store { objects, kind: Kind::Memory }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn store_that_does_not_answer_in_time_leaves_doubt() {
+        let (store, key) = (asleep(), || Key("k".into()));
+        for op in [
+            put(),
+            ObjOp::Get { key: key(), range: Some((0, 3 << 20)) },
+            ObjOp::Get { key: key(), range: Some((3, 3)) },
+            ObjOp::List { prefix: key(), after: None },
+            ObjOp::Delete { key: key() },
+        ] {
+            let begun = tokio::time::Instant::now();
+            assert_eq!(store.perform(op.clone()).await, ObjResult::Unknown, "{op:?}");
+            let (waited, limit) = (begun.elapsed(), answer_within(&op));
+            assert!(limit <= waited && waited < limit + Duration::from_millis(5), "{waited:?}");
+        }
     }
 
     #[test]
