@@ -2,4 +2,8 @@
 //! clients on real storage. No rule of the broker is here; the machines of `broker-core` have them
 //! all.
 
+pub mod conformance;
+pub mod device;
+pub mod durable;
+pub mod store;
 pub mod wire;
