@@ -5,5 +5,8 @@
 pub mod conformance;
 pub mod device;
 pub mod durable;
+pub mod front;
+pub mod host;
+pub mod serve;
 pub mod store;
 pub mod wire;

@@ -61,7 +61,19 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "workloads",
         ],
     ),
-    ("broker", &["broker-core", "bytes", "object_store", "tokio", "tracing"]),
+    (
+        "broker",
+        &[
+            "broker-core",
+            "bytes",
+            "clap",
+            "object_store",
+            "rand_chacha",
+            "tokio",
+            "tracing",
+            "tracing-subscriber",
+        ],
+    ),
     ("ci", &["clap", "proc-macro2", "syn", "toml"]),
 ];
 

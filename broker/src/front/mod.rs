@@ -1,0 +1,404 @@
+//! Between the wire and the core: what a client's request asks of the broker, and how the broker's
+//! answers are said in the version that was asked in.
+//!
+//! The front is a value without I/O. A request becomes parts, one core request each; the answer is
+//! made when the last part is answered, and leaves in the order of the requests on its connection.
+//! Names of topics become ids here, and ids names, by the broker's own metadata. Every rule of the
+//! broker is the core's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use broker_core::ids::{ConnId, NodeId, PartitionIndex, TopicId, TopicPartition};
+use broker_core::metadata::Image;
+use broker_core::protocol::{self as core, ErrorCode};
+
+use crate::wire::codec::Uuid;
+use crate::wire::{self, Header};
+
+mod admin;
+mod cluster;
+mod groups;
+mod offsets;
+mod records;
+#[cfg(test)]
+mod tests;
+mod transactions;
+
+/// Parts of one request that the core is asked at once. The core cuts off a connection with more
+/// than 256 unanswered; four requests of many parts side by side stay below that.
+const PARTS_MAX: usize = 64;
+
+/// A version that is not spoken here.
+const UNSUPPORTED_VERSION: i16 = 35;
+
+/// What a broker knows of its cluster besides the metadata.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cluster {
+    /// Kafka's cluster id.
+    pub id: String,
+    /// This broker.
+    pub node: NodeId,
+    /// Where clients reach the brokers: host and port.
+    pub listeners: BTreeMap<NodeId, (String, u16)>,
+    /// Partitions of a topic that is created without a number (`num.partitions`).
+    pub partitions_default: u32,
+    /// Whether asking for a topic's metadata creates it (`auto.create.topics.enable`).
+    pub creates_topics: bool,
+}
+
+/// What an answer may be made of.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    cluster: &'a Cluster,
+    image: &'a Image,
+}
+
+/// A request as the core is asked it.
+struct Asked {
+    parts: Vec<core::Request>,
+    join: Join,
+}
+
+/// Makes the answer out of those to the parts, in their order.
+type Join = Box<dyn FnOnce(View<'_>, Vec<core::Response>) -> wire::Response + Send>;
+
+impl Asked {
+    fn new(
+        parts: Vec<core::Request>,
+        join: impl FnOnce(View<'_>, Vec<core::Response>) -> wire::Response + Send + 'static,
+    ) -> Self {
+        Self { parts, join: Box::new(join) }
+    }
+
+    fn one(
+        part: core::Request,
+        join: impl FnOnce(View<'_>, core::Response) -> wire::Response + Send + 'static,
+    ) -> Self {
+        Self::new(vec![part], |view, answers| {
+            join(view, answers.into_iter().next().expect("one part, one answer"))
+        })
+    }
+
+    /// Answered without the core.
+    fn nothing(answer: wire::Response) -> Self {
+        Self::new(Vec::new(), |_, _| answer)
+    }
+}
+
+/// The core's answer, which must be to what was asked.
+macro_rules! answer {
+    ($answer:expr, $variant:pat => $value:expr) => {
+        match $answer {
+            $variant => $value,
+            other => unreachable!("the core answered something else: {other:?}"),
+        }
+    };
+}
+use answer;
+pub(crate) use records::is_silent;
+
+/// All requests that are not answered yet.
+#[derive(Default)]
+pub struct Front {
+    connections: BTreeMap<ConnId, Connection>,
+}
+
+#[derive(Default)]
+struct Connection {
+    /// In the order of their arrival; `first` is the number of the first.
+    pending: VecDeque<Pending>,
+    first: u64,
+    /// What the core was asked and has not answered: request and part, by correlation id.
+    asked: BTreeMap<u32, (u64, usize)>,
+    correlation: u32,
+}
+
+struct Pending {
+    header: Header,
+    /// Not asked yet.
+    parts: VecDeque<core::Request>,
+    answers: Vec<Option<core::Response>>,
+    /// None as soon as the answer is made.
+    join: Option<Join>,
+    answer: Option<wire::Response>,
+}
+
+/// What the host must do next for a connection.
+#[derive(Debug)]
+pub enum Act {
+    /// Ask the core.
+    Ask {
+        /// The core's correlation id, not the client's.
+        corr: u32,
+        /// What.
+        request: core::Request,
+    },
+    /// Close the connection: a produce without an answer was refused, and Kafka's clients learn it
+    /// this way.
+    Close,
+    /// Write an answer.
+    Answer {
+        /// Of the request.
+        header: Header,
+        /// The answer.
+        response: wire::Response,
+    },
+}
+
+impl Front {
+    /// A request came on a connection.
+    pub fn request(
+        &mut self,
+        (cluster, image): (&Cluster, &Image),
+        conn: ConnId,
+        (header, request): (Header, wire::Request),
+    ) -> Vec<Act> {
+        let view = View { cluster, image };
+        let silent = records::partitions_if_silent(&request);
+        let asked = translate(view, &header, request);
+        if let Some(partitions) = silent {
+            return records::silently(asked.parts, partitions);
+        }
+        let connection = self.connections.entry(conn).or_default();
+        connection.pending.push_back(Pending {
+            header,
+            answers: asked.parts.iter().map(|_| None).collect(),
+            parts: asked.parts.into(),
+            join: Some(asked.join),
+            answer: None,
+        });
+        let number = connection.first + connection.pending.len() as u64 - 1;
+        connection.go_on(view, number)
+    }
+
+    /// A client asks which versions are spoken here, in one that is not: it is answered in the
+    /// oldest, that it may ask again (KIP-511).
+    pub fn unknown_version(&mut self, conn: ConnId, header: Header) -> Vec<Act> {
+        let connection = self.connections.entry(conn).or_default();
+        connection.pending.push_back(Pending {
+            header,
+            parts: VecDeque::new(),
+            answers: Vec::new(),
+            join: None,
+            answer: Some(wire::Response::ApiVersions(cluster::versions(UNSUPPORTED_VERSION))),
+        });
+        connection.answers()
+    }
+
+    /// The core answered what it was asked.
+    pub fn answered(
+        &mut self,
+        (cluster, image): (&Cluster, &Image),
+        conn: ConnId,
+        (corr, answer): (u32, core::Response),
+    ) -> Vec<Act> {
+        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let Some((number, part)) = connection.asked.remove(&corr) else { return Vec::new() };
+        connection.at(number).answers[part] = Some(answer);
+        connection.go_on(View { cluster, image }, number)
+    }
+
+    /// A connection is gone.
+    pub fn gone(&mut self, conn: ConnId) {
+        self.connections.remove(&conn);
+    }
+}
+
+impl Connection {
+    fn at(&mut self, number: u64) -> &mut Pending {
+        let index = usize::try_from(number - self.first).expect("as many as fit in memory");
+        &mut self.pending[index]
+    }
+
+    /// Asks more of a request's parts, or makes its answer; then whatever can be answered is.
+    fn go_on(&mut self, view: View<'_>, number: u64) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let in_flight = self.asked.values().filter(|(of, _)| *of == number).count();
+        for _ in in_flight..PARTS_MAX {
+            let pending = self.at(number);
+            let Some(request) = pending.parts.pop_front() else { break };
+            let part = pending.answers.len() - pending.parts.len() - 1;
+            self.correlation = self.correlation.wrapping_add(1);
+            self.asked.insert(self.correlation, (number, part));
+            acts.push(Act::Ask { corr: self.correlation, request });
+        }
+        let pending = self.at(number);
+        if pending.answers.iter().all(Option::is_some)
+            && let Some(join) = pending.join.take()
+        {
+            let answers = pending.answers.drain(..).flatten().collect();
+            pending.answer = Some(join(view, answers));
+        }
+        acts.extend(self.answers());
+        acts
+    }
+
+    /// All answers that are ready and have none before them that is not.
+    fn answers(&mut self) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while self.pending.front().is_some_and(|it| it.answer.is_some()) {
+            let Pending { header, answer, .. } = self.pending.pop_front().expect("just seen");
+            self.first += 1;
+            acts.push(Act::Answer { header, response: answer.expect("just seen") });
+        }
+        acts
+    }
+}
+
+fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
+    use wire::Request as R;
+    match request {
+        R::Produce(request) => records::produce(view, header, request),
+        R::Fetch(request) => records::fetch(view, header, request),
+        R::ListOffsets(request) => offsets::list_offsets(view, request),
+        R::OffsetForLeaderEpoch(request) => offsets::offset_for_leader_epoch(view, request),
+        R::ApiVersions(request) => cluster::api_versions(header, &request),
+        R::Metadata(request) => cluster::metadata(view, header, request),
+        R::DescribeCluster(request) => cluster::describe_cluster(&request),
+        R::FindCoordinator(request) => cluster::find_coordinator(header, request),
+        R::CreateTopics(request) => admin::create_topics(view, request),
+        R::DeleteTopics(request) => admin::delete_topics(view, header, request),
+        R::CreatePartitions(request) => admin::create_partitions(view, request),
+        R::DescribeConfigs(request) => admin::describe_configs(request),
+        R::IncrementalAlterConfigs(request) => admin::alter_configs(view, request),
+        R::InitProducerId(request) => transactions::init_producer_id(header, request),
+        R::AddPartitionsToTxn(request) => transactions::add_partitions(view, header, request),
+        R::AddOffsetsToTxn(request) => transactions::add_offsets(header, request),
+        R::EndTxn(request) => transactions::end(header, request),
+        R::TxnOffsetCommit(request) => transactions::offset_commit(view, header, request),
+        R::WriteTxnMarkers(request) => transactions::write_markers(view, request),
+        R::DescribeTransactions(request) => transactions::describe(request),
+        R::ListTransactions(request) => transactions::list(&request),
+        R::OffsetCommit(request) => groups::commits::offset_commit(view, request),
+        R::OffsetFetch(request) => groups::commits::offset_fetch(view, header, request),
+        R::OffsetDelete(request) => groups::commits::offset_delete(view, request),
+        R::JoinGroup(request) => groups::join(header, request),
+        R::SyncGroup(request) => groups::sync(header, request),
+        R::Heartbeat(request) => groups::heartbeat(request),
+        R::LeaveGroup(request) => groups::leave(header, request),
+        R::DescribeGroups(request) => groups::tools::describe(request),
+        R::ListGroups(request) => groups::tools::list(request),
+        R::DeleteGroups(request) => groups::tools::delete(request),
+        R::ConsumerGroupHeartbeat(request) => groups::consumer_heartbeat(request),
+        R::ConsumerGroupDescribe(request) => groups::tools::consumer_describe(request),
+    }
+}
+
+impl<'a> View<'a> {
+    /// A partition by its topic's name. Whether the partition exists is the core's to say.
+    fn partition(self, topic: &str, index: i32) -> Result<TopicPartition, ErrorCode> {
+        let (topic, _) = self.image.topic_named(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        partition(topic, index)
+    }
+
+    /// A topic's name, as long as there is one.
+    fn name(self, topic: TopicId) -> Option<&'a str> {
+        self.image.topics.get(&topic).map(|topic| topic.name.as_str())
+    }
+
+    fn listener(self, node: NodeId) -> Option<&'a (String, u16)> {
+        self.cluster.listeners.get(&node)
+    }
+
+    /// A broker's zone, which clients call its rack.
+    fn rack(self, node: NodeId) -> Option<String> {
+        self.image.brokers.get(&node).map(|broker| format!("zone-{}", broker.zone))
+    }
+}
+
+fn partition(topic: TopicId, index: i32) -> Result<TopicPartition, ErrorCode> {
+    let index = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    Ok(TopicPartition { topic, index: PartitionIndex(index) })
+}
+
+fn uuid(topic: TopicId) -> Uuid {
+    Uuid(topic.0)
+}
+
+/// A partition's number as the wire says it.
+fn index(partition: TopicPartition) -> i32 {
+    number(partition.index.0)
+}
+
+/// A number of ours that the wire says as 32 bits with a sign. Panics if it does not fit: the core
+/// bounds nodes, partitions and epochs far below that.
+fn number(it: u32) -> i32 {
+    i32::try_from(it).expect("below 2^31")
+}
+
+/// An offset, a producer id.
+fn long(it: u64) -> i64 {
+    i64::try_from(it).expect("below 2^63")
+}
+
+/// Kafka's number for an outcome; 0 is success.
+fn code<T>(result: &Result<T, ErrorCode>) -> i16 {
+    result.as_ref().err().map_or(0, |code| *code as i16)
+}
+
+/// As [`code`], in versions that name topics by name: they know no error about topic ids.
+fn code_by_name<T>(result: &Result<T, ErrorCode>) -> i16 {
+    match result {
+        Err(ErrorCode::UnknownTopicId) => ErrorCode::UnknownTopicOrPartition as i16,
+        other => code(other),
+    }
+}
+
+/// An error by the name that a version before `since` knows it by.
+fn renamed(header: &Header, since: i16, code: i16) -> i16 {
+    const RENAMED: &[(ErrorCode, ErrorCode)] = &[
+        // KIP-588, `KafkaApis`: the newer one told who was fenced from who may begin anew.
+        (ErrorCode::ProducerFenced, ErrorCode::InvalidProducerEpoch),
+        // KIP-890, `AddPartitionsToTxnManager`.
+        (ErrorCode::TransactionAbortable, ErrorCode::InvalidTxnState),
+    ];
+    let old = RENAMED.iter().find(|(new, _)| header.version < since && *new as i16 == code);
+    old.map_or(code, |(_, old)| *old as i16)
+}
+
+/// What a request asks about partitions, topic by topic in the request's order: the topic as it was
+/// named, and of each partition its number and what it is to the core, or why there is none.
+struct ByTopic<T>(Vec<(T, Vec<Found>)>);
+
+/// A partition's number, and what it is to the core, or why it is nothing.
+type Found = (i32, Result<TopicPartition, ErrorCode>);
+
+impl<T> ByTopic<T> {
+    /// The partitions that the core is asked about.
+    fn partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
+        self.0.iter().flat_map(|(_, partitions)| partitions).filter_map(|(_, it)| it.ok())
+    }
+
+    /// The answer in the same order, made of the core's results. A partition of which the core says
+    /// nothing was not asked about.
+    fn answer<R: Clone, P, Q>(
+        self,
+        results: impl IntoIterator<Item = (TopicPartition, Result<R, ErrorCode>)>,
+        to_partition: impl Fn(i32, Result<R, ErrorCode>) -> P,
+        to_topic: impl Fn(T, Vec<P>) -> Q,
+    ) -> Vec<Q> {
+        let results: BTreeMap<_, _> = results.into_iter().collect();
+        let result = |partition| match results.get(&partition) {
+            Some(result) => result.clone(),
+            None => unreachable!("the core says nothing of {partition:?}"),
+        };
+        let partition = |(index, partition): (i32, Result<_, _>)| {
+            to_partition(index, partition.and_then(result))
+        };
+        let topic = |(topic, partitions): (T, Vec<_>)| {
+            to_topic(topic, partitions.into_iter().map(partition).collect())
+        };
+        self.0.into_iter().map(topic).collect()
+    }
+}
+
+/// Groups partitions by topic, in the order of both.
+fn by_topic<T>(
+    partitions: impl IntoIterator<Item = (TopicPartition, T)>,
+) -> BTreeMap<TopicId, Vec<(TopicPartition, T)>> {
+    let mut topics: BTreeMap<TopicId, Vec<_>> = BTreeMap::new();
+    for (partition, it) in partitions {
+        topics.entry(partition.topic).or_default().push((partition, it));
+    }
+    topics
+}

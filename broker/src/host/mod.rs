@@ -1,0 +1,316 @@
+//! The async host of one node: feeds its state machine one input, begins every effect in order,
+//! waits for the next input.
+//!
+//! A node is one task, and nothing else touches its machine. It never waits for anything but the
+//! next input: operations on the store run in tasks of their own, the log device has a thread, and
+//! what they find out comes back as an input. Inputs that come from outside are bounded in number;
+//! a message to a node that has no room is lost, as the core's contract allows.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use broker_core::broker::Broker;
+use broker_core::config::{BrokerConfig, ControllerConfig};
+use broker_core::controller::Controller;
+use broker_core::ids::{ConnId, Incarnation, IncarnationId, NodeId};
+use broker_core::mutants::Mutants;
+use broker_core::peer::PeerMsg;
+use broker_core::step::{
+    BootImage, Cx, Effect, HaltReason, Input, LogOp, LogResult, Machine, ObjOp, ObjResult, Outbox,
+    Tok,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::RngCore;
+use tokio::sync::mpsc;
+
+use crate::front::{Act, Cluster, Front};
+use crate::wire::{self, Header};
+
+mod adapters;
+mod clock;
+mod connection;
+mod timers;
+
+pub use clock::Clock;
+pub use connection::serve;
+use timers::Timers;
+
+/// Inputs from outside that wait for a node. Each connection has at most
+/// [`connection::PIPELINE_MAX`] of them: this is room for some dozens of busy ones, and the others
+/// wait on their sockets.
+const INPUTS_MAX: usize = 4_096;
+
+/// An object store: does one operation, and never tries again by itself.
+pub trait ObjectStore: Send + Sync {
+    /// Begins an operation.
+    fn perform(&self, op: ObjOp) -> Pin<Box<dyn Future<Output = ObjResult> + Send>>;
+}
+
+/// A controller's log device. Its operations are asked one after the other, on a thread of its own.
+pub trait LogDevice: Send {
+    /// Does an operation. An append that succeeds has no result.
+    fn perform(&mut self, op: LogOp) -> Option<LogResult>;
+}
+
+/// What a node is.
+pub enum Config {
+    /// A voter of the metadata quorum, and its log device.
+    Controller(ControllerConfig, Box<dyn LogDevice>),
+    /// A broker, and the cluster as its clients see it.
+    Broker(Box<(BrokerConfig, Cluster)>),
+}
+
+/// What can happen to a node.
+#[derive(Debug)]
+pub enum Event {
+    /// A client has connected; its answers go here.
+    Opened(ConnId, connection::Answers),
+    /// A client asks.
+    Request(ConnId, Header, wire::Request),
+    /// A client asks for the versions that are spoken here in one that is not.
+    UnknownVersion(ConnId, Header),
+    /// A client is gone.
+    Gone(ConnId),
+    /// Another node says something.
+    Peer(NodeId, PeerMsg),
+    /// The store has done an operation.
+    Obj(Tok, ObjResult),
+    /// The log device has done an operation.
+    Log(Tok, LogResult),
+    /// The node shall stop.
+    Drain,
+}
+
+/// Where to tell a node what happens.
+pub type Inputs = mpsc::Sender<Event>;
+
+/// The other nodes.
+pub type Peers = BTreeMap<NodeId, Inputs>;
+
+/// A node before it runs.
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Its zone and role.
+    pub config: Config,
+    /// The number of its process.
+    pub incarnation: Incarnation,
+    /// Its share of the object store.
+    pub store: Arc<dyn ObjectStore>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its random bits.
+    pub entropy: ChaCha8Rng,
+}
+
+/// A channel to a node that is about to run.
+#[must_use]
+pub fn inputs() -> (Inputs, mpsc::Receiver<Event>) {
+    mpsc::channel(INPUTS_MAX)
+}
+
+enum Role {
+    Controller(Box<Controller>),
+    Broker(Box<Broker>, Box<Cluster>),
+}
+
+struct Running {
+    id: NodeId,
+    role: Role,
+    store: Arc<dyn ObjectStore>,
+    log: Option<mpsc::UnboundedSender<(Tok, LogOp)>>,
+    clock: Clock,
+    entropy: ChaCha8Rng,
+    timers: Timers,
+    front: Front,
+    connections: BTreeMap<ConnId, connection::Answers>,
+    peers: Peers,
+    inputs: Inputs,
+    halted: Option<HaltReason>,
+}
+
+impl Node {
+    /// Runs the node until its machine ends, and says why it did.
+    pub async fn run(
+        self,
+        inputs: Inputs,
+        events: &mut mpsc::Receiver<Event>,
+        peers: Peers,
+    ) -> HaltReason {
+        let Self { id, config, incarnation, store, clock, mut entropy } = self;
+        let (role, log) = match config {
+            Config::Controller(config, device) => {
+                let log = log_thread(id, device, inputs.clone());
+                (Role::Controller(Box::new(Controller::new(config))), Some(log))
+            }
+            Config::Broker(both) => {
+                let (config, cluster) = *both;
+                (Role::Broker(Box::new(Broker::new(config)), Box::new(cluster)), None)
+            }
+        };
+        let incarnation_id = IncarnationId(entropy.next_u64());
+        let mut running = Running {
+            id,
+            role,
+            store,
+            log,
+            clock,
+            entropy,
+            timers: Timers::default(),
+            front: Front::default(),
+            connections: BTreeMap::new(),
+            peers,
+            inputs,
+            halted: None,
+        };
+        running.step(Input::Boot(BootImage { incarnation, incarnation_id }));
+        loop {
+            if let Some(reason) = running.halted {
+                return reason;
+            }
+            if let Some(key) = running.timers.due(running.clock.mono()) {
+                running.step(Input::Timer(key));
+                continue;
+            }
+            let next = running.timers.next().map(|at| running.clock.instant(at));
+            let event = tokio::select! { biased;
+                event = events.recv() => event.expect("the node itself holds a sender"),
+                () = sleep_until(next) => continue,
+            };
+            running.event(event);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The device works in order, and may block: it has a thread.
+fn log_thread(
+    id: NodeId,
+    mut device: Box<dyn LogDevice>,
+    inputs: Inputs,
+) -> mpsc::UnboundedSender<(Tok, LogOp)> {
+    // Not bounded: the quorum has one operation of each kind in flight, and its appends are bounded
+    // by what it may propose.
+    let (sender, mut ops) = mpsc::unbounded_channel();
+    let work = move || {
+        while let Some((tok, op)) = ops.blocking_recv() {
+            if let Some(result) = device.perform(op)
+                && inputs.blocking_send(Event::Log(tok, result)).is_err()
+            {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name(format!("log-{id}"));
+    thread.spawn(work).expect("a thread for the log device");
+    sender
+}
+
+impl Running {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Opened(conn, answers) => {
+                self.connections.insert(conn, answers);
+            }
+            Event::Request(conn, header, request) => {
+                let Role::Broker(broker, cluster) = &self.role else { return };
+                let known = (&**cluster, broker.image());
+                let acts = self.front.request(known, conn, (header, request));
+                self.act(conn, acts);
+            }
+            Event::UnknownVersion(conn, header) => {
+                let acts = self.front.unknown_version(conn, header);
+                self.act(conn, acts);
+            }
+            Event::Gone(conn) => {
+                self.connections.remove(&conn);
+                self.front.gone(conn);
+                self.step(Input::Gone(conn));
+            }
+            Event::Peer(from, msg) => self.step(Input::Peer { from, msg }),
+            Event::Obj(tok, result) => self.step(Input::ObjDone(tok, result)),
+            Event::Log(tok, result) => self.step(Input::LogDone(tok, result)),
+            Event::Drain => self.step(Input::Drain),
+        }
+    }
+
+    fn act(&mut self, conn: ConnId, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Ask { corr, request } => {
+                    self.step(Input::Client { conn, corr, req: request });
+                }
+                Act::Close => {
+                    self.connections.remove(&conn);
+                }
+                Act::Answer { header, response } => {
+                    if let Some(answers) = self.connections.get(&conn) {
+                        answers.send(header, response);
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let cx = Cx {
+            mono: self.clock.mono(),
+            wall: self.clock.wall(),
+            entropy: self.entropy.next_u64(),
+            mutants: Mutants::NONE,
+        };
+        let mut out = Outbox::default();
+        match &mut self.role {
+            Role::Controller(controller) => controller.step(&cx, input, &mut out),
+            Role::Broker(broker, _) => broker.step(&cx, input, &mut out),
+        }
+        for effect in out.drain() {
+            self.begin(&cx, effect);
+        }
+    }
+
+    fn begin(&mut self, cx: &Cx, effect: Effect) {
+        match effect {
+            Effect::Reply { conn, corr, resp } => {
+                let Role::Broker(broker, cluster) = &self.role else { return };
+                let acts = self.front.answered((cluster, broker.image()), conn, (corr, resp));
+                self.act(conn, acts);
+            }
+            Effect::Close(conn) => {
+                tracing::warn!(node = self.id.0, conn = conn.0, "too many requests wait: closed");
+                self.connections.remove(&conn);
+                self.front.gone(conn);
+            }
+            Effect::Send { to, msg } => {
+                if let Some(peer) = self.peers.get(&to) {
+                    // No room, or not there: lost.
+                    let _ = peer.try_send(Event::Peer(self.id, msg));
+                }
+            }
+            Effect::Log(tok, op) => {
+                let log = self.log.as_ref().expect("only controllers have a log device");
+                // The thread only ends with the node.
+                let _ = log.send((tok, op));
+            }
+            Effect::Obj(tok, op) => {
+                let (inputs, operation) = (self.inputs.clone(), self.store.perform(op));
+                tokio::spawn(async move {
+                    // If the node is gone nobody waits for it.
+                    let _ = inputs.send(Event::Obj(tok, operation.await)).await;
+                });
+            }
+            Effect::Arm { key, after } => self.timers.arm(key, cx.mono, after),
+            Effect::Disarm(key) => self.timers.disarm(key),
+            Effect::Probe(probe) => tracing::trace!(node = self.id.0, ?probe),
+            Effect::Halt(reason) => self.halted = Some(reason),
+        }
+    }
+}
