@@ -25,7 +25,7 @@ const RACERS: usize = 8;
 const RACES: usize = 20;
 /// How long a reader looks for what was written.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
-/// How often an operation is begun that the store puts off.
+/// How often an operation is begun that the store puts off, or a read that it does not answer.
 const ATTEMPTS: u32 = 10;
 
 /// An object store. Clones are the same store.
@@ -333,18 +333,20 @@ impl<O: Objects> Room<O> {
         Key(Arc::from(format!("{}/{name}", self.base)))
     }
 
-    /// Does an operation until the store does not put it off.
+    /// Does an operation until there is an answer. What writes and is left in doubt is not begun
+    /// again: the case can not go on.
     async fn ask(&self, op: ObjOp) -> Result<ObjResult, String> {
+        let reads = matches!(op, ObjOp::Get { .. } | ObjOp::List { .. });
         for attempt in 1..=ATTEMPTS {
             match self.objects.perform(op.clone()).await {
-                ObjResult::SlowDown => {
+                ObjResult::Unknown if !reads => return Err(format!("{op:?}: no answer")),
+                ObjResult::SlowDown | ObjResult::Unknown => {
                     tokio::time::sleep(Duration::from_millis(100) * attempt).await;
                 }
-                ObjResult::Unknown => return Err(format!("{op:?}: no answer")),
                 other => return Ok(other),
             }
         }
-        Err(format!("{op:?}: put off {ATTEMPTS} times"))
+        Err(format!("{op:?}: put off or not answered {ATTEMPTS} times"))
     }
 
     async fn put_bytes(&self, name: &str, body: Bytes, cond: Cond) -> Result<ObjResult, String> {
