@@ -90,6 +90,12 @@ fn main() -> ExitCode {
         Format::Text => log.init(),
         Format::Json => log.json().init(),
     }
+    // A machine that has found its state wrong must not go on, nor the cluster without it.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     match runtime.block_on(serve(options)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,6 +33,7 @@ pub(crate) const ALL: &[Step] = &[
         run: replay,
     },
     Step { name: "sweep", what: "a sweep seeded from the commit hash", run: sweep },
+    Step { name: "clients", what: "real Kafka clients against a cluster of ours", run: clients },
 ];
 
 /// The step of this name.
@@ -115,6 +116,12 @@ fn replay(root: &Path) -> Result<(), String> {
 fn sweep(root: &Path) -> Result<(), String> {
     let from = commit_seed(root)?.to_string();
     seedbed(root, &["sweep", "--from", &from, "--for", "120s"], 0)
+}
+
+fn clients(root: &Path) -> Result<(), String> {
+    let script = root.join("ci/clients.sh");
+    let status = Command::new(&script).status().map_err(|e| format!("{}: {e}", script.display()))?;
+    if status.success() { Ok(()) } else { Err(format!("ci/clients.sh ended with {status}")) }
 }
 
 /// The first 12 hex digits of the commit: another sweep at each commit, repeatable for each.

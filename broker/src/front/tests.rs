@@ -323,8 +323,9 @@ fn metadata_of_a_missing_topic_creates_it_if_the_client_wishes() {
             name: "new".to_owned(),
             result: Err(ErrorCode::UnknownTopicOrPartition),
         }];
-        let (brokers, mut acts) = (vec![NodeId(1), NodeId(2)], acts);
+        let brokers = vec![NodeId(1), NodeId(2)];
         let corrs: Vec<_> = asked.iter().map(|(corr, _)| *corr).collect();
+        let mut acts = Vec::new();
         for (at, corr) in corrs.iter().enumerate() {
             let described =
                 core::MetadataResponse { brokers: brokers.clone(), topics: topics.clone() };

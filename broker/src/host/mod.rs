@@ -6,7 +6,7 @@
 //! what they find out comes back as an input. Inputs that come from outside are bounded in number;
 //! a message to a node that has no room is lost, as the core's contract allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -128,6 +128,8 @@ struct Running {
     connections: BTreeMap<ConnId, connection::Answers>,
     peers: Peers,
     inputs: Inputs,
+    /// Inputs that the front has made of what came, or of the effects being begun.
+    next: VecDeque<Input>,
     halted: Option<HaltReason>,
 }
 
@@ -163,15 +165,16 @@ impl Node {
             connections: BTreeMap::new(),
             peers,
             inputs,
+            next: VecDeque::new(),
             halted: None,
         };
-        running.step(Input::Boot(BootImage { incarnation, incarnation_id }));
+        running.feed(Input::Boot(BootImage { incarnation, incarnation_id }));
         loop {
             if let Some(reason) = running.halted {
                 return reason;
             }
             if let Some(key) = running.timers.due(running.clock.mono()) {
-                running.step(Input::Timer(key));
+                running.feed(Input::Timer(key));
                 continue;
             }
             let next = running.timers.next().map(|at| running.clock.instant(at));
@@ -233,12 +236,27 @@ impl Running {
             Event::Gone(conn) => {
                 self.connections.remove(&conn);
                 self.front.gone(conn);
-                self.step(Input::Gone(conn));
+                self.next.push_back(Input::Gone(conn));
             }
-            Event::Peer(from, msg) => self.step(Input::Peer { from, msg }),
-            Event::Obj(tok, result) => self.step(Input::ObjDone(tok, result)),
-            Event::Log(tok, result) => self.step(Input::LogDone(tok, result)),
-            Event::Drain => self.step(Input::Drain),
+            Event::Peer(from, msg) => self.next.push_back(Input::Peer { from, msg }),
+            Event::Obj(tok, result) => self.next.push_back(Input::ObjDone(tok, result)),
+            Event::Log(tok, result) => self.next.push_back(Input::LogDone(tok, result)),
+            Event::Drain => self.next.push_back(Input::Drain),
+        }
+        self.go_on();
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.next.push_back(input);
+        self.go_on();
+    }
+
+    /// One input after the other, each to the end of its effects.
+    fn go_on(&mut self) {
+        while self.halted.is_none()
+            && let Some(input) = self.next.pop_front()
+        {
+            self.step(input);
         }
     }
 
@@ -246,7 +264,7 @@ impl Running {
         for act in acts {
             match act {
                 Act::Ask { corr, request } => {
-                    self.step(Input::Client { conn, corr, req: request });
+                    self.next.push_back(Input::Client { conn, corr, req: request });
                 }
                 Act::Close => {
                     self.connections.remove(&conn);
