@@ -59,7 +59,7 @@ messages! { delete_topics
         responses: Vec<DeletableTopicResult>;
     }
     struct DeletableTopicResult {
-        name: Option<String>;
+        name: Option<String>, null [6..];
         topic_id: Uuid [6..];
         error_code: i16;
         error_message: Option<String> [5..];
