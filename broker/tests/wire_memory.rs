@@ -1,11 +1,14 @@
 //! What the worst frames cost, as the operating system sees it. The only test of its process.
 
+#![cfg(target_os = "linux")]
+
 use std::fs;
 
 use broker::wire::codec::{MEMORY_MAX, Why};
 use broker::wire::{ApiKey, BadRequest, FRAME_BYTES_MAX, Request, read_request};
 
-/// Frees the peak of the process's memory, and reads it: bytes.
+/// The most memory that the process takes for some work, above what it has. The kernel counts to
+/// within a few pages.
 fn peak_of(work: impl FnOnce()) -> usize {
     let status = |field: &str| -> usize {
         let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -15,7 +18,7 @@ fn peak_of(work: impl FnOnce()) -> usize {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS:");
     work();
-    status("VmHWM:") - before
+    status("VmHWM:").saturating_sub(before)
 }
 
 /// A `DescribeGroups` of the newest version, that names groups: one name, many times.
@@ -40,8 +43,8 @@ fn the_worst_frames_take_as_much_as_is_documented() {
         Ok((_, Request::DescribeGroups(request))) => assert_eq!(request.groups.len(), most),
         other => panic!("{:?}", other.map(|(header, _)| header)),
     });
-    // If it were less, this test would not see what it is for.
-    assert!((60 << 20..80 << 20).contains(&peak), "{peak}");
+    // If it were much less, this test would not see what it is for.
+    assert!((40 << 20..80 << 20).contains(&peak), "{peak}");
 
     let frame = describe_groups(FRAME_BYTES_MAX, &[1]).into();
     let peak = peak_of(|| match read_request(frame) {

@@ -1,10 +1,10 @@
 //! Kafka's primitive types: how they are read from untrusted bytes, and written.
 //!
 //! A reader never trusts a length that it has not got the bytes for, and pays for an array's memory
-//! out of [`MEMORY_MAX`] before it takes it. Record batches are shared with the frame, never copied.
-//! Source: Kafka's protocol guide ("Protocol Primitive Types"), KIP-482 (compact types, tagged
-//! fields), `MessageDataGenerator.java`. Where Kafka is lenient without need, we are not: a length
-//! below −1 is not null, a varint has no bits to spare, and tags rise, as KIP-482 demands.
+//! out of [`MEMORY_MAX`] before it takes it. Record batches are shared with the frame, not copied.
+//! Where Kafka is lenient without need, we are not: a length below −1 is not null, a varint has no
+//! bits to spare, and tags rise, as KIP-482 demands. Source: Kafka's protocol guide ("Protocol
+//! Primitive Types"), KIP-482 (compact types, tagged fields), `MessageDataGenerator.java`.
 
 use std::fmt;
 
@@ -14,9 +14,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// be 24 in memory (an empty name): unbounded, a frame of 100 MiB would take 2.4 GiB.
 ///
 /// What elements point at comes on top: names, members' metadata. It is on the wire byte for byte,
-/// but the allocator makes 32 of one. The worst frame of all names 1.4 million groups by one byte each
-/// (`DescribeGroups`) and takes 75 MiB; the worst `Metadata` takes 53. No honest request comes near:
-/// a fetch of 200,000 partitions takes 8 MiB.
+/// but the allocator makes 32 of one. The worst frame of all has 2.7 MiB, names 1.4 million groups
+/// by one letter each (`DescribeGroups`), and takes 75 MiB; the worst `Metadata` takes 53. No honest
+/// request comes near: a fetch of 200,000 partitions takes 8 MiB.
 pub const MEMORY_MAX: usize = 32 << 20;
 
 /// The longest string, in bytes.
@@ -113,12 +113,6 @@ impl Reader {
     #[must_use]
     pub fn body(self, version: i16, flexible: bool) -> Self {
         Self { version, flexible, ..self }
-    }
-
-    /// Bytes that nobody has read.
-    #[must_use]
-    pub fn remaining(&self) -> usize {
-        self.rest.len()
     }
 
     fn peek(&self, len: usize) -> Result<&[u8], Malformed> {

@@ -3,8 +3,8 @@
 //! null there (none stated: all, if the type is an option), its tag, its default.
 //!
 //! A field that a version does not have is read as its default and not written. Null is written as
-//! empty where the version has no null, as Kafka does (`JoinGroupResponse.java`). Source: the message
-//! schemas of Apache Kafka 4.3.
+//! empty where the version has no null, as Kafka does (`JoinGroupResponse.java`). Source: the
+//! message schemas of Apache Kafka 4.3.
 
 /// Defines a module of structures that can be read and written.
 macro_rules! messages {
@@ -33,7 +33,9 @@ macro_rules! messages {
                             @read reader it $field [$($versions)?] [$($nullable)?] [$($tag)?]
                         );)*
                         reader.tags(|_reader, _tag| {
-                            $(messages!(@read_tag _reader it $field _tag [$($versions)?] [$($tag)?]);)*
+                            $(messages!(
+                                @read_tag _reader it $field _tag [$($versions)?] [$($tag)?]
+                            );)*
                             Ok(false)
                         })?;
                         Ok(it)
@@ -132,7 +134,7 @@ macro_rules! messages {
     };
 
     (@sample $draw:ident $it:ident $field:ident [$($versions:expr)?] []) => {
-        if messages!(@has $draw $($versions)?) {
+        if messages!(@has $draw $($versions)?) && !$draw.is_default() {
             $it.$field = Sample::sample($draw);
         }
     };

@@ -239,6 +239,7 @@ pub fn read_request(frame: Bytes) -> Result<(Header, Request), BadRequest> {
 /// Writes an answer, with its length before it.
 #[must_use]
 pub fn write_response(header: &Header, response: &Response) -> Bytes {
+    debug_assert_eq!(header.key, response.key());
     let flexible = header.key.has_flexible_answer_header(header.version);
     let mut frame = Writer::new(header.version, flexible);
     header.correlation.write(&mut frame);
@@ -251,6 +252,7 @@ pub fn write_response(header: &Header, response: &Response) -> Bytes {
 /// Writes a request, with its length before it.
 #[must_use]
 pub fn write_request(header: &Header, request: &Request) -> Bytes {
+    debug_assert_eq!(header.key, request.key());
     // A client's name is never compact.
     let mut frame = Writer::new(header.version, false);
     (header.key as i16).write(&mut frame);

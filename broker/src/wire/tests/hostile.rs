@@ -278,7 +278,8 @@ fn fuzz(seed: u64, rounds: usize) {
     }
     // Breaking does break, but not everything.
     assert!(read > rounds / 20, "{read} of {rounds}");
-    for why in [Why::Truncated, Why::Length, Why::Varint, Why::Utf8, Why::Null, Why::TagOrder] {
+    use Why::{Length, Null, TagOrder, TagSize, Truncated, Utf8, Varint};
+    for why in [Truncated, Length, Varint, Utf8, Null, TagSize, TagOrder] {
         assert!(refused.contains(&why), "{why:?} is not among {refused:?}");
     }
 }

@@ -28,6 +28,11 @@ impl Draw {
         usize::try_from(self.next() % bound.max(1) as u64).unwrap()
     }
 
+    /// Whether a field is left at its default.
+    pub(crate) fn is_default(&mut self) -> bool {
+        self.below(4) == 0
+    }
+
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next().to_le_bytes()[0]).collect()
     }
