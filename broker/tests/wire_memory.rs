@@ -37,7 +37,7 @@ fn describe_groups(count: usize, name: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_worst_frames_take_as_much_as_is_documented() {
-    let most = MEMORY_MAX / size_of::<String>();
+    let most = MEMORY_MAX / (size_of::<String>() + 1);
     let frame = describe_groups(most, &[2, b'x']).into();
     let peak = peak_of(|| match read_request(frame) {
         Ok((_, Request::DescribeGroups(request))) => assert_eq!(request.groups.len(), most),

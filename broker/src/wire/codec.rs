@@ -1,7 +1,7 @@
 //! Kafka's primitive types: how they are read from untrusted bytes, and written.
 //!
-//! A reader never trusts a length that it has not got the bytes for, and pays for an array's memory
-//! out of [`MEMORY_MAX`] before it takes it. Record batches are shared with the frame, not copied.
+//! A reader never trusts a length that it has not got the bytes for, and pays for memory out of
+//! [`MEMORY_MAX`] before it takes it. Record batches are shared with the frame, not copied.
 //! Where Kafka is lenient without need, we are not: a length below −1 is not null, a varint has no
 //! bits to spare, and tags rise, as KIP-482 demands. Source: Kafka's protocol guide ("Protocol
 //! Primitive Types"), KIP-482 (compact types, tagged fields), `MessageDataGenerator.java`.
@@ -10,13 +10,13 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Memory that the elements of one frame's arrays may take, all together. One byte on the wire can
-/// be 24 in memory (an empty name): unbounded, a frame of 100 MiB would take 2.4 GiB.
+/// Memory that reading a frame may take: elements of arrays, and what is copied out of the frame,
+/// that is all but record batches. One byte on the wire can be 24 in memory (an empty name):
+/// unbounded, a frame of 100 MiB would take 2.4 GiB.
 ///
-/// What elements point at comes on top: names, members' metadata. It is on the wire byte for byte,
-/// but the allocator makes 32 of one. The worst frame of all has 2.7 MiB, names 1.4 million groups
-/// by one letter each (`DescribeGroups`), and takes 75 MiB; the worst `Metadata` takes 53. No honest
-/// request comes near: a fetch of 200,000 partitions takes 8 MiB.
+/// The allocator takes more: 32 bytes for one. The worst frame of all has 2.6 MiB, names 1.3
+/// million groups by one letter each (`DescribeGroups`), and takes 72 MiB. No honest request comes
+/// near: a fetch of 200,000 partitions takes 8 MiB.
 pub const MEMORY_MAX: usize = 32 << 20;
 
 /// The longest string, in bytes.
@@ -42,7 +42,7 @@ pub enum Why {
     Truncated,
     /// A length below −1, a string of more than 32,767 bytes, or more elements than bytes are left.
     Length,
-    /// The arrays would take more than [`MEMORY_MAX`].
+    /// It would take more than [`MEMORY_MAX`].
     Memory,
     /// A varint of more than 32 bits.
     Varint,
@@ -61,7 +61,7 @@ impl fmt::Display for Malformed {
         let why = match self.why {
             Why::Truncated => "the message ends too early",
             Why::Length => "a length is negative, or more than can be",
-            Why::Memory => "its arrays would take more memory than is allowed",
+            Why::Memory => "the message would take more memory than is allowed",
             Why::Varint => "a variable-length number has more than 32 bits",
             Why::Utf8 => "a string is not UTF-8",
             Why::Null => "null, where there must be a value",
@@ -178,9 +178,13 @@ impl Reader {
         if count > self.rest.len() {
             return Err(Why::Length.into());
         }
-        let memory = count.saturating_mul(size_of::<T>());
-        self.memory_left = self.memory_left.checked_sub(memory).ok_or(Why::Memory)?;
+        self.pay(count.saturating_mul(size_of::<T>()))?;
         Ok(Some(count))
+    }
+
+    fn pay(&mut self, memory: usize) -> Result<(), Malformed> {
+        self.memory_left = self.memory_left.checked_sub(memory).ok_or(Why::Memory)?;
+        Ok(())
     }
 
     /// The tagged fields at the end of a structure: `known` reads those that it knows and says so;
@@ -362,6 +366,7 @@ impl Wire for Option<String> {
         }
         let text = str::from_utf8(reader.peek(len)?).map_err(|_| Why::Utf8)?.to_owned();
         reader.rest.advance(len);
+        reader.pay(len)?;
         Ok(Some(text))
     }
 
@@ -404,6 +409,7 @@ impl Wire for Option<Bytes> {
 impl Wire for Bytes {
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
         let shared = Option::<Self>::read(reader)?.ok_or(Why::Null)?;
+        reader.pay(shared.len())?;
         Ok(Self::copy_from_slice(&shared))
     }
 

@@ -30,11 +30,17 @@ fn an_array_of_more_elements_than_bytes_costs_nothing() {
 
 #[test]
 fn every_reason_is_given() {
-    use ApiKey::{ApiVersions, DescribeGroups, FindCoordinator, Metadata, Produce};
+    use ApiKey::{ApiVersions, DescribeGroups, FindCoordinator, JoinGroup, Metadata, Produce};
     let head = |key, version| head(key, version);
     let long = [b"\x81\x80\x02", &[b'x'; 0x8000][..]].concat();
     // 2,000,000 topics without a name, that would take 48 bytes each.
     let many = [b"\x81\x89\x7a", &[1, 0].repeat(2_000_000)[..]].concat();
+    // 2,000 names of 20,000 bytes each.
+    let name = [b"\xa1\x9c\x01", &[b'x'; 20_000][..]].concat();
+    let names = [&b"\xd1\x0f"[..], &name.repeat(2_000)].concat();
+    // One member, that says 40,000,000 bytes of itself.
+    let metadata = [&40_000_000_i32.to_be_bytes()[..], &vec![0; 40_000_000]].concat();
+    let metadata = [&[0; 10][..], &[0, 0, 0, 1, 0, 0], &metadata].concat();
     let cases: &[(Bytes, Why, Option<&str>)] = &[
         (frame(&[&[0, 3, 0, 1, 0]]), Why::Truncated, None),
         (frame(&[&head(FindCoordinator, 0), &[0, 9, b'g']]), Why::Truncated, Some("key")),
@@ -44,6 +50,8 @@ fn every_reason_is_given() {
         (frame(&[&head(FindCoordinator, 3), &long]), Why::Length, Some("key")),
         (frame(&[&head(Metadata, 9), &[0xff, 0xff, 0xff, 0xff, 0xf]]), Why::Length, Some("topics")),
         (frame(&[&head(Metadata, 9), &many]), Why::Memory, Some("topics")),
+        (frame(&[&head(FindCoordinator, 4), &[0], &names]), Why::Memory, Some("coordinator_keys")),
+        (frame(&[&head(JoinGroup, 0), &metadata]), Why::Memory, Some("metadata")),
         (
             frame(&[&head(Metadata, 9), &[0xff, 0xff, 0xff, 0xff, 0x1f]]),
             Why::Varint,
