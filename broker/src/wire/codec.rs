@@ -1,18 +1,26 @@
 //! Kafka's primitive types: how they are read from untrusted bytes, and written.
 //!
-//! A reader never trusts a length that it has not got the bytes for: it takes no memory for an
-//! array before its elements are there, and no more elements than [`ELEMENTS_MAX`]. Bytes of record
-//! batches are shared with the frame, never copied. Source: Kafka's protocol guide ("Protocol
-//! Primitive Types"), KIP-482 (compact types, tagged fields).
+//! A reader never trusts a length that it has not got the bytes for, and pays for memory out of
+//! [`MEMORY_MAX`] before it takes it. Record batches are shared with the frame, not copied.
+//! Where Kafka is lenient without need, we are not: a length below −1 is not null, a varint has no
+//! bits to spare, and tags rise, as KIP-482 demands. Source: Kafka's protocol guide ("Protocol
+//! Primitive Types"), KIP-482 (compact types, tagged fields), `MessageDataGenerator.java`.
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Array elements that one frame may hold, over all its arrays. An element can be one byte on the
-/// wire and some hundred in memory: without a bound a frame of 100 MiB could take 20 GiB. Kafka's
-/// largest honest requests name some ten thousand partitions.
-pub const ELEMENTS_MAX: u32 = 1 << 20;
+/// Memory that reading a frame may take: elements of arrays, and what is copied out of the frame,
+/// that is all but record batches. One byte on the wire can be 24 in memory (an empty name):
+/// unbounded, a frame of 100 MiB would take 2.4 GiB.
+///
+/// The allocator takes more: 32 bytes for one. The worst frame of all has 2.6 MiB, names 1.3
+/// million groups by one letter each (`DescribeGroups`), and takes 72 MiB. No honest request comes
+/// near: a fetch of 200,000 partitions takes 8 MiB.
+pub const MEMORY_MAX: usize = 32 << 20;
+
+/// The longest string, in bytes.
+const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 /// Kafka's UUID, 16 bytes, most significant first.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,15 +40,15 @@ pub struct Malformed {
 pub enum Why {
     /// There are fewer bytes than the message needs.
     Truncated,
-    /// A length below −1, or more elements than bytes are left.
+    /// A length below −1, a string of more than 32,767 bytes, or more elements than bytes are left.
     Length,
-    /// More elements than [`ELEMENTS_MAX`].
-    TooManyElements,
+    /// It would take more than [`MEMORY_MAX`].
+    Memory,
     /// A varint of more than 32 bits.
     Varint,
     /// A string is not UTF-8.
     Utf8,
-    /// Null where the protocol knows none.
+    /// Null where this version knows none.
     Null,
     /// A tagged field's content ends before or behind its stated size.
     TagSize,
@@ -52,8 +60,8 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match self.why {
             Why::Truncated => "the message ends too early",
-            Why::Length => "a length is negative, or goes beyond the message",
-            Why::TooManyElements => "more array elements than are allowed",
+            Why::Length => "a length is negative, or more than can be",
+            Why::Memory => "the message would take more memory than is allowed",
             Why::Varint => "a variable-length number has more than 32 bits",
             Why::Utf8 => "a string is not UTF-8",
             Why::Null => "null, where there must be a value",
@@ -91,14 +99,14 @@ pub struct Reader {
     pub version: i16,
     /// Whether lengths are compact and structures end with tagged fields.
     pub flexible: bool,
-    elements_left: u32,
+    memory_left: usize,
 }
 
 impl Reader {
     /// Reads `bytes` as a message of this version.
     #[must_use]
     pub fn new(bytes: Bytes, version: i16, flexible: bool) -> Self {
-        Self { rest: bytes, version, flexible, elements_left: ELEMENTS_MAX }
+        Self { rest: bytes, version, flexible, memory_left: MEMORY_MAX }
     }
 
     /// What follows, read as of this version.
@@ -107,22 +115,28 @@ impl Reader {
         Self { version, flexible, ..self }
     }
 
-    /// Bytes that nobody has read.
-    #[must_use]
-    pub fn remaining(&self) -> usize {
-        self.rest.len()
+    fn peek(&self, len: usize) -> Result<&[u8], Malformed> {
+        Ok(self.rest.get(..len).ok_or(Why::Truncated)?)
     }
 
+    /// Bytes that stay shared with the frame.
     fn take(&mut self, len: usize) -> Result<Bytes, Malformed> {
-        if len > self.rest.len() {
-            return Err(Why::Truncated.into());
-        }
+        self.peek(len)?;
         Ok(self.rest.split_to(len))
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let bytes = self.take(N)?;
-        Ok((*bytes).try_into().expect("as many as were asked for"))
+        let bytes = self.peek(N)?.try_into().expect("as many as were asked for");
+        self.rest.advance(N);
+        Ok(bytes)
+    }
+
+    /// A field; its name goes into what is said of malformed bytes.
+    ///
+    /// # Errors
+    /// If the bytes are not what they should be.
+    pub fn field<T: Wire>(&mut self, name: &'static str) -> Result<T, Malformed> {
+        T::read(self).map_err(|malformed| malformed.within(name))
     }
 
     /// An unsigned variable-length number of at most 32 bits.
@@ -157,16 +171,20 @@ impl Reader {
         }
     }
 
-    fn elements(&mut self) -> Result<Option<usize>, Malformed> {
+    /// An array's length, its memory paid.
+    fn elements<T>(&mut self) -> Result<Option<usize>, Malformed> {
         let Some(count) = self.length(false)? else { return Ok(None) };
         // No element is shorter than a byte.
         if count > self.rest.len() {
             return Err(Why::Length.into());
         }
-        let left =
-            u32::try_from(count).ok().and_then(|count| self.elements_left.checked_sub(count));
-        self.elements_left = left.ok_or(Why::TooManyElements)?;
+        self.pay(count.saturating_mul(size_of::<T>()))?;
         Ok(Some(count))
+    }
+
+    fn pay(&mut self, memory: usize) -> Result<(), Malformed> {
+        self.memory_left = self.memory_left.checked_sub(memory).ok_or(Why::Memory)?;
+        Ok(())
     }
 
     /// The tagged fields at the end of a structure: `known` reads those that it knows and says so;
@@ -201,9 +219,12 @@ impl Reader {
     }
 }
 
-/// A message that is being written.
+/// A frame that is being written. Record batches are copied once, when its length is known.
 #[derive(Debug)]
 pub struct Writer {
+    /// All before the last record batch, and that batch.
+    parts: Vec<Bytes>,
+    /// All behind it.
     bytes: BytesMut,
     /// The message's version.
     pub version: i16,
@@ -212,16 +233,27 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty message of this version.
+    /// An empty frame of this version.
     #[must_use]
     pub fn new(version: i16, flexible: bool) -> Self {
-        Self { bytes: BytesMut::new(), version, flexible }
+        Self { parts: Vec::new(), bytes: BytesMut::new(), version, flexible }
     }
 
-    /// What was written.
+    /// What follows, written as of this version.
     #[must_use]
-    pub fn finish(self) -> Bytes {
-        self.bytes.freeze()
+    pub fn body(self, version: i16, flexible: bool) -> Self {
+        Self { version, flexible, ..self }
+    }
+
+    /// The frame, its length before it.
+    #[must_use]
+    pub fn finish(mut self) -> Bytes {
+        self.parts.push(self.bytes.freeze());
+        let len = self.parts.iter().map(Bytes::len).sum::<usize>();
+        let mut frame = BytesMut::with_capacity(size_of::<i32>() + len);
+        frame.put_i32(i32::try_from(len).expect("below 2 GiB"));
+        self.parts.iter().for_each(|part| frame.put_slice(part));
+        frame.freeze()
     }
 
     /// An unsigned variable-length number.
@@ -233,11 +265,10 @@ impl Writer {
         self.bytes.put_u8(value.to_le_bytes()[0]);
     }
 
-    /// A length; `None` is null. Panics if it does not fit the type: nothing that we send is so
-    /// long.
+    /// A length; `None` is null. Strings fit, and nothing else that we send is 2 GiB long.
     fn length(&mut self, len: Option<usize>, short: bool) {
         if self.flexible {
-            let len = len.map_or(0, |len| u32::try_from(len).expect("below 4 GiB") + 1);
+            let len = len.map_or(0, |len| u32::try_from(len).expect("below 2 GiB") + 1);
             self.uvarint(len);
         } else if short {
             self.bytes.put_i16(len.map_or(-1, |len| i16::try_from(len).expect("below 32 KiB")));
@@ -254,7 +285,7 @@ impl Writer {
         self.uvarint(u32::try_from(tags.len()).expect("a handful"));
         for (tag, content) in tags {
             self.uvarint(*tag);
-            self.uvarint(u32::try_from(content.len()).expect("below 4 GiB"));
+            self.uvarint(u32::try_from(content.len()).expect("below 2 GiB"));
             self.bytes.put_slice(content);
         }
     }
@@ -264,7 +295,15 @@ impl Writer {
     pub fn tagged(&self, value: &impl Wire) -> Bytes {
         let mut content = Self::new(self.version, self.flexible);
         value.write(&mut content);
-        content.finish()
+        debug_assert!(content.parts.is_empty(), "record batches have no tag");
+        content.bytes.freeze()
+    }
+
+    /// A string's text. What a client sent fits. Only a text of ours around it may not: it is cut.
+    fn text(&mut self, text: &str) {
+        let text = &text[..text.floor_char_boundary(STRING_BYTES_MAX)];
+        self.length(Some(text.len()), true);
+        self.bytes.put_slice(text.as_bytes());
     }
 }
 
@@ -322,15 +361,19 @@ impl Wire for Uuid {
 impl Wire for Option<String> {
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
         let Some(len) = reader.length(true)? else { return Ok(None) };
-        let bytes = reader.take(len)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| Why::Utf8)?;
-        Ok(Some(text.to_owned()))
+        if len > STRING_BYTES_MAX {
+            return Err(Why::Length.into());
+        }
+        let text = str::from_utf8(reader.peek(len)?).map_err(|_| Why::Utf8)?.to_owned();
+        reader.rest.advance(len);
+        reader.pay(len)?;
+        Ok(Some(text))
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.length(self.as_ref().map(String::len), true);
-        if let Some(text) = self {
-            writer.bytes.put_slice(text.as_bytes());
+        match self {
+            Some(text) => writer.text(text),
+            None => writer.length(None, true),
         }
     }
 }
@@ -341,11 +384,11 @@ impl Wire for String {
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.length(Some(self.len()), true);
-        writer.bytes.put_slice(self.as_bytes());
+        writer.text(self);
     }
 }
 
+/// Record batches: shared with the frame.
 impl Wire for Option<Bytes> {
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
         let Some(len) = reader.length(false)? else { return Ok(None) };
@@ -355,14 +398,19 @@ impl Wire for Option<Bytes> {
     fn write(&self, writer: &mut Writer) {
         writer.length(self.as_ref().map(Bytes::len), false);
         if let Some(bytes) = self {
-            writer.bytes.put_slice(bytes);
+            let before = writer.bytes.split().freeze();
+            writer.parts.extend([before, bytes.clone()]);
         }
     }
 }
 
+/// What members of a group say of themselves: copied. A group keeps it for long, and would keep the
+/// whole frame with it.
 impl Wire for Bytes {
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(Option::<Self>::read(reader)?.ok_or(Why::Null)?)
+        let shared = Option::<Self>::read(reader)?.ok_or(Why::Null)?;
+        reader.pay(shared.len())?;
+        Ok(Self::copy_from_slice(&shared))
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -373,8 +421,8 @@ impl Wire for Bytes {
 
 impl<T: Wire> Wire for Option<Vec<T>> {
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let Some(count) = reader.elements()? else { return Ok(None) };
-        let mut elements = Vec::new();
+        let Some(count) = reader.elements::<T>()? else { return Ok(None) };
+        let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(T::read(reader)?);
         }

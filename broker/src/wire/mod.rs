@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 pub mod codec;
 pub mod messages;
@@ -14,6 +14,8 @@ pub mod messages;
 mod tests;
 
 use codec::{Malformed, Reader, Wire, Writer};
+#[cfg(test)]
+use tests::sample::{Draw, Sample};
 
 /// The longest frame: Kafka's `socket.request.max.bytes`.
 pub const FRAME_BYTES_MAX: usize = 100 << 20;
@@ -68,6 +70,11 @@ macro_rules! calls {
             fn write(&self, writer: &mut Writer) {
                 match self { $(Self::$Name(body) => body.write(writer),)* }
             }
+
+            #[cfg(test)]
+            fn sample(key: ApiKey, draw: &mut Draw) -> Self {
+                match key { $(ApiKey::$Name => Self::$Name(Sample::sample(draw)),)* }
+            }
         }
 
         impl Response {
@@ -83,6 +90,11 @@ macro_rules! calls {
 
             fn write(&self, writer: &mut Writer) {
                 match self { $(Self::$Name(body) => body.write(writer),)* }
+            }
+
+            #[cfg(test)]
+            fn sample(key: ApiKey, draw: &mut Draw) -> Self {
+                match key { $(ApiKey::$Name => Self::$Name(Sample::sample(draw)),)* }
             }
         }
     };
@@ -227,28 +239,30 @@ pub fn read_request(frame: Bytes) -> Result<(Header, Request), BadRequest> {
 /// Writes an answer, with its length before it.
 #[must_use]
 pub fn write_response(header: &Header, response: &Response) -> Bytes {
+    debug_assert_eq!(header.key, response.key());
     let flexible = header.key.has_flexible_answer_header(header.version);
-    let mut head = Writer::new(header.version, flexible);
-    header.correlation.write(&mut head);
-    head.tags(&[]);
-    let mut body = Writer::new(header.version, header.key.is_flexible(header.version));
-    response.write(&mut body);
-    framed(&[head.finish(), body.finish()])
+    let mut frame = Writer::new(header.version, flexible);
+    header.correlation.write(&mut frame);
+    frame.tags(&[]);
+    let mut frame = frame.body(header.version, header.key.is_flexible(header.version));
+    response.write(&mut frame);
+    frame.finish()
 }
 
 /// Writes a request, with its length before it.
 #[must_use]
 pub fn write_request(header: &Header, request: &Request) -> Bytes {
+    debug_assert_eq!(header.key, request.key());
     // A client's name is never compact.
-    let mut head = Writer::new(header.version, false);
-    (header.key as i16).write(&mut head);
-    header.version.write(&mut head);
-    header.correlation.write(&mut head);
-    header.client.write(&mut head);
-    let mut body = Writer::new(header.version, header.key.is_flexible(header.version));
-    body.tags(&[]);
-    request.write(&mut body);
-    framed(&[head.finish(), body.finish()])
+    let mut frame = Writer::new(header.version, false);
+    (header.key as i16).write(&mut frame);
+    header.version.write(&mut frame);
+    header.correlation.write(&mut frame);
+    header.client.write(&mut frame);
+    let mut frame = frame.body(header.version, header.key.is_flexible(header.version));
+    frame.tags(&[]);
+    request.write(&mut frame);
+    frame.finish()
 }
 
 /// Reads the answer to a request of this header: a frame without its length.
@@ -262,12 +276,4 @@ pub fn read_response(header: &Header, frame: Bytes) -> Result<(i32, Response), M
     head.tags(|_, _| Ok(false))?;
     let mut body = head.body(header.version, header.key.is_flexible(header.version));
     Ok((correlation, Response::read(header.key, &mut body)?))
-}
-
-fn framed(parts: &[Bytes]) -> Bytes {
-    let len = parts.iter().map(Bytes::len).sum::<usize>();
-    let mut frame = BytesMut::with_capacity(4 + len);
-    frame.put_u32(u32::try_from(len).expect("a frame is below 4 GiB"));
-    parts.iter().for_each(|part| frame.put_slice(part));
-    frame.freeze()
 }

@@ -1,10 +1,43 @@
-//! Frames of real clients, read and written again, and frames of nobody honest.
+//! Frames of real clients, read and written again; frames that another implementation reads; frames
+//! of nobody honest.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use super::codec::Why;
 use super::*;
+use sample::{Draw, Sample};
+
+mod differential;
+mod hostile;
+pub(super) mod sample;
+
+/// Every call in every version.
+fn calls() -> impl Iterator<Item = (ApiKey, i16)> {
+    ApiKey::ALL.iter().flat_map(|key| {
+        let (oldest, newest) = key.versions();
+        (oldest..=newest).map(|version| (*key, version))
+    })
+}
+
+fn is_spoken(key: ApiKey, version: i16) -> bool {
+    calls().any(|call| call == (key, version))
+}
+
+fn sample_header(draw: &mut Draw, key: ApiKey) -> Header {
+    Header { key, version: draw.version, correlation: <_>::sample(draw), client: <_>::sample(draw) }
+}
+
+fn sample_request(seed: u64, key: ApiKey, version: i16) -> (Header, Request) {
+    let mut draw = Draw::new(seed, version);
+    (sample_header(&mut draw, key), Request::sample(key, &mut draw))
+}
+
+fn sample_response(seed: u64, key: ApiKey, version: i16) -> (Header, Response) {
+    let mut draw = Draw::new(seed, version);
+    (sample_header(&mut draw, key), Response::sample(key, &mut draw))
+}
 
 /// One frame that went between a client and a broker.
 struct Captured {
@@ -49,8 +82,7 @@ fn frames_of_real_clients_are_written_back_byte_for_byte() {
     let mut same = 0;
     let mut others: BTreeMap<(i16, i16), usize> = BTreeMap::new();
     for Captured { file, is_response, key: number, version, bytes } in captured() {
-        let spoken = |key: &ApiKey| (key.versions().0..=key.versions().1).contains(&version);
-        let Some(key) = ApiKey::of(number).filter(spoken) else {
+        let Some(key) = ApiKey::of(number).filter(|key| is_spoken(*key, version)) else {
             *others.entry((number, version)).or_default() += 1;
             continue;
         };

@@ -33,7 +33,7 @@ messages! { create_topics
         topic_config_error_code: i16 [5..], tag 0;
         num_partitions: i32 [5..] = -1;
         replication_factor: i16 [5..] = -1;
-        configs: Option<Vec<CreatableTopicConfigs>> [5..];
+        configs: Option<Vec<CreatableTopicConfigs>> [5..] = Some(Vec::new());
     }
     struct CreatableTopicConfigs {
         name: String;
@@ -59,7 +59,7 @@ messages! { delete_topics
         responses: Vec<DeletableTopicResult>;
     }
     struct DeletableTopicResult {
-        name: Option<String>;
+        name: Option<String>, null [6..];
         topic_id: Uuid [6..];
         error_code: i16;
         error_message: Option<String> [5..];
@@ -121,7 +121,7 @@ messages! { describe_configs
         is_sensitive: bool;
         synonyms: Vec<DescribeConfigsSynonym>;
         config_type: i8 [3..];
-        documentation: Option<String> [3..];
+        documentation: Option<String> [3..] = Some(String::new());
     }
     struct DescribeConfigsSynonym {
         name: String;

@@ -33,14 +33,14 @@ messages! { api_versions
 
 messages! { metadata
     struct Request {
-        topics: Option<Vec<MetadataRequestTopic>>;
+        topics: Option<Vec<MetadataRequestTopic>>, null [1..];
         allow_auto_topic_creation: bool [4..] = true;
         include_cluster_authorized_operations: bool [8..=10];
         include_topic_authorized_operations: bool [8..];
     }
     struct MetadataRequestTopic {
         topic_id: Uuid [10..];
-        name: Option<String>;
+        name: Option<String>, null [10..];
     }
     struct Response {
         throttle_time_ms: i32 [3..];
@@ -58,7 +58,7 @@ messages! { metadata
     }
     struct MetadataResponseTopic {
         error_code: i16;
-        name: Option<String>;
+        name: Option<String>, null [12..];
         topic_id: Uuid [10..];
         is_internal: bool [1..];
         partitions: Vec<MetadataResponsePartition>;

@@ -36,7 +36,7 @@ messages! { offset_commit
 messages! { offset_fetch
     struct Request {
         group_id: String [..=7];
-        topics: Option<Vec<OffsetFetchRequestTopic>> [..=7];
+        topics: Option<Vec<OffsetFetchRequestTopic>> [..=7], null [2..];
         groups: Vec<OffsetFetchRequestGroup> [8..];
         require_stable: bool [7..];
     }
@@ -136,7 +136,7 @@ messages! { join_group
         error_code: i16;
         generation_id: i32 = -1;
         protocol_type: Option<String> [7..];
-        protocol_name: Option<String>;
+        protocol_name: Option<String>, null [7..];
         leader: String;
         skip_assignment: bool [9..];
         member_id: String;
