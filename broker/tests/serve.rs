@@ -129,9 +129,10 @@ fn produce(value: &[u8]) -> Request {
     Request::Produce(produce::Request { acks: -1, timeout_ms, topic_data, ..Default::default() })
 }
 
-fn fetch() -> Request {
+fn fetch(fetch_offset: i64) -> Request {
     let partition_max_bytes = 1 << 20;
-    let partition = fetch::FetchPartition { partition_max_bytes, ..Default::default() };
+    let partition =
+        fetch::FetchPartition { fetch_offset, partition_max_bytes, ..Default::default() };
     let (topic, partitions) = ("t".to_owned(), vec![partition]);
     let topics = vec![fetch::FetchTopic { topic, partitions, ..Default::default() }];
     Request::Fetch(fetch::Request {
@@ -142,25 +143,37 @@ fn fetch() -> Request {
     })
 }
 
-/// Produces until it is acknowledged.
-async fn acknowledged(client: &mut Client, value: &[u8]) -> i64 {
+/// Produces, wherever the leader is, until it is acknowledged. Also tells who the leader was.
+async fn acknowledged(client: &mut Client, value: &[u8]) -> (i64, Client) {
     loop {
-        let answer = client.ask(9, &produce(value)).await;
+        let mut leader = Client::to(&client.leader("t").await).await;
+        let answer = leader.ask(9, &produce(value)).await;
         let Response::Produce(answer) = answer else { panic!("{answer:?}") };
         let partition = &answer.responses[0].partition_responses[0];
         if partition.error_code == 0 {
-            return partition.base_offset;
+            return (partition.base_offset, leader);
         }
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(200)).await;
     }
 }
 
-async fn all_records(client: &mut Client) -> Bytes {
-    let answer = client.ask(12, &fetch()).await;
-    let Response::Fetch(answer) = answer else { panic!("{answer:?}") };
-    let partition = &answer.responses[0].partitions[0];
-    assert_eq!(partition.error_code, 0);
-    partition.records.clone().unwrap()
+/// All batches up to this offset, fetch by fetch.
+async fn read_to(client: &mut Client, end: i64) -> Vec<Bytes> {
+    let (mut offset, mut batches) = (0, Vec::new());
+    while offset < end {
+        let answer = client.ask(12, &fetch(offset)).await;
+        let Response::Fetch(answer) = answer else { panic!("{answer:?}") };
+        let partition = &answer.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        for batch in batch::split(partition.records.as_ref().unwrap()) {
+            let batch = batch.unwrap();
+            let header = batch::verify(&batch).unwrap();
+            assert_eq!(i64::try_from(header.base_offset.0).unwrap(), offset, "no gap, no overlap");
+            offset = i64::try_from(header.end_offset().0).unwrap();
+            batches.push(batch);
+        }
+    }
+    batches
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,13 +182,12 @@ async fn cluster_keeps_what_it_acknowledged_over_a_stop_and_over_a_crash() {
     for round in 0..3 {
         let cluster = start(&folder.0).await;
         let mut first = Client::to(cluster.listeners.values().next().unwrap()).await;
-        let mut leader = Client::to(&first.leader("t").await).await;
-        let offset = acknowledged(&mut leader, format!("value {round}").as_bytes()).await;
+        let value = format!("value {round}");
+        let (offset, mut leader) = acknowledged(&mut first, value.as_bytes()).await;
         assert_eq!(offset, round, "no record is lost, and none is there twice");
-        let records = all_records(&mut leader).await;
-        for earlier in 0..=round {
-            let value = format!("value {earlier}");
-            assert!(records.windows(value.len()).any(|it| it == value.as_bytes()), "{value}");
+        for (at, batch) in read_to(&mut leader, offset + 1).await.iter().enumerate() {
+            let value = format!("value {at}");
+            assert!(batch.ends_with(&[value.as_bytes(), &[0]].concat()), "{value}: {batch:?}");
         }
         if round == 0 {
             timeout(PATIENCE, cluster.stop()).await.expect("stops");
@@ -207,14 +219,8 @@ async fn connection_with_a_bad_frame_is_closed_and_no_other() {
         client.stream.write_all(frame).await.unwrap();
         assert_eq!(client.frame().await, None, "{frame:?}");
     }
-    let answer = good.ask(
-        3,
-        &Request::ApiVersions(api_versions::Request {
-            client_software_name: "a".to_owned(),
-            client_software_version: "1".to_owned(),
-        }),
-    );
-    let Response::ApiVersions(answer) = answer.await else { panic!() };
+    let answer = good.ask(0, &versions()).await;
+    let Response::ApiVersions(answer) = answer else { panic!("{answer:?}") };
     assert_eq!(answer.error_code, 0);
     cluster.kill().await;
 }
@@ -224,8 +230,7 @@ async fn connection_answers_in_the_order_of_its_requests() {
     let folder = Folder::new("order");
     let cluster = start(&folder.0).await;
     let mut client = Client::to(cluster.listeners.values().next().unwrap()).await;
-    let mut leader = Client::to(&client.leader("t").await).await;
-    acknowledged(&mut leader, b"first").await;
+    let (_, mut leader) = acknowledged(&mut client, b"first").await;
     // A produce waits for the store, the others do not; and many more than may wait at once.
     let mut sent = Vec::new();
     for at in 0..200 {

@@ -120,7 +120,8 @@ fn sweep(root: &Path) -> Result<(), String> {
 
 fn clients(root: &Path) -> Result<(), String> {
     let script = root.join("ci/clients.sh");
-    let status = Command::new(&script).status().map_err(|e| format!("{}: {e}", script.display()))?;
+    let status =
+        Command::new(&script).status().map_err(|e| format!("{}: {e}", script.display()))?;
     if status.success() { Ok(()) } else { Err(format!("ci/clients.sh ended with {status}")) }
 }
 
