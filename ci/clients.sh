@@ -31,10 +31,10 @@ install() {
 # Tries all features of a client; one line of JSON for each.
 try() {
     case "$1" in
-        librdkafka) "$folder/venv/bin/python" "$suites/librdkafka.py" "$2" ;;
-        kafka-python) "$folder/venv/bin/python" "$suites/kafka_python.py" "$2" ;;
-        aiokafka) "$folder/venv/bin/python" "$suites/aio_kafka.py" "$2" ;;
-        kafkajs) NODE_PATH="$folder/node_modules" node "$suites/kafkajs.js" "$2" ;;
+        librdkafka) timeout 300 "$folder/venv/bin/python" "$suites/librdkafka.py" "$2" ;;
+        kafka-python) timeout 300 "$folder/venv/bin/python" "$suites/kafka_python.py" "$2" ;;
+        aiokafka) timeout 300 "$folder/venv/bin/python" "$suites/aio_kafka.py" "$2" ;;
+        kafkajs) NODE_PATH="$folder/node_modules" timeout 300 node "$suites/kafkajs.js" "$2" ;;
     esac
 }
 
@@ -52,11 +52,12 @@ done
 
 cargo build --quiet --package broker
 data=$(mktemp -d "$folder/data.XXXXXX")
+: > "$folder/serve.out"
 cargo run --quiet --package broker -- serve --data "$data" --listen 127.0.0.1:0 \
     > "$folder/serve.out" 2> "$log" &
 serve=$!
 trap 'kill "$serve" 2> /dev/null || true; rm -rf "$data"' EXIT
-for _ in $(seq 100); do
+for _ in $(seq 300); do
     bootstrap=$(sed -n 's/^connect *bootstrap.servers=//p' "$folder/serve.out")
     [ -z "$bootstrap" ] || break
     sleep 0.1

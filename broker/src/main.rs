@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_macros, reason = "a command-line tool prints")]
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,10 +50,10 @@ struct Serve {
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// A record waits at most this long for others before it is written.
-    #[arg(long, default_value_t = 10, value_name = "MS")]
+    #[arg(long, default_value_t = 10, value_name = "MS", value_parser = millis())]
     wal_interval: u64,
     /// A new group waits this long for more members before its first rebalance.
-    #[arg(long, default_value_t = 0, value_name = "MS")]
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = millis())]
     rebalance_delay: u64,
     /// Partitions of a topic that is created without a number.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = partitions())]
@@ -76,6 +77,11 @@ enum Format {
 
 fn brokers() -> impl TypedValueParser<Value = u16> {
     value_parser!(u16).range(1..=100)
+}
+
+/// Up to a minute.
+fn millis() -> impl TypedValueParser<Value = u64> {
+    value_parser!(u64).range(0..=60_000)
 }
 
 fn partitions() -> impl TypedValueParser<Value = u32> {
@@ -117,6 +123,11 @@ fn cloud(url: &str) -> std::io::Result<Store> {
     Err(std::io::Error::new(std::io::ErrorKind::Unsupported, why))
 }
 
+/// A line for whoever started the cluster, who may not listen any more.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 async fn serve(options: Serve) -> std::io::Result<()> {
     let objects = options.data.join("objects");
     let (store, objects) = match options.store.as_deref() {
@@ -134,7 +145,7 @@ async fn serve(options: Serve) -> std::io::Result<()> {
         },
         ..BrokerLimits::default()
     };
-    let cluster = Cluster::start(
+    let mut cluster = Cluster::start(
         &Options {
             data: options.data.clone(),
             listen: options.listen,
@@ -146,20 +157,21 @@ async fn serve(options: Serve) -> std::io::Result<()> {
         store,
     )
     .await?;
+    cluster.serves().await;
     let at: Vec<_> = cluster.listeners.values().map(SocketAddr::to_string).collect();
-    println!("cluster    {}", cluster.id);
-    println!("brokers    {}", at.join(" "));
-    println!("data       {}", options.data.display());
-    println!("objects    {objects}");
-    println!("connect    bootstrap.servers={}", at[0]);
-    println!("stop       Ctrl-C, or SIGTERM");
+    say(&format!("cluster    {}", cluster.id));
+    say(&format!("brokers    {}", at.join(" ")));
+    say(&format!("data       {}", options.data.display()));
+    say(&format!("objects    {objects}"));
+    say(&format!("connect    bootstrap.servers={}", at[0]));
+    say("stop       Ctrl-C, or SIGTERM");
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! { biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    println!("stopping   the brokers hand over what they lead");
+    say("stopping   the brokers hand over what they lead");
     cluster.stop().await;
     Ok(())
 }

@@ -13,17 +13,18 @@ use std::time::Duration;
 
 use broker_core::config::{BrokerConfig, BrokerLimits, ControllerConfig};
 use broker_core::ids::{NodeId, ZoneId};
-use broker_core::step::HaltReason;
+use broker_core::step::{Cond, HaltReason, Key, ObjOp, ObjResult};
+use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::device::Device;
 use crate::durable;
 use crate::front;
-use crate::host::{self, Clock, Config, Event, Inputs, Node, ObjectStore, Peers};
+use crate::host::{self, Clock, Config, Events, Inputs, Node, ObjectStore, Peers};
 
 /// The brokers' ids begin here.
 const FIRST_BROKER: u16 = 1;
@@ -59,8 +60,16 @@ pub struct Cluster {
     pub id: String,
     /// Where the brokers listen.
     pub listeners: BTreeMap<NodeId, SocketAddr>,
-    brokers: Vec<(NodeId, Inputs, JoinHandle<()>)>,
+    brokers: Vec<Broker>,
     controllers: Vec<JoinHandle<()>>,
+}
+
+/// A broker of a cluster that runs.
+struct Broker {
+    node: NodeId,
+    inputs: Inputs,
+    serving: watch::Receiver<bool>,
+    life: JoinHandle<()>,
 }
 
 impl Cluster {
@@ -70,6 +79,7 @@ impl Cluster {
     /// If an address can not be listened on, or the data folder can not be used.
     pub async fn start(options: &Options, store: Arc<dyn ObjectStore>) -> io::Result<Self> {
         let id = cluster_id(&options.data)?;
+        claim_store(&id, &options.data, &*store).await?;
         let (listeners, sockets) = listen(options).await?;
         let voters: Vec<_> = (0..CONTROLLERS).map(|at| NodeId(FIRST_CONTROLLER + at)).collect();
         let mut channels = BTreeMap::new();
@@ -90,8 +100,8 @@ impl Cluster {
             drop(Device::open(&folder)?);
             let config = ControllerConfig { node: *node, voters: voters.clone() };
             let kind = Kind::Controller(config);
-            let life =
-                Life { node: *node, folder, kind, store: store.clone(), peers: peers.clone() };
+            let (store, peers, serving) = (store.clone(), peers.clone(), watch::Sender::new(false));
+            let life = Life { node: *node, folder, kind, store, peers, serving };
             controllers.push(tokio::spawn(life.live(inputs, events)));
         }
         let mut brokers = Vec::new();
@@ -112,21 +122,33 @@ impl Cluster {
             };
             let kind = Kind::Broker(Box::new((config, cluster)));
             let folder = folder(&options.data, node);
-            let life = Life { node, folder, kind, store: store.clone(), peers: peers.clone() };
-            tokio::spawn(host::serve(socket, inputs.clone()));
-            brokers.push((node, inputs.clone(), tokio::spawn(life.live(inputs, events))));
+            // Fails at once if the folder is of no use.
+            durable::next_incarnation(&folder)?;
+            let (told, serving) = watch::channel(false);
+            let (store, peers) = (store.clone(), peers.clone());
+            let life = Life { node, folder, kind, store, peers, serving: told };
+            tokio::spawn(accept(serving.clone(), socket, inputs.clone()));
+            let life = tokio::spawn(life.live(inputs.clone(), events));
+            brokers.push(Broker { node, inputs, serving, life });
         }
         Ok(Self { id, listeners, brokers, controllers })
     }
 
+    /// Waits until every broker serves: it is registered, and has seen so in the metadata.
+    pub async fn serves(&mut self) {
+        for broker in &mut self.brokers {
+            // A broker that has ended before will never serve.
+            let _ = broker.serving.wait_for(|serving| *serving).await;
+        }
+    }
+
     /// Lets the brokers hand over what they lead, then ends.
     pub async fn stop(self) {
-        for (_, inputs, _) in &self.brokers {
-            // One that has ended already needs no telling.
-            let _ = inputs.send(Event::Drain).await;
-        }
         let drained = async {
-            for (node, _, life) in self.brokers {
+            for broker in &self.brokers {
+                broker.inputs.drain().await;
+            }
+            for Broker { node, life, .. } in self.brokers {
                 if let Err(error) = life.await {
                     tracing::error!(node = node.0, %error, "ended in a panic");
                 }
@@ -142,12 +164,20 @@ impl Cluster {
 impl Cluster {
     /// Ends at once, as a process that is killed. What runs on the store may still be done.
     pub async fn kill(self) {
-        let brokers = self.brokers.into_iter().map(|(_, _, life)| life);
+        let brokers = self.brokers.into_iter().map(|broker| broker.life);
         for life in self.controllers.into_iter().chain(brokers) {
             life.abort();
             // It was aborted, or had panicked, which its log has told.
             let _ = life.await;
         }
+    }
+}
+
+/// Clients are let in once the broker serves, as Kafka does: who asked before would be told of a
+/// cluster that is half there.
+async fn accept(mut serving: watch::Receiver<bool>, socket: TcpListener, inputs: Inputs) {
+    if serving.wait_for(|serving| *serving).await.is_ok() {
+        host::serve(socket, inputs).await;
     }
 }
 
@@ -193,6 +223,34 @@ fn cluster_id(data: &Path) -> io::Result<String> {
     Ok(id)
 }
 
+/// Makes the store this cluster's, or sees that it is: two clusters on one store would take each
+/// other's logs away.
+async fn claim_store(id: &str, data: &Path, store: &dyn ObjectStore) -> io::Result<()> {
+    let key = Key(Arc::from("cluster-id"));
+    let body = Bytes::copy_from_slice(id.as_bytes());
+    let put = ObjOp::Put { key: key.clone(), body: body.clone(), cond: Cond::IfAbsent };
+    let has_run = folder(data, NodeId(FIRST_CONTROLLER)).exists();
+    let why = match store.perform(put).await {
+        ObjResult::Done { .. } if !has_run => return Ok(()),
+        ObjResult::Done { .. } => {
+            let data = data.display();
+            format!("the cluster in {data} has run before, and its objects are not in this store")
+        }
+        ObjResult::PreconditionFailed => {
+            match store.perform(ObjOp::Get { key, range: None }).await {
+                ObjResult::Body { data, .. } if data == body => return Ok(()),
+                ObjResult::Body { data, .. } => {
+                    let other = String::from_utf8_lossy(&data).into_owned();
+                    format!("the store belongs to cluster {other}, and this is {id}")
+                }
+                other => format!("the store does not tell whose it is: {other:?}"),
+            }
+        }
+        other => format!("the store can not be used: {other:?}"),
+    };
+    Err(io::Error::other(why))
+}
+
 /// What a node is, each time it is booted.
 enum Kind {
     Controller(ControllerConfig),
@@ -206,11 +264,12 @@ struct Life {
     kind: Kind,
     store: Arc<dyn ObjectStore>,
     peers: Peers,
+    serving: watch::Sender<bool>,
 }
 
 impl Life {
     /// Boots the node again and again, until it has been drained.
-    async fn live(self, inputs: Inputs, mut events: mpsc::Receiver<Event>) {
+    async fn live(self, inputs: Inputs, mut events: Events) {
         loop {
             match self.boot() {
                 Ok(node) => {
@@ -240,6 +299,7 @@ impl Life {
             store: self.store.clone(),
             clock: Clock::start(),
             entropy: ChaCha8Rng::from_os_rng(),
+            serving: self.serving.clone(),
         })
     }
 }

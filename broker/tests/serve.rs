@@ -37,20 +37,23 @@ impl Drop for Folder {
     }
 }
 
-async fn start(data: &Path) -> Cluster {
+fn options(data: &Path) -> Options {
     let limits = BrokerLimits { wal_bulk_interval: Dur::ms(5), ..BrokerLimits::default() };
-    let options = Options {
+    Options {
         data: data.to_owned(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         brokers: 2,
         limits,
         partitions_default: 1,
         creates_topics: true,
-    };
+    }
+}
+
+async fn start(data: &Path) -> Cluster {
     // A node whose folder is still held by the process before it can not start.
     for _ in 0..50 {
         let store = Arc::new(Store::folder(&data.join("objects")).unwrap());
-        match Cluster::start(&options, store).await {
+        match Cluster::start(&options(data), store).await {
             Ok(cluster) => return cluster,
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
@@ -195,6 +198,18 @@ async fn cluster_keeps_what_it_acknowledged_over_a_stop_and_over_a_crash() {
             cluster.kill().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_of_another_cluster_is_refused() {
+    let (first, second) = (Folder::new("first"), Folder::new("second"));
+    start(&first.0).await.kill().await;
+    let foreign = Arc::new(Store::folder(&first.0.join("objects")).unwrap());
+    let refused = Cluster::start(&options(&second.0), foreign).await.err().unwrap().to_string();
+    assert!(refused.contains("belongs to cluster"), "{refused}");
+    let empty = Arc::new(Store::memory());
+    let refused = Cluster::start(&options(&first.0), empty).await.err().unwrap().to_string();
+    assert!(refused.contains("not in this store"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -199,7 +199,10 @@ def classic(bootstrap):
         poll(*members)
         return [len(consumer.assignment()) for consumer in members]
 
-    first, second = member(), member()
+    # One after the other: if a join is under way when a poll ends, kafka-python may forget it.
+    first = member()
+    wait_for("all four", lambda: sizes(first) == [4], 60)
+    second = member()
     wait_for("two and two", lambda: sizes(first, second) == [2, 2], 60)
     sender = KafkaProducer(bootstrap_servers=bootstrap)
     send(sender, name, values("a", 40))

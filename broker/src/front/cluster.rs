@@ -61,7 +61,12 @@ pub(super) fn api_versions(header: &Header, request: &api_versions::Request) -> 
     let valid = header.version < 3
         || named(&request.client_software_name) && named(&request.client_software_version);
     let answer = if valid {
-        versions(0)
+        let mut versions = versions(0);
+        if header.version < 4 {
+            // Old Java clients refuse a feature whose lowest version is 0 (KAFKA-17011).
+            versions.supported_features.clear();
+        }
+        versions
     } else {
         api_versions::Response { error_code: INVALID_REQUEST, ..Default::default() }
     };
@@ -86,7 +91,11 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
             }
             known
         };
-        topics.into_iter().filter_map(name).collect()
+        let mut names: Vec<_> = topics.into_iter().filter_map(name).collect();
+        // Named twice, answered once.
+        names.sort_unstable();
+        names.dedup();
+        names
     });
     let missing: Vec<String> = if view.cluster.creates_topics && allow_auto_topic_creation {
         let missing = |name: &&String| view.image.topic_named(name).is_none();
@@ -156,14 +165,21 @@ fn described(
             },
         }
     });
+    let brokers: Vec<_> = brokers.collect();
     metadata::Response {
-        brokers: brokers.collect(),
+        controller_id: controller(view, brokers.iter().map(|it| it.node_id)),
+        brokers,
         cluster_id: Some(view.cluster.id.clone()),
-        // Whoever is asked passes it on to the controller, which clients do not reach.
-        controller_id: i32::from(view.cluster.node.0),
         topics: topics.collect(),
         ..Default::default()
     }
+}
+
+/// Whom to ask for changes: any broker that is listed passes them on to the controller, which
+/// clients do not reach. This one if it is, else the first; −1 if there is none.
+fn controller(view: View<'_>, mut brokers: impl Iterator<Item = i32> + Clone) -> i32 {
+    let own = i32::from(view.cluster.node.0);
+    if brokers.clone().any(|it| it == own) { own } else { brokers.next().unwrap_or(-1) }
 }
 
 /// One replica on shared storage: the leader is all there is.
@@ -204,10 +220,11 @@ pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
                 rack: view.rack(node),
             })
         });
+        let brokers: Vec<_> = brokers.collect();
         wire::Response::DescribeCluster(describe_cluster::Response {
             cluster_id: view.cluster.id.clone(),
-            controller_id: i32::from(view.cluster.node.0),
-            brokers: brokers.collect(),
+            controller_id: controller(view, brokers.iter().map(|it| it.broker_id)),
+            brokers,
             ..Default::default()
         })
     })

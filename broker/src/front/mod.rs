@@ -118,6 +118,8 @@ struct Pending {
     /// Not asked yet.
     parts: VecDeque<core::Request>,
     answers: Vec<Option<core::Response>>,
+    /// Parts without an answer.
+    open: usize,
     /// None as soon as the answer is made.
     join: Option<Join>,
     answer: Option<wire::Response>,
@@ -163,6 +165,7 @@ impl Front {
         connection.pending.push_back(Pending {
             header,
             answers: asked.parts.iter().map(|_| None).collect(),
+            open: asked.parts.len(),
             parts: asked.parts.into(),
             join: Some(asked.join),
             answer: None,
@@ -179,6 +182,7 @@ impl Front {
             header,
             parts: VecDeque::new(),
             answers: Vec::new(),
+            open: 0,
             join: None,
             answer: Some(wire::Response::ApiVersions(cluster::versions(UNSUPPORTED_VERSION))),
         });
@@ -194,7 +198,9 @@ impl Front {
     ) -> Vec<Act> {
         let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
         let Some((number, part)) = connection.asked.remove(&corr) else { return Vec::new() };
-        connection.at(number).answers[part] = Some(answer);
+        let pending = connection.at(number);
+        pending.answers[part] = Some(answer);
+        pending.open -= 1;
         connection.go_on(View { cluster, image }, number)
     }
 
@@ -223,7 +229,7 @@ impl Connection {
             acts.push(Act::Ask { corr: self.correlation, request });
         }
         let pending = self.at(number);
-        if pending.answers.iter().all(Option::is_some)
+        if pending.open == 0
             && let Some(join) = pending.join.take()
         {
             let answers = pending.answers.drain(..).flatten().collect();
@@ -369,26 +375,30 @@ impl<T> ByTopic<T> {
         self.0.iter().flat_map(|(_, partitions)| partitions).filter_map(|(_, it)| it.ok())
     }
 
-    /// The answer in the same order, made of the core's results. A partition of which the core says
-    /// nothing was not asked about.
-    fn answer<R: Clone, P, Q>(
+    /// The answer in the same order, made of the core's results, each of which is used once: a
+    /// partition that is named more often than it is answered is an invalid request.
+    fn answer<R, P, Q>(
         self,
         results: impl IntoIterator<Item = (TopicPartition, Result<R, ErrorCode>)>,
         to_partition: impl Fn(i32, Result<R, ErrorCode>) -> P,
         to_topic: impl Fn(T, Vec<P>) -> Q,
     ) -> Vec<Q> {
-        let results: BTreeMap<_, _> = results.into_iter().collect();
-        let result = |partition| match results.get(&partition) {
-            Some(result) => result.clone(),
-            None => unreachable!("the core says nothing of {partition:?}"),
+        let mut left: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        for (partition, result) in results {
+            left.entry(partition).or_default().push_back(result);
+        }
+        let mut result = |partition| {
+            let results = left.get_mut(&partition);
+            results.and_then(VecDeque::pop_front).unwrap_or(Err(ErrorCode::InvalidRequest))
         };
-        let partition = |(index, partition): (i32, Result<_, _>)| {
-            to_partition(index, partition.and_then(result))
-        };
-        let topic = |(topic, partitions): (T, Vec<_>)| {
-            to_topic(topic, partitions.into_iter().map(partition).collect())
-        };
-        self.0.into_iter().map(topic).collect()
+        let mut topics = Vec::new();
+        for (topic, partitions) in self.0 {
+            let partitions = partitions
+                .into_iter()
+                .map(|(index, partition)| to_partition(index, partition.and_then(&mut result)));
+            topics.push(to_topic(topic, partitions.collect()));
+        }
+        topics
     }
 }
 

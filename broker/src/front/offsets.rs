@@ -1,5 +1,7 @@
 //! Questions about offsets: by time, and where an epoch ended.
 
+use std::collections::BTreeMap;
+
 use broker_core::ids::LeaderEpoch;
 use broker_core::protocol::{
     EpochPartition, ErrorCode, ListOffsetsPartition, ListedOffset, OffsetSpec, Request, Response,
@@ -56,6 +58,8 @@ pub(super) fn list_offsets(view: View<'_>, request: list_offsets::Request) -> As
     let isolation = isolation(request.isolation_level);
     Asked::one(Request::ListOffsets { isolation, partitions }, |_, answer| {
         let results = answer!(answer, Response::ListOffsets(results) => results);
+        let results: BTreeMap<_, _> =
+            results.into_iter().map(|it| (it.partition, it.result)).collect();
         let listed = |(partition_index, asked)| {
             let none = list_offsets::ListOffsetsPartitionResponse {
                 partition_index,
@@ -67,8 +71,8 @@ pub(super) fn list_offsets(view: View<'_>, request: list_offsets::Request) -> As
                     return list_offsets::ListOffsetsPartitionResponse { error_code, ..none };
                 }
             };
-            let result = results.iter().find(|it| it.partition == partition);
-            listed(&result.expect("one result for each question").result, none)
+            let result = results.get(&partition).unwrap_or(&Err(ErrorCode::InvalidRequest));
+            listed(result, none)
         };
         let topics = topics.into_iter().map(|(name, partitions)| {
             let partitions = partitions.into_iter().map(listed).collect();

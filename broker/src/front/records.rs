@@ -21,6 +21,8 @@ use crate::wire::{self, Header};
 const INVALID_REQUIRED_ACKS: i16 = 21;
 /// Produce: a partition without a batch.
 const INVALID_RECORD: i16 = 87;
+/// The most that one fetch is answered with, whatever it asks for (Kafka's `fetch.max.bytes`).
+const FETCH_BYTES_MAX: u32 = 55 << 20;
 /// Fetch in a session: there are none.
 const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 
@@ -174,7 +176,7 @@ pub(super) fn fetch(view: View<'_>, header: &Header, request: fetch::Request) ->
         isolation,
         wait_max: millis(request.max_wait_ms),
         bytes_min: size(request.min_bytes),
-        bytes_max: size(request.max_bytes),
+        bytes_max: size(request.max_bytes).min(FETCH_BYTES_MAX),
         partitions: asked,
     };
     Asked::one(Request::Fetch(request), move |_, answer| {

@@ -13,7 +13,7 @@ use crate::wire::messages::admin::create_topics;
 use crate::wire::messages::cluster::metadata;
 use crate::wire::messages::groups::{describe_groups, offset_fetch};
 use crate::wire::messages::records::{fetch, produce};
-use crate::wire::messages::transactions::{add_partitions_to_txn, end_txn};
+use crate::wire::messages::transactions::{add_partitions_to_txn, end_txn, list_transactions};
 use crate::wire::{ApiKey, Request, Response};
 
 const CONN: ConnId = ConnId(1);
@@ -223,6 +223,28 @@ fn produce_names_topics_by_id_to_the_core_and_by_name_to_the_client() {
 }
 
 #[test]
+fn fetch_of_a_partition_named_twice_is_answered_once() {
+    let partitions = vec![fetch::FetchPartition::default(); 2];
+    let topics =
+        vec![fetch::FetchTopic { topic: "orders".to_owned(), partitions, ..Default::default() }];
+    let request = Request::Fetch(fetch::Request { topics, ..Default::default() });
+    let result = || FetchResult { partition: ORDERS_0, result: Err(ErrorCode::KafkaStorageError) };
+    let response = Rig::new().through(12, request, core::Response::Fetch(vec![result()]));
+    let Response::Fetch(response) = response else { panic!("{response:?}") };
+    let codes: Vec<_> = response.responses[0].partitions.iter().map(|it| it.error_code).collect();
+    assert_eq!(codes, [56, 42]);
+}
+
+#[test]
+fn list_of_transactions_of_any_age_is_asked_for() {
+    for duration_filter in [i64::MIN, -1, 0, i64::MAX] {
+        let request = list_transactions::Request { duration_filter, ..Default::default() };
+        let acts = Rig::new().ask(1, Request::ListTransactions(request));
+        assert_eq!(asked(&acts).len(), 1);
+    }
+}
+
+#[test]
 fn fetch_that_fails_has_records_that_are_not_null() {
     for (version, code) in [(12, 3), (13, 100)] {
         let partition = fetch::FetchPartition { fetch_offset: -7, ..Default::default() };
@@ -344,6 +366,20 @@ fn metadata_of_a_missing_topic_creates_it_if_the_client_wishes() {
         // LEADER_NOT_AVAILABLE makes the client ask again.
         assert_eq!(response.topics[0].error_code, if allowed { 5 } else { 3 });
         assert_eq!(response.brokers.len(), 1, "a broker whose address is not known is left out");
+    }
+}
+
+#[test]
+fn metadata_names_a_controller_that_is_listed() {
+    for (brokers, controller_id) in [(vec![2, 1], 1), (vec![2], 2), (vec![], -1)] {
+        let mut rig = Rig::new();
+        rig.cluster.listeners.insert(NodeId(2), ("other".to_owned(), 9093));
+        let brokers = brokers.into_iter().map(NodeId).collect();
+        let described = core::MetadataResponse { brokers, topics: Vec::new() };
+        let request = Request::Metadata(metadata::Request::default());
+        let response = rig.through(9, request, core::Response::Metadata(described));
+        let Response::Metadata(response) = response else { panic!("{response:?}") };
+        assert_eq!(response.controller_id, controller_id);
     }
 }
 

@@ -337,7 +337,9 @@ pub(super) fn list(request: &list_transactions::Request) -> Asked {
         return Asked::nothing(wire::Response::ListTransactions(answer));
     }
     let producers = request.producer_id_filters.iter().map(|id| producer_id(*id)).collect();
-    let running = u64::try_from(request.duration_filter).ok().map(Dur::ms);
+    // Longer than any clock runs is as long as that.
+    let running = u64::try_from(request.duration_filter).ok();
+    let running = running.map(|ms| Dur(ms.saturating_mul(1_000)));
     let asked = TxnRequest::List(TxnFilter { states, producers, running });
     Asked::one(Request::Txn(asked), |_, answer| {
         let result = answer!(answer, Response::Txn(TxnAnswer::List(it)) => it);

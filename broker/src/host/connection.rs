@@ -42,7 +42,7 @@ pub async fn serve(listener: TcpListener, node: Inputs) {
     let mut connections = 0;
     loop {
         let stream = tokio::select! { biased;
-            () = node.closed() => return,
+            () = node.clients.closed() => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -71,7 +71,7 @@ async fn connection(
     write: impl AsyncWrite + Unpin + Send + 'static,
 ) {
     let (sender, answers) = mpsc::unbounded_channel();
-    if node.send(Event::Opened(conn, Answers(sender))).await.is_err() {
+    if node.clients.send(Event::Opened(conn, Answers(sender))).await.is_err() {
         return;
     }
     let room = Arc::new(Semaphore::new(PIPELINE_MAX));
@@ -85,7 +85,7 @@ async fn connection(
     }
     writer.abort();
     // If the node is gone it does not matter to it.
-    let _ = node.send(Event::Gone(conn)).await;
+    let _ = node.clients.send(Event::Gone(conn)).await;
 }
 
 async fn answer(
@@ -126,7 +126,7 @@ async fn requests(
             }
             Err(bad) => return Err(io::Error::new(io::ErrorKind::InvalidData, bad)),
         };
-        if node.send(event).await.is_err() {
+        if node.clients.send(event).await.is_err() {
             return Ok(());
         }
     }

@@ -23,7 +23,7 @@ use broker_core::step::{
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::front::{Act, Cluster, Front};
 use crate::wire::{self, Header};
@@ -37,7 +37,7 @@ pub use clock::Clock;
 pub use connection::serve;
 use timers::Timers;
 
-/// Inputs from outside that wait for a node. Each connection has at most
+/// Inputs of each kind that wait for a node. Each connection has at most
 /// [`connection::PIPELINE_MAX`] of them: this is room for some dozens of busy ones, and the others
 /// wait on their sockets.
 const INPUTS_MAX: usize = 4_096;
@@ -83,8 +83,40 @@ pub enum Event {
     Drain,
 }
 
-/// Where to tell a node what happens.
-pub type Inputs = mpsc::Sender<Event>;
+/// Where to tell a node what happens. Clients have a way of their own, and come last: they could
+/// fill any queue, and what the node's peers and the store say must not be lost to them.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    inside: mpsc::Sender<Event>,
+    clients: mpsc::Sender<Event>,
+}
+
+/// Where a node hears of it.
+#[derive(Debug)]
+pub struct Events {
+    inside: mpsc::Receiver<Event>,
+    clients: mpsc::Receiver<Event>,
+}
+
+impl Inputs {
+    /// Asks the node to hand over what it leads, and to end. Nothing happens if it has ended.
+    pub async fn drain(&self) {
+        let _ = self.inside.send(Event::Drain).await;
+    }
+}
+
+impl Events {
+    async fn next(&mut self) -> Event {
+        tokio::select! { biased;
+            event = self.inside.recv() => event.expect("the node itself holds a sender"),
+            event = self.clients.recv() => event.expect("the node itself holds a sender"),
+        }
+    }
+
+    fn ready(&mut self) -> Option<Event> {
+        self.inside.try_recv().or_else(|_| self.clients.try_recv()).ok()
+    }
+}
 
 /// The other nodes.
 pub type Peers = BTreeMap<NodeId, Inputs>;
@@ -103,12 +135,16 @@ pub struct Node {
     pub clock: Clock,
     /// Its random bits.
     pub entropy: ChaCha8Rng,
+    /// Told once the node is a broker that serves.
+    pub serving: watch::Sender<bool>,
 }
 
 /// A channel to a node that is about to run.
 #[must_use]
-pub fn inputs() -> (Inputs, mpsc::Receiver<Event>) {
-    mpsc::channel(INPUTS_MAX)
+pub fn inputs() -> (Inputs, Events) {
+    let (inside, inside_events) = mpsc::channel(INPUTS_MAX);
+    let (clients, client_events) = mpsc::channel(INPUTS_MAX);
+    (Inputs { inside, clients }, Events { inside: inside_events, clients: client_events })
 }
 
 enum Role {
@@ -130,18 +166,14 @@ struct Running {
     inputs: Inputs,
     /// Inputs that the front has made of what came, or of the effects being begun.
     next: VecDeque<Input>,
+    serving: watch::Sender<bool>,
     halted: Option<HaltReason>,
 }
 
 impl Node {
     /// Runs the node until its machine ends, and says why it did.
-    pub async fn run(
-        self,
-        inputs: Inputs,
-        events: &mut mpsc::Receiver<Event>,
-        peers: Peers,
-    ) -> HaltReason {
-        let Self { id, config, incarnation, store, clock, mut entropy } = self;
+    pub async fn run(self, inputs: Inputs, events: &mut Events, peers: Peers) -> HaltReason {
+        let Self { id, config, incarnation, store, clock, mut entropy, serving } = self;
         let (role, log) = match config {
             Config::Controller(config, device) => {
                 let log = log_thread(id, device, inputs.clone());
@@ -166,6 +198,7 @@ impl Node {
             peers,
             inputs,
             next: VecDeque::new(),
+            serving,
             halted: None,
         };
         running.feed(Input::Boot(BootImage { incarnation, incarnation_id }));
@@ -175,11 +208,15 @@ impl Node {
             }
             if let Some(key) = running.timers.due(running.clock.mono()) {
                 running.feed(Input::Timer(key));
+                // A flow that arms a timer for now lets others go first.
+                if let Some(event) = events.ready() {
+                    running.event(event);
+                }
                 continue;
             }
             let next = running.timers.next().map(|at| running.clock.instant(at));
             let event = tokio::select! { biased;
-                event = events.recv() => event.expect("the node itself holds a sender"),
+                event = events.next() => event,
                 () = sleep_until(next) => continue,
             };
             running.event(event);
@@ -206,7 +243,7 @@ fn log_thread(
     let work = move || {
         while let Some((tok, op)) = ops.blocking_recv() {
             if let Some(result) = device.perform(op)
-                && inputs.blocking_send(Event::Log(tok, result)).is_err()
+                && inputs.inside.blocking_send(Event::Log(tok, result)).is_err()
             {
                 return;
             }
@@ -257,6 +294,12 @@ impl Running {
             && let Some(input) = self.next.pop_front()
         {
             self.step(input);
+        }
+        if let Role::Broker(broker, _) = &self.role
+            && !*self.serving.borrow()
+            && broker.is_serving()
+        {
+            self.serving.send_replace(true);
         }
     }
 
@@ -310,7 +353,7 @@ impl Running {
             Effect::Send { to, msg } => {
                 if let Some(peer) = self.peers.get(&to) {
                     // No room, or not there: lost.
-                    let _ = peer.try_send(Event::Peer(self.id, msg));
+                    let _ = peer.inside.try_send(Event::Peer(self.id, msg));
                 }
             }
             Effect::Log(tok, op) => {
@@ -319,7 +362,7 @@ impl Running {
                 let _ = log.send((tok, op));
             }
             Effect::Obj(tok, op) => {
-                let (inputs, operation) = (self.inputs.clone(), self.store.perform(op));
+                let (inputs, operation) = (self.inputs.inside.clone(), self.store.perform(op));
                 tokio::spawn(async move {
                     // If the node is gone nobody waits for it.
                     let _ = inputs.send(Event::Obj(tok, operation.await)).await;
