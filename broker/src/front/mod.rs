@@ -279,7 +279,7 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
         R::OffsetFetch(request) => groups::commits::offset_fetch(view, header, request),
         R::OffsetDelete(request) => groups::commits::offset_delete(view, request),
         R::JoinGroup(request) => groups::join(header, request),
-        R::SyncGroup(request) => groups::sync(header, request),
+        R::SyncGroup(request) => groups::sync(request),
         R::Heartbeat(request) => groups::heartbeat(request),
         R::LeaveGroup(request) => groups::leave(header, request),
         R::DescribeGroups(request) => groups::tools::describe(request),
@@ -368,6 +368,35 @@ struct ByTopic<T>(Vec<(T, Vec<Found>)>);
 
 /// A partition's number, and what it is to the core, or why it is nothing.
 type Found = (i32, Result<TopicPartition, ErrorCode>);
+
+impl ByTopic<String> {
+    /// Finds partitions by the names of their topics. `ask` takes note of what the core is asked
+    /// about one that is there, or refuses it.
+    fn find<I>(
+        view: View<'_>,
+        topics: impl IntoIterator<Item = (String, Vec<(i32, I)>)>,
+        mut ask: impl FnMut(TopicPartition, I) -> Result<(), ErrorCode>,
+    ) -> Self {
+        let mut found = Vec::new();
+        for (topic, partitions) in topics {
+            let partitions = partitions.into_iter().map(|(index, it)| {
+                let found = view.partition(&topic, index);
+                (index, found.and_then(|partition| ask(partition, it).map(|()| partition)))
+            });
+            let partitions = partitions.collect();
+            found.push((topic, partitions));
+        }
+        Self(found)
+    }
+
+    /// As [`Self::find`], for requests that say nothing of a partition but its number.
+    fn named(view: View<'_>, topics: impl IntoIterator<Item = (String, Vec<i32>)>) -> Self {
+        let bare = |(topic, indexes): (_, Vec<_>)| {
+            (topic, indexes.into_iter().map(|index| (index, ())).collect())
+        };
+        Self::find(view, topics.into_iter().map(bare), |_, ()| Ok(()))
+    }
+}
 
 impl<T> ByTopic<T> {
     /// The partitions that the core is asked about.

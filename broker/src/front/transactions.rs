@@ -80,17 +80,9 @@ pub(super) fn add_partitions(
         request.v3_and_below_producer_id,
         request.v3_and_below_producer_epoch,
     );
-    let mut partitions = Vec::new();
-    let topics = request.v3_and_below_topics.into_iter().map(|topic| {
-        let find = |index| {
-            let found = view.partition(&topic.name, index);
-            partitions.extend(found);
-            (index, found)
-        };
-        let named = topic.partitions.into_iter().map(find).collect();
-        (topic.name, named)
-    });
-    let topics = ByTopic(topics.collect());
+    let topics = request.v3_and_below_topics.into_iter();
+    let topics = ByTopic::named(view, topics.map(|topic| (topic.name, topic.partitions)));
+    let partitions = topics.partitions().collect();
     // Kafka refuses all of it if one partition is not there, and the others say that nobody tried
     // (`KafkaApis.handleAddPartitionsToTxnRequest`).
     if topics.0.iter().flat_map(|(_, partitions)| partitions).any(|(_, it)| it.is_err()) {
@@ -174,22 +166,14 @@ pub(super) fn offset_commit(
     header: &Header,
     request: txn_offset_commit::Request,
 ) -> Asked {
-    let mut offsets = Vec::new();
     let topics = request.topics.into_iter().map(|topic| {
-        let mut named = Vec::new();
-        for it in topic.partitions {
-            let found = view.partition(&topic.name, it.partition_index);
-            let found = found.and_then(|partition| {
-                let offset =
-                    (it.committed_offset, it.committed_leader_epoch, it.committed_metadata);
-                offsets.push(commits::to_commit(partition, offset)?);
-                Ok(partition)
-            });
-            named.push((it.partition_index, found));
-        }
-        (topic.name, named)
+        let commit = |it: txn_offset_commit::TxnOffsetCommitRequestPartition| {
+            let commit = (it.committed_offset, it.committed_leader_epoch, it.committed_metadata);
+            (it.partition_index, commit)
+        };
+        (topic.name, topic.partitions.into_iter().map(commit).collect())
     });
-    let topics = ByTopic(topics.collect());
+    let (topics, offsets) = commits::to_commit(view, topics);
     // From version 5 on the group's coordinator makes its partition part of the transaction.
     let version = if header.version >= 5 { TransactionVersion::V2 } else { TransactionVersion::V1 };
     let request = GroupRequest::TxnOffsetCommit(TxnOffsetCommit {
@@ -222,17 +206,8 @@ pub(super) fn write_markers(view: View<'_>, request: write_txn_markers::Request)
     let mut asked = Vec::new();
     let markers = request.markers.into_iter().map(|marker| {
         let producer = producer_id(marker.producer_id);
-        let mut partitions = Vec::new();
-        let topics = marker.topics.into_iter().map(|topic| {
-            let find = |index| {
-                let found = view.partition(&topic.name, index);
-                partitions.extend(found);
-                (index, found)
-            };
-            let named = topic.partition_indexes.into_iter().map(find).collect();
-            (topic.name, named)
-        });
-        let topics: Vec<_> = topics.collect();
+        let topics = marker.topics.into_iter();
+        let topics = ByTopic::named(view, topics.map(|it| (it.name, it.partition_indexes)));
         asked.push(TxnMarker {
             producer,
             epoch: ProducerEpoch(marker.producer_epoch),
@@ -246,9 +221,9 @@ pub(super) fn write_markers(view: View<'_>, request: write_txn_markers::Request)
             ),
             // Version 1 of the call knows no other protocol.
             version: TransactionVersion::V1,
-            partitions,
+            partitions: topics.partitions().collect(),
         });
-        (producer, ByTopic(topics))
+        (producer, topics)
     });
     let markers: Vec<(ProducerId, ByTopic<String>)> = markers.collect();
     Asked::one(Request::WriteTxnMarkers { markers: asked }, |_, answer| {

@@ -46,39 +46,17 @@ macro_rules! calls {
             }
         }
 
-        /// A request's body.
+        calls!(@bodies "A request's body." Request $($Name $area $module)*);
+        calls!(@bodies "A response's body." Response $($Name $area $module)*);
+    };
+    (@bodies $doc:literal $Body:ident $($Name:ident $area:ident $module:ident)*) => {
+        #[doc = $doc]
         #[derive(Clone, PartialEq, Debug)]
         #[expect(missing_docs, reason = "named and documented by Kafka's message schemas")]
-        pub enum Request { $($Name(messages::$area::$module::Request),)* }
+        pub enum $Body { $($Name(messages::$area::$module::$Body),)* }
 
-        /// A response's body.
-        #[derive(Clone, PartialEq, Debug)]
-        #[expect(missing_docs, reason = "named and documented by Kafka's message schemas")]
-        pub enum Response { $($Name(messages::$area::$module::Response),)* }
-
-        impl Request {
-            /// The call that it is.
-            #[must_use]
-            pub const fn key(&self) -> ApiKey {
-                match self { $(Self::$Name(_) => ApiKey::$Name,)* }
-            }
-
-            fn read(key: ApiKey, reader: &mut Reader) -> Result<Self, Malformed> {
-                match key { $(ApiKey::$Name => Wire::read(reader).map(Self::$Name),)* }
-            }
-
-            fn write(&self, writer: &mut Writer) {
-                match self { $(Self::$Name(body) => body.write(writer),)* }
-            }
-
-            #[cfg(test)]
-            fn sample(key: ApiKey, draw: &mut Draw) -> Self {
-                match key { $(ApiKey::$Name => Self::$Name(Sample::sample(draw)),)* }
-            }
-        }
-
-        impl Response {
-            /// The call that it answers.
+        impl $Body {
+            /// The call that it belongs to.
             #[must_use]
             pub const fn key(&self) -> ApiKey {
                 match self { $(Self::$Name(_) => ApiKey::$Name,)* }

@@ -1,6 +1,6 @@
 //! Committed offsets.
 
-use broker_core::ids::{Offset, TopicPartition};
+use broker_core::ids::Offset;
 use broker_core::protocol::{
     ErrorCode, FetchedOffset, GroupAnswer, GroupRequest, MemberEpoch, OffsetCommit, OffsetFetch,
     OffsetToCommit, Request, Response,
@@ -9,38 +9,38 @@ use broker_core::protocol::{
 use super::{generation, who};
 use crate::front::records::epoch;
 use crate::front::{
-    Asked, ByTopic, Found, View, answer, by_topic, code, code_by_name, index, long, number,
+    Asked, ByTopic, View, answer, by_topic, code, code_by_name, index, long, number,
 };
 use crate::wire::messages::groups::{offset_commit, offset_delete, offset_fetch};
 use crate::wire::{self, Header};
 
 /// What is to be committed: offset, leader epoch (−1: none) and the client's own words.
+pub(in crate::front) type Commit = (i64, i32, Option<String>);
+
+/// The partitions that offsets are committed for, and what the core is to commit.
 pub(in crate::front) fn to_commit(
-    partition: TopicPartition,
-    (offset, leader_epoch, metadata): (i64, i32, Option<String>),
-) -> Result<OffsetToCommit, ErrorCode> {
-    let offset = u64::try_from(offset).map(Offset).map_err(|_| ErrorCode::InvalidRequest)?;
-    let metadata = metadata.unwrap_or_default();
-    Ok(OffsetToCommit { partition, offset, leader_epoch: epoch(leader_epoch), metadata })
+    view: View<'_>,
+    topics: impl IntoIterator<Item = (String, Vec<(i32, Commit)>)>,
+) -> (ByTopic<String>, Vec<OffsetToCommit>) {
+    let mut offsets = Vec::new();
+    let topics = ByTopic::find(view, topics, |partition, (offset, leader_epoch, metadata)| {
+        let offset = u64::try_from(offset).map(Offset).map_err(|_| ErrorCode::InvalidRequest)?;
+        let (leader_epoch, metadata) = (epoch(leader_epoch), metadata.unwrap_or_default());
+        offsets.push(OffsetToCommit { partition, offset, leader_epoch, metadata });
+        Ok(())
+    });
+    (topics, offsets)
 }
 
 pub(in crate::front) fn offset_commit(view: View<'_>, request: offset_commit::Request) -> Asked {
-    let mut offsets = Vec::new();
     let topics = request.topics.into_iter().map(|topic| {
-        let mut named = Vec::new();
-        for it in topic.partitions {
-            let found = view.partition(&topic.name, it.partition_index);
-            let found = found.and_then(|partition| {
-                let offset =
-                    (it.committed_offset, it.committed_leader_epoch, it.committed_metadata);
-                offsets.push(to_commit(partition, offset)?);
-                Ok(partition)
-            });
-            named.push((it.partition_index, found));
-        }
-        (topic.name, named)
+        let commit = |it: offset_commit::OffsetCommitRequestPartition| {
+            let commit = (it.committed_offset, it.committed_leader_epoch, it.committed_metadata);
+            (it.partition_index, commit)
+        };
+        (topic.name, topic.partitions.into_iter().map(commit).collect())
     });
-    let topics = ByTopic(topics.collect());
+    let (topics, offsets) = to_commit(view, topics);
     let request = OffsetCommit {
         group: request.group_id,
         who: who(request.member_id, request.group_instance_id),
@@ -92,7 +92,7 @@ pub(in crate::front) fn offset_fetch(
     };
     let mut parts = Vec::new();
     let wanted = groups.into_iter().map(|(group, member, wanted)| {
-        let wanted = wanted.map(|topics| ByTopic(named(view, topics)));
+        let wanted = wanted.map(|topics| ByTopic::named(view, topics));
         let partitions = wanted.as_ref().map(|topics| topics.partitions().collect());
         let request = OffsetFetch { group: group.clone(), member, partitions, require_stable };
         parts.push(Request::Group(GroupRequest::OffsetFetch(request)));
@@ -116,15 +116,6 @@ pub(in crate::front) fn offset_fetch(
         }
         wire::Response::OffsetFetch(response)
     })
-}
-
-fn named(view: View<'_>, topics: Vec<(String, Vec<i32>)>) -> Vec<(String, Vec<Found>)> {
-    let topic = |(name, indexes): (String, Vec<i32>)| {
-        let find = |index| (index, view.partition(&name, index));
-        let partitions = indexes.into_iter().map(find).collect();
-        (name, partitions)
-    };
-    topics.into_iter().map(topic).collect()
 }
 
 fn fetched(
@@ -198,7 +189,7 @@ pub(in crate::front) fn offset_delete(view: View<'_>, request: offset_delete::Re
     let indexes = |topic: offset_delete::OffsetDeleteRequestTopic| {
         (topic.name, topic.partitions.into_iter().map(|it| it.partition_index).collect())
     };
-    let topics = ByTopic(named(view, request.topics.into_iter().map(indexes).collect()));
+    let topics = ByTopic::named(view, request.topics.into_iter().map(indexes));
     let partitions = topics.partitions().collect();
     let request = GroupRequest::OffsetDelete { group: request.group_id, partitions };
     Asked::one(Request::Group(request), |_, answer| {

@@ -84,7 +84,7 @@ fn joined(joined: Joined, none: impl Fn() -> Option<String>) -> join_group::Resp
     }
 }
 
-pub(super) fn sync(_header: &Header, request: sync_group::Request) -> Asked {
+pub(super) fn sync(request: sync_group::Request) -> Asked {
     let assignments = request.assignments.into_iter().map(|it| (it.member_id, it.assignment));
     let request = SyncGroup {
         group: request.group_id,
