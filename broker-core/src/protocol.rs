@@ -22,7 +22,7 @@ mod transaction;
 pub use group::{
     CommittedOffset, ConsumerGroupBeat, ConsumerGroupHeartbeat, DescribedConsumer,
     DescribedConsumerGroup, DescribedGroup, Each, FetchedOffset, Generation, GroupAnswer,
-    GroupRequest, GroupType, JoinGroup, JoinRefused, Joined, ListedGroup, MemberEpoch,
+    GroupRequest, GroupState, GroupType, JoinGroup, JoinRefused, Joined, ListedGroup, MemberEpoch,
     MemberIdentity, OffsetCommit, OffsetFetch, OffsetToCommit, SyncGroup, Synced, TxnOffsetCommit,
 };
 pub use transaction::{
@@ -109,7 +109,7 @@ pub enum Acks {
 }
 
 /// What a client can ask of a broker.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Brokers, topics, leaders. `None`: all topics.
     Metadata {
@@ -161,7 +161,7 @@ pub enum Request {
 }
 
 /// What a coordinator is in charge of.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum CoordinatorKind {
     /// Groups.
     Group,
@@ -208,7 +208,7 @@ pub enum TransactionVersion {
 }
 
 /// The end of a transaction in some partitions.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TxnMarker {
     /// Whose transaction.
     pub producer: ProducerId,
@@ -225,7 +225,9 @@ pub struct TxnMarker {
 }
 
 /// What a reader wants to see of transactions.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
 pub enum Isolation {
     /// 0: everything below the high watermark.
     #[default]
@@ -236,7 +238,7 @@ pub enum Isolation {
 }
 
 /// Requests that change the cluster's metadata.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum AdminRequest {
     /// Create a topic.
     CreateTopic {
@@ -275,7 +277,7 @@ pub const MAX_PARTITIONS: u32 = 1_024;
 pub const TOPIC_CONFIGS: &[&str] = &["max.message.bytes", "message.timestamp.type", "retention.ms"];
 
 /// Answers, each to the request of the same name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Response {
     /// To `Metadata`.
     Metadata(MetadataResponse),
@@ -306,7 +308,7 @@ pub enum Response {
 }
 
 /// Append batches; answers come in the order of the requests on a connection.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProduceRequest {
     /// When to answer.
     pub acks: Acks,
@@ -320,7 +322,7 @@ pub struct ProduceRequest {
 }
 
 /// The outcome for one partition of a produce.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProduceResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -329,7 +331,7 @@ pub struct ProduceResult {
 }
 
 /// A batch's place.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Produced {
     /// Offset of its first record.
     pub base_offset: Offset,
@@ -340,7 +342,7 @@ pub struct Produced {
 }
 
 /// Read from partitions.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchRequest {
     /// Whether what is not decided yet, or was aborted, counts.
     pub isolation: Isolation,
@@ -356,7 +358,7 @@ pub struct FetchRequest {
 }
 
 /// What to read from one partition.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -372,7 +374,7 @@ pub struct FetchPartition {
 }
 
 /// What was read from one partition.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -381,7 +383,7 @@ pub struct FetchResult {
 }
 
 /// Data of one partition.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Fetched {
     /// Everything below it is durable and visible.
     pub high_watermark: Offset,
@@ -401,7 +403,7 @@ pub struct Fetched {
 
 /// A transaction whose batches do not count, from its first offset up to its producer's next abort
 /// marker.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct AbortedTransaction {
     /// Its producer.
     pub producer: ProducerId,
@@ -410,7 +412,7 @@ pub struct AbortedTransaction {
 }
 
 /// Which offset is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum OffsetSpec {
     /// −2: the log's start.
     Earliest,
@@ -423,7 +425,7 @@ pub enum OffsetSpec {
 }
 
 /// One question of a `ListOffsets`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListOffsetsPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -434,7 +436,7 @@ pub struct ListOffsetsPartition {
 }
 
 /// One answer of a `ListOffsets`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListOffsetsResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -443,7 +445,7 @@ pub struct ListOffsetsResult {
 }
 
 /// An offset found by `ListOffsets`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListedOffset {
     /// The offset.
     pub offset: Offset,
@@ -454,7 +456,7 @@ pub struct ListedOffset {
 }
 
 /// One question of an `OffsetForLeaderEpoch`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct EpochPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -465,7 +467,7 @@ pub struct EpochPartition {
 }
 
 /// One answer of an `OffsetForLeaderEpoch`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct EpochResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -475,7 +477,7 @@ pub struct EpochResult {
 }
 
 /// Outcome of an admin request.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum AdminResponse {
     /// Topic created, under this id.
     Created(TopicId),
@@ -486,7 +488,7 @@ pub enum AdminResponse {
 }
 
 /// The cluster as one broker sees it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct MetadataResponse {
     /// Unfenced brokers.
     pub brokers: Vec<NodeId>,
@@ -495,7 +497,7 @@ pub struct MetadataResponse {
 }
 
 /// One topic.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TopicMetadata {
     /// Its name.
     pub name: String,
@@ -504,7 +506,7 @@ pub struct TopicMetadata {
 }
 
 /// One partition.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct PartitionMetadata {
     /// Its number.
     pub index: PartitionIndex,

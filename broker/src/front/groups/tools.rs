@@ -48,7 +48,7 @@ fn classic(
         }
     };
     describe_groups::DescribedGroup {
-        group_state: group.state.to_owned(),
+        group_state: group.state.name().to_owned(),
         protocol_type: group.protocol_type,
         protocol_data: group.protocol,
         members: group.members.into_iter().map(member).collect(),
@@ -70,7 +70,7 @@ pub(in crate::front) fn list(request: list_groups::Request) -> Asked {
         let groups = result.unwrap_or_default().into_iter().map(|it| list_groups::ListedGroup {
             group_id: it.group,
             protocol_type: it.protocol_type,
-            group_state: it.state.to_owned(),
+            group_state: it.state.name().to_owned(),
             group_type: TYPES
                 .iter()
                 .find(|(kind, _)| *kind == it.kind)
@@ -113,7 +113,7 @@ pub(in crate::front) fn consumer_describe(request: consumer_group_describe::Requ
             let Ok(group) = answer else { return none };
             let members = group.members.into_iter().map(|it| member(view, it));
             consumer_group_describe::DescribedGroup {
-                group_state: group.state.to_owned(),
+                group_state: group.state.name().to_owned(),
                 group_epoch: group.epoch.0,
                 assignment_epoch: group.assignment_epoch.0,
                 assignor_name: group.assignor,
