@@ -2,11 +2,14 @@
 //! clients on real storage. No rule of the broker is here; the machines of `broker-core` have them
 //! all.
 
+mod belonging;
 pub mod conformance;
 pub mod device;
 pub mod durable;
 pub mod front;
 pub mod host;
+mod life;
+pub mod node;
 pub mod serve;
 pub mod store;
 pub mod wire;

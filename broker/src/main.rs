@@ -4,17 +4,15 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use broker::host::ObjectStore;
+use broker::node::{NodeConfig, Role, Running, Sockets, broker_limits};
 use broker::serve::{Cluster, Options};
 use broker::store::Store;
-use broker_core::config::BrokerLimits;
-use broker_core::coordinator::group::GroupLimits;
 use broker_core::protocol::MAX_PARTITIONS;
-use broker_core::time::Dur;
 use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,12 +34,21 @@ enum What {
 
 #[derive(clap::Args)]
 struct Serve {
+    /// Run one node of a cluster of several processes instead, as this TOML file says.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "data", "listen", "advertise", "brokers", "store", "wal_interval", "rebalance_delay",
+        "partitions", "no_auto_create",
+    ])]
+    node: Option<PathBuf>,
     /// Folder of the cluster's files: the nodes' own, and the objects if --store says nothing else.
     #[arg(long, default_value = "./data", value_name = "FOLDER")]
     data: PathBuf,
     /// Address of the first broker; the others take the ports behind it. Port 0: free ones.
     #[arg(long, default_value = "127.0.0.1:9092", value_name = "IP:PORT")]
     listen: SocketAddr,
+    /// Host that clients are told to connect to, if it is not the address listened on.
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
     /// Number of brokers, each in a zone of its own.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = brokers())]
     brokers: u16,
@@ -128,29 +135,38 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// The store at a URL, or in a folder.
+fn open(store: &str) -> std::io::Result<Store> {
+    match store {
+        url if url.contains("://") => cloud(url),
+        folder => Store::folder(folder.as_ref()),
+    }
+}
+
 async fn serve(options: Serve) -> std::io::Result<()> {
-    let objects = options.data.join("objects");
+    match &options.node {
+        Some(file) => serve_node(file).await,
+        None => serve_cluster(options).await,
+    }
+}
+
+async fn serve_cluster(options: Serve) -> std::io::Result<()> {
     let (store, objects) = match options.store.as_deref() {
         Some("memory") => (Store::memory(), "memory, gone with the process".to_owned()),
-        Some(url) if url.contains("://") => (cloud(url)?, url.to_owned()),
-        Some(folder) => (Store::folder(folder.as_ref())?, folder.to_owned()),
-        None => (Store::folder(&objects)?, objects.display().to_string()),
+        Some(store) => (open(store)?, store.to_owned()),
+        None => {
+            let folder = options.data.join("objects");
+            (Store::folder(&folder)?, folder.display().to_string())
+        }
     };
     let store: Arc<dyn ObjectStore> = Arc::new(store);
-    let limits = BrokerLimits {
-        wal_bulk_interval: Dur::ms(options.wal_interval),
-        groups: GroupLimits {
-            initial_rebalance_delay: Dur::ms(options.rebalance_delay),
-            ..GroupLimits::default()
-        },
-        ..BrokerLimits::default()
-    };
     let mut cluster = Cluster::start(
         &Options {
             data: options.data.clone(),
             listen: options.listen,
+            advertise: options.advertise,
             brokers: options.brokers,
-            limits,
+            limits: broker_limits(options.wal_interval, options.rebalance_delay),
             partitions_default: options.partitions,
             creates_topics: !options.no_auto_create,
         },
@@ -158,20 +174,63 @@ async fn serve(options: Serve) -> std::io::Result<()> {
     )
     .await?;
     cluster.serves().await;
-    let at: Vec<_> = cluster.listeners.values().map(SocketAddr::to_string).collect();
+    let at: Vec<_> = cluster.advertised.values().map(|(host, port)| address(host, *port)).collect();
     say(&format!("cluster    {}", cluster.id));
     say(&format!("brokers    {}", at.join(" ")));
     say(&format!("data       {}", options.data.display()));
     say(&format!("objects    {objects}"));
     say(&format!("connect    bootstrap.servers={}", at[0]));
     say("stop       Ctrl-C, or SIGTERM");
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! { biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    told_to_stop()?.await;
     say("stopping   the brokers hand over what they lead");
     cluster.stop().await;
     Ok(())
+}
+
+async fn serve_node(file: &Path) -> std::io::Result<()> {
+    let config = NodeConfig::read(file).map_err(std::io::Error::other)?;
+    let stop = told_to_stop()?;
+    let store: Arc<dyn ObjectStore> = Arc::new(open(&config.store)?);
+    let sockets = Sockets::open(&config).await?;
+    let node = Running::start(&config, sockets, store).await?;
+    let role = match config.member().role {
+        Role::Controller => "controller",
+        Role::Broker => "broker",
+    };
+    say(&format!("cluster    {}", config.cluster));
+    say(&format!("node       {}, {role}", config.node));
+    say(&format!("data       {}", config.data.display()));
+    say(&format!("objects    {}", config.store));
+    say("stop       SIGTERM, or Ctrl-C");
+    let served = async {
+        node.serves().await;
+        if let Some((host, port)) = &config.member().clients {
+            say(&format!("serves     {}", address(host, *port)));
+        }
+        std::future::pending().await
+    };
+    tokio::select! { biased;
+        () = stop => {}
+        () = served => {}
+    }
+    say("stopping   a broker hands over what it leads");
+    node.stop().await;
+    Ok(())
+}
+
+/// As a client's `bootstrap.servers` wants it.
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Ends when the process is told to. From now on it is not killed by that.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! { biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -31,10 +31,12 @@ use crate::wire::{self, Header};
 mod adapters;
 mod clock;
 mod connection;
+mod peers;
 mod timers;
 
 pub use clock::Clock;
 pub use connection::serve;
+pub use peers::{Links, Peers, listen};
 use timers::Timers;
 
 /// Inputs of each kind that wait for a node. Each connection has at most
@@ -117,9 +119,6 @@ impl Events {
         self.inside.try_recv().or_else(|_| self.clients.try_recv()).ok()
     }
 }
-
-/// The other nodes.
-pub type Peers = BTreeMap<NodeId, Inputs>;
 
 /// A node before it runs.
 pub struct Node {
@@ -350,12 +349,7 @@ impl Running {
                 self.connections.remove(&conn);
                 self.front.gone(conn);
             }
-            Effect::Send { to, msg } => {
-                if let Some(peer) = self.peers.get(&to) {
-                    // No room, or not there: lost.
-                    let _ = peer.inside.try_send(Event::Peer(self.id, msg));
-                }
-            }
+            Effect::Send { to, msg } => self.peers.send(self.id, to, msg),
             Effect::Log(tok, op) => {
                 let log = self.log.as_ref().expect("only controllers have a log device");
                 // The thread only ends with the node.
