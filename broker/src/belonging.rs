@@ -69,24 +69,28 @@ pub(crate) async fn claim_store(
 ) -> io::Result<()> {
     let key = Key(Arc::from(NAME));
     let body = Bytes::copy_from_slice(id.as_bytes());
-    let put = ObjOp::Put { key: key.clone(), body: body.clone(), cond: Cond::IfAbsent };
-    let why = match store.perform(put).await {
-        ObjResult::Done { .. } if !has_run => return Ok(()),
-        ObjResult::Done { .. } => {
+    // A node that has run never makes a store its cluster's: the next start would find it so.
+    if !has_run {
+        let put = ObjOp::Put { key: key.clone(), body: body.clone(), cond: Cond::IfAbsent };
+        match store.perform(put).await {
+            ObjResult::Done { .. } => return Ok(()),
+            ObjResult::PreconditionFailed => {}
+            other => {
+                return Err(io::Error::other(format!("the store can not be used: {other:?}")));
+            }
+        }
+    }
+    let why = match store.perform(ObjOp::Get { key, range: None }).await {
+        ObjResult::Body { data, .. } if data == body => return Ok(()),
+        ObjResult::Body { data, .. } => {
+            let other = String::from_utf8_lossy(&data).into_owned();
+            format!("the store belongs to cluster {other}, and this is {id}")
+        }
+        ObjResult::NotFound => {
             let data = data.display();
             format!("the cluster in {data} has run before, and its objects are not in this store")
         }
-        ObjResult::PreconditionFailed => {
-            match store.perform(ObjOp::Get { key, range: None }).await {
-                ObjResult::Body { data, .. } if data == body => return Ok(()),
-                ObjResult::Body { data, .. } => {
-                    let other = String::from_utf8_lossy(&data).into_owned();
-                    format!("the store belongs to cluster {other}, and this is {id}")
-                }
-                other => format!("the store does not tell whose it is: {other:?}"),
-            }
-        }
-        other => format!("the store can not be used: {other:?}"),
+        other => format!("the store does not tell whose it is: {other:?}"),
     };
     Err(io::Error::other(why))
 }
@@ -119,6 +123,7 @@ pub(crate) fn stands_for_all(host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::durable::tests::Scratch;
+    use crate::store::Store;
 
     #[test]
     fn folder_of_another_cluster_is_refused() {
@@ -128,6 +133,26 @@ mod tests {
         let refused = claim_folder("two", &folder).expect_err("another's").to_string();
         assert!(refused.ends_with("belongs to cluster one, and this is two"), "{refused}");
         assert_eq!(id_of_folder(&folder).expect("an id"), "one");
+    }
+
+    #[tokio::test]
+    async fn store_is_refused_to_another_cluster_and_empty_to_one_that_has_run() {
+        let store = Store::memory();
+        let claim = async |id, has_run| {
+            let claimed = claim_store(id, (Path::new("data"), has_run), &store).await;
+            claimed.map_err(|error| error.to_string())
+        };
+        for _ in 0..2 {
+            let refused = claim("one", true).await.expect_err("empty");
+            assert!(refused.contains("not in this store"), "{refused}");
+        }
+        assert_eq!(claim("one", false).await, Ok(()));
+        assert_eq!(claim("one", false).await, Ok(()));
+        assert_eq!(claim("one", true).await, Ok(()));
+        for has_run in [false, true] {
+            let refused = claim("two", has_run).await.expect_err("another's");
+            assert!(refused.contains("belongs to cluster one"), "{refused}");
+        }
     }
 
     #[test]

@@ -14,27 +14,27 @@ use serde::de::{
 type Enum = (&'static str, &'static [&'static str]);
 
 /// A source of values. The same ones each time.
-pub struct Draw {
+pub(crate) struct Draw {
     state: u64,
     depth: usize,
     /// How deep the deepest value was nested.
-    pub depth_max: usize,
+    pub(crate) depth_max: usize,
     /// How often each variant of each enum was drawn.
-    pub drawn: BTreeMap<Enum, Vec<u32>>,
+    pub(crate) drawn: BTreeMap<Enum, Vec<u32>>,
 }
 
 impl Draw {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { state: seed, depth: 0, depth_max: 0, drawn: BTreeMap::new() }
     }
 
     /// A value, unless its type refuses what was drawn.
-    pub fn value<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+    pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, String> {
         T::deserialize(self).map_err(|error| error.to_string())
     }
 
     /// SplitMix64.
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -42,7 +42,7 @@ impl Draw {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.bits() % limit as u64).unwrap()
     }
 

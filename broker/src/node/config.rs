@@ -330,3 +330,106 @@ fn within<T: Copy + PartialOrd + std::fmt::Display>(
         None => Ok(default),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the readme.
+    fn example() -> &'static str {
+        let readme = include_str!("../../../README.md");
+        let (_, example) = readme.split_once("```toml\n").expect("an example");
+        example.split_once("```").expect("it ends").0
+    }
+
+    /// How the example is refused with one text in the place of another.
+    fn refused(from: &str, to: &str) -> String {
+        let at = example().find(from).unwrap_or_else(|| panic!("no {from}"));
+        let text = example().replacen(from, to, 1);
+        let error = NodeConfig::parse("n.toml", &text).expect_err(to);
+        let line = example()[..at].matches('\n').count() + 1;
+        let place = format!("n.toml:{line}: ");
+        error.strip_prefix(&place).unwrap_or_else(|| panic!("{error}, not at {place}")).to_owned()
+    }
+
+    #[test]
+    fn config_example_of_the_readme_is_right() {
+        let config = NodeConfig::parse("n.toml", example()).expect("it is right");
+        assert_eq!(config.voters(), [101, 102, 103].map(NodeId));
+        assert_eq!(config.node, NodeId(1));
+        let told: Vec<_> = config.advertised().into_values().collect();
+        assert_eq!(told[0], ("broker-1.example".to_owned(), 9092));
+        assert_eq!(told.len(), 3);
+        assert_eq!(config.member().zone, ZoneId(0));
+        assert_eq!(config.limits.wal_bulk_interval, Dur::ms(10));
+        assert_eq!((config.partitions_default, config.creates_topics), (3, true));
+    }
+
+    #[test]
+    fn config_that_is_no_toml_or_has_wrong_keys_names_line_key_and_what_is_allowed() {
+        let wrong = refused("cluster =", "claster =");
+        assert!(wrong.contains("unknown field `claster`, expected one of `cluster`"), "{wrong}");
+        let wrong = refused("node = 1 ", "node = \"1\" ");
+        assert!(wrong.contains("expected u16, in `node = \"1\" "), "{wrong}");
+        let wrong = refused("node = 1 ", "node = 70000 ");
+        assert!(wrong.contains("in `node = 70000 "), "{wrong}");
+        let wrong = refused("node = 1 ", "node = ");
+        assert!(wrong.contains("in `node = "), "{wrong}");
+        let wrong = refused("listen_peers = \"0.0.0.0:9192\"", "listen_peers = \"0.0.0.0\"");
+        assert!(wrong.contains("invalid socket address"), "{wrong}");
+        let wrong = refused("role = \"broker\"", "role = \"leader\"");
+        assert!(wrong.contains("expected `controller` or `broker`"), "{wrong}");
+        let wrong = refused("zone = 0, ", "");
+        assert!(wrong.contains("missing field `zone`"), "{wrong}");
+        let text = example().replacen("node = 1 ", "# ", 1);
+        let wrong = NodeConfig::parse("n.toml", &text).expect_err("no node");
+        assert_eq!(wrong, "n.toml: missing field `node`");
+    }
+
+    #[test]
+    fn config_that_makes_no_sense_names_line_key_and_what_is_allowed() {
+        for (from, to, why) in [
+            (
+                "node = 1 ",
+                "node = 4 ",
+                "node: 4 is none of `nodes`, which are 1, 2, 3, 101, 102, 103",
+            ),
+            ("id = 2", "id = 1", "id: there is a node 1 already"),
+            ("id = 3,", "id = 103,", "id: there is a node 103 already"),
+            ("cluster = \"", "cluster = \"my cluster", "cluster: 1 to 64 of"),
+            ("store = \"s3://my-bucket\"", "store = \"memory\"", "store: a folder that all"),
+            ("store = \"s3://my-bucket\"", "store = \"\"", "store: a folder that all"),
+            ("broker-1.example:9192", "broker-1.example", "peers: HOST:PORT is needed"),
+            ("broker-1.example:9192", "broker-1.example:0", "peers: a port is a number"),
+            ("broker-1.example:9192", "::1:9192", "peers: HOST:PORT is needed"),
+            ("broker-1.example:9092", "0.0.0.0:9092", "clients: nobody can connect"),
+            ("broker-1.example:9092", "[::]:9092", "clients: nobody can connect"),
+            ("broker-2.example:9192", "broker-1.example:9192", "broker-1.example:9192 is the"),
+            ("wal_interval_ms = 10", "wal_interval_ms = 60001", "wal_interval_ms: 0 to 60000"),
+            ("partitions = 3", "partitions = 0", "partitions: 1 to 1024 are allowed"),
+        ] {
+            let error = refused(from, to);
+            assert!(error.contains(why), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn config_without_controllers_or_with_their_clients_is_refused() {
+        let none =
+            example().replace("role = \"controller\"", "role = \"broker\", clients = \"a:1\"");
+        let wrong = NodeConfig::parse("n.toml", &none).expect_err("an address twice");
+        assert!(wrong.contains("a:1 is the address of something else"), "{wrong}");
+        let lines = example().lines().filter(|line| !line.contains("\"controller\""));
+        let none: String = lines.map(|line| format!("{line}\n")).collect();
+        let wrong = NodeConfig::parse("n.toml", &none).expect_err("no controllers");
+        assert!(wrong.contains("nodes: at least one controller is needed"), "{wrong}");
+        let wrong = refused("role = \"controller\"", "role = \"controller\", clients = \"a:1\"");
+        assert_eq!(wrong, "clients: a controller has none");
+        let controller = example().replacen("node = 1 ", "node = 101 ", 1);
+        let wrong = NodeConfig::parse("n.toml", &controller).expect_err("clients");
+        assert!(wrong.starts_with("n.toml:7: listen_clients: 101 is a controller"), "{wrong}");
+        let none = example().replacen("listen_clients =", "# none:", 1);
+        let wrong = NodeConfig::parse("n.toml", &none).expect_err("no clients");
+        assert!(wrong.contains("node: 1 is a broker, and needs `listen_clients`"), "{wrong}");
+    }
+}

@@ -109,8 +109,11 @@ impl Running {
         if self.is_broker {
             self.inputs.drain().await;
             match tokio::time::timeout(DRAIN_WITHIN, &mut self.life).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(node = self.node.0, %error, "ended in a panic"),
+                Ok(Ok(())) => return end(self.listeners).await,
+                Ok(Err(error)) => {
+                    tracing::error!(node = self.node.0, %error, "ended in a panic");
+                    return end(self.listeners).await;
+                }
                 Err(_) => tracing::warn!(node = self.node.0, "not handed over in time"),
             }
         }
@@ -119,11 +122,16 @@ impl Running {
 
     /// Ends at once, as a process that is killed. What runs on the store may still be done.
     pub async fn kill(self) {
-        for task in self.listeners.into_iter().chain([self.life]) {
-            task.abort();
-            // It was aborted, had ended, or had panicked, which its log has told.
-            let _ = task.await;
-        }
+        end(self.listeners).await;
+        end([self.life]).await;
+    }
+}
+
+async fn end(tasks: impl IntoIterator<Item = JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+        // It was aborted, had ended, or had panicked, which its log has told.
+        let _ = task.await;
     }
 }
 

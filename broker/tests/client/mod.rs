@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep, timeout};
 
 /// Longer than any of it takes on a busy machine; only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder that is gone with the test.
-pub struct Folder(pub std::path::PathBuf);
+pub(crate) struct Folder(pub(crate) std::path::PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("seedbed-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         Self(path)
@@ -32,17 +32,17 @@ impl Drop for Folder {
 }
 
 /// A client with one connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     correlation: i32,
 }
 
 impl Client {
-    pub async fn to(address: &SocketAddr) -> Self {
+    pub(crate) async fn to(address: &SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.unwrap(), correlation: 0 }
     }
 
-    pub async fn send(&mut self, version: i16, request: &Request) -> Header {
+    pub(crate) async fn send(&mut self, version: i16, request: &Request) -> Header {
         self.correlation += 1;
         let (key, correlation) = (request.key(), self.correlation);
         let header = Header { key, version, correlation, client: Some("test".to_owned()) };
@@ -51,27 +51,27 @@ impl Client {
     }
 
     /// The next frame; none if the broker has closed the connection.
-    pub async fn frame(&mut self) -> Option<Bytes> {
+    pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let length = timeout(PATIENCE, self.stream.read_i32()).await.expect("an answer").ok()?;
         let mut frame = vec![0; usize::try_from(length).unwrap()];
         self.stream.read_exact(&mut frame).await.unwrap();
         Some(frame.into())
     }
 
-    pub async fn receive(&mut self, header: &Header) -> Response {
+    pub(crate) async fn receive(&mut self, header: &Header) -> Response {
         let frame = self.frame().await.expect("the connection is open");
         let (correlation, response) = wire::read_response(header, frame).unwrap();
         assert_eq!(correlation, header.correlation, "answers in order");
         response
     }
 
-    pub async fn ask(&mut self, version: i16, request: &Request) -> Response {
+    pub(crate) async fn ask(&mut self, version: i16, request: &Request) -> Response {
         let header = self.send(version, request).await;
         self.receive(&header).await
     }
 
     /// Asks for the topic until it has a leader, and says where that listens.
-    pub async fn leader(&mut self, topic: &str) -> SocketAddr {
+    pub(crate) async fn leader(&mut self, topic: &str) -> SocketAddr {
         loop {
             let name = Some(topic.to_owned());
             let topics = Some(vec![metadata::MetadataRequestTopic { name, ..Default::default() }]);
@@ -88,7 +88,7 @@ impl Client {
     }
 }
 
-pub fn produce(value: &[u8]) -> Request {
+pub(crate) fn produce(value: &[u8]) -> Request {
     let record =
         NewRecord { key: None, value: Some(value), headers: &[], timestamp: TimestampMs(1) };
     let records = Some(batch::build(&[record], ProducerStamp::NONE));
@@ -113,7 +113,7 @@ fn fetch(fetch_offset: i64) -> Request {
 }
 
 /// Produces, wherever the leader is, until it is acknowledged. Also tells who the leader was.
-pub async fn acknowledged(client: &mut Client, value: &[u8]) -> (i64, Client) {
+pub(crate) async fn acknowledged(client: &mut Client, value: &[u8]) -> (i64, Client) {
     loop {
         let address = client.leader("t").await;
         let Ok(stream) = TcpStream::connect(address).await else {
@@ -133,7 +133,7 @@ pub async fn acknowledged(client: &mut Client, value: &[u8]) -> (i64, Client) {
 }
 
 /// All batches up to this offset, fetch by fetch.
-pub async fn read_to(client: &mut Client, end: i64) -> Vec<Bytes> {
+pub(crate) async fn read_to(client: &mut Client, end: i64) -> Vec<Bytes> {
     let (mut offset, mut batches) = (0, Vec::new());
     while offset < end {
         let answer = client.ask(12, &fetch(offset)).await;
