@@ -192,19 +192,33 @@ async fn peers_silent_connection_is_given_up_by_both_sides() {
     tokio::join!(incoming, outgoing);
 }
 
-#[tokio::test]
-async fn peers_idle_connection_stays_open() {
-    let (address, mut events, _listening) = listener().await;
-    let peers = links(A, B, address).connect(Incarnation(1), &inputs().0);
-    peers.send(A, B, message(0));
-    assert_eq!(heard(&mut events).await, 0);
-    tokio::time::sleep(SILENCE_MAX + PING_EVERY).await;
-    // A connection that had to be opened anew would lose what is sent while nobody is there; this
-    // one shows that by what comes first.
-    for number in 1..4 {
-        peers.send(A, B, message(number));
-        assert_eq!(heard(&mut events).await, number);
+/// The next frame, which must come before a silence that ends the connection.
+async fn shows_life(stream: &mut TcpStream) {
+    for _ in 0..3 {
+        let frame = frames::read(stream, HELLO_BYTES_MAX).await.expect("no silence");
+        assert_eq!(frame, Some(Frame::Ping));
     }
+}
+
+#[tokio::test]
+async fn peers_idle_connection_is_kept_alive_by_both_sides() {
+    let (address, _events, _listening) = listener().await;
+    let incoming = async {
+        let mut stream = sends(address, &frame::encode(&Frame::Hello(hello()))).await;
+        is_welcome(&mut stream).await;
+        shows_life(&mut stream).await;
+    };
+    let outgoing = async {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = socket.local_addr().expect("bound");
+        let _peers = links(A, B, address).connect(Incarnation(1), &inputs().0);
+        let (mut stream, _) = socket.accept().await.expect("a connection");
+        let greeting = frames::read(&mut stream, HELLO_BYTES_MAX).await.expect("a frame");
+        assert_eq!(greeting, Some(Frame::Hello(hello())));
+        frames::write(&mut stream, &frame::encode(&Frame::Welcome)).await.expect("sent");
+        shows_life(&mut stream).await;
+    };
+    tokio::join!(incoming, outgoing);
 }
 
 #[tokio::test]
@@ -255,4 +269,18 @@ async fn peers_dropped_end_their_connections() {
     drop(peers);
     is_closed(stream).await;
     assert!(timeout(Duration::from_millis(300), socket.accept()).await.is_err());
+}
+
+#[tokio::test]
+async fn peers_frame_that_is_too_long_is_refused_by_its_length() {
+    for (length, why) in [
+        (HELLO_BYTES_MAX, "closed in the middle of a frame"),
+        (HELLO_BYTES_MAX + 1, "a frame of 1025 bytes; up to 1024 are allowed"),
+        (u32::MAX as usize, "a frame of 4294967295 bytes; up to 1024 are allowed"),
+    ] {
+        let mut bytes = frame::encode(&Frame::Ping);
+        bytes[5..9].copy_from_slice(&u32::try_from(length).expect("a length").to_be_bytes());
+        let refused = frames::read(&mut &bytes[..], HELLO_BYTES_MAX).await;
+        assert_eq!(refused.expect_err("no frame").to_string(), why);
+    }
 }
