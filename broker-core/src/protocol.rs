@@ -30,11 +30,34 @@ pub use transaction::{
     TxnState,
 };
 
-/// Kafka's error codes, by Kafka's numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[repr(i16)]
-#[expect(missing_docs, reason = "named and documented by Kafka's Errors.java")]
-pub enum ErrorCode {
+/// Defines the error codes, and finds them by number.
+macro_rules! error_codes {
+    ($($Name:ident = $code:literal,)*) => {
+        /// Kafka's error codes, by Kafka's numbers.
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+        )]
+        #[repr(i16)]
+        #[expect(missing_docs, reason = "named and documented by Kafka's Errors.java")]
+        pub enum ErrorCode { $($Name = $code,)* }
+
+        impl ErrorCode {
+            /// All that are known here, by name.
+            pub const ALL: &[Self] = &[$(Self::$Name,)*];
+
+            /// The error of this number, if it is known here.
+            #[must_use]
+            pub const fn of(code: i16) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$Name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
     OffsetOutOfRange = 1,
     CorruptMessage = 2,
     UnknownTopicOrPartition = 3,
@@ -94,6 +117,9 @@ pub enum ErrorCode {
     UnsupportedAssignor = 112,
     StaleMemberEpoch = 113,
     TransactionAbortable = 120,
+    // Behind the others, whose places in stored bytes they must not change.
+    UnsupportedVersion = 35,
+    UnknownServerError = -1,
 }
 
 /// How many replicas must have a batch before the answer. With one replica on shared storage, all

@@ -2,6 +2,7 @@
 //! clients on real storage. No rule of the broker is here; the machines of `broker-core` have them
 //! all.
 
+pub mod client;
 pub mod conformance;
 pub mod device;
 pub mod durable;

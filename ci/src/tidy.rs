@@ -48,6 +48,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     (
         "sim",
         &[
+            "broker",
             "broker-core",
             "bytes",
             "clap",
@@ -57,6 +58,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rand_chacha",
             "serde",
             "serde_json",
+            "tokio",
             "toml",
             "workloads",
         ],

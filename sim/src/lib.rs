@@ -8,6 +8,7 @@ pub mod decider;
 pub mod draws;
 pub mod generate;
 pub mod interrupt;
+pub mod live;
 pub mod outcome;
 pub mod plan;
 pub mod profiles;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub mod codec;
 pub mod messages;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use codec::{Malformed, Reader, Wire, Writer};
 #[cfg(test)]
