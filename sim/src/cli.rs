@@ -61,6 +61,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Judge a history of this or another broker, recorded as JSON lines (docs/history.md)
     Judge(JudgeArgs),
+    /// Run a workload against a broker that speaks Kafka's protocol, and judge what its clients saw
+    Verify(VerifyArgs),
     /// Make a failing run small
     Shrink(ShrinkArgs),
     /// Shrink a failing run and store it in seeds/regress
@@ -140,6 +142,53 @@ pub struct JudgeArgs {
     /// A history as JSON lines; `-` for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Brokers to ask first
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    #[arg(value_parser = address)]
+    pub bootstrap: Vec<(String, u16)>,
+    /// What the clients do: see `list workloads`
+    #[arg(long)]
+    pub workload: String,
+    /// For how long operations are given, such as 90s, 10m or 8h
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    pub duration: Duration,
+    /// Decides the operations, and when the nemesis acts; else one from the calendar, and printed
+    #[arg(long)]
+    pub seed: Option<Seed>,
+    /// Protocol of the transactions: tv1 (KIP-98) or tv2 (KIP-890); else what the cluster follows
+    #[arg(long, value_parser = protocol)]
+    pub protocol: Option<Protocol>,
+    /// Write what the clients saw to this file, for `judge`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Run this now and then by `sh -c`, with SEEDBED_NEMESIS_ACT = begin or end (may be repeated)
+    #[arg(long, value_name = "CMD")]
+    pub nemesis: Vec<String>,
+    /// After the last end, wait so long for deposed leaders to be forgotten; else 10 s with a
+    /// nemesis, and not at all without
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub settle: Option<Duration>,
+    /// How long each stage of the end may take
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "3m")]
+    pub patience: Duration,
+    /// Judge high watermarks of fetches, too: they must never fall, from leader to leader
+    #[arg(long)]
+    pub watermarks: bool,
+}
+
+fn address(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| {
+        let host = host.strip_prefix('[').map_or(Some(host), |host| host.strip_suffix(']'))?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (!host.is_empty()).then(|| (host.to_owned(), port))
+    });
+    parts.ok_or_else(|| format!("`{text}` is no address; allowed: HOST:PORT, such as kafka:9092"))
 }
 
 /// `sweep`.
@@ -314,6 +363,7 @@ fn run(command: Command, report: &mut Report) -> Result<Exit, BadInput> {
         Command::Sweep(args) => commands::sweep::sweep(&args, report),
         Command::Replay(args) => commands::replay::replay(&args, report),
         Command::Judge(args) => commands::judge::judge(&args, report),
+        Command::Verify(args) => commands::verify::verify(&args, report),
         Command::Shrink(args) => commands::shrink::shrink(&args, report),
         Command::Keep(args) => commands::keep::keep(&args, report),
         Command::Twice(args) => commands::twice::twice(&args, report),
@@ -363,6 +413,16 @@ mod tests {
     #[test]
     fn cli_definition_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn cli_addresses_have_a_host_and_a_port() {
+        let found = |host: &str| Ok((host.to_owned(), 9_092));
+        assert_eq!(address("kafka:9092"), found("kafka"));
+        assert_eq!(address("[::1]:9092"), found("::1"));
+        for text in ["", "kafka", ":9092", "kafka:", "kafka:0", "kafka:70000", "[::1:9092"] {
+            assert!(address(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod run;
 pub mod shrink;
 pub mod sweep;
 pub mod twice;
+pub mod verify;
 
 use std::path::Path;
 

@@ -104,6 +104,11 @@ impl Names {
         self.names.get(&topic).map(String::as_str)
     }
 
+    /// All topics that were ever known, with the names that they have or had.
+    pub fn all(&self) -> impl Iterator<Item = (TopicId, &str)> {
+        self.names.iter().map(|(topic, name)| (*topic, name.as_str()))
+    }
+
     /// The name by which a topic can be asked about. There is none if another topic has it now, as
     /// far as known: the broker would take it for that one.
     pub(super) fn current(&self, topic: TopicId) -> Result<&str, Refusal> {

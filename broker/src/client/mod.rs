@@ -26,6 +26,7 @@ mod transactions;
 mod versions;
 
 pub use directory::{Brokers, Directory, Names};
+pub use offsets::UNTOLD_EPOCH;
 pub use refusal::{Broken, Refusal, refused};
 pub use versions::Versions;
 

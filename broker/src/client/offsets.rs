@@ -13,6 +13,9 @@ use super::{Asked, Refusal, View, body, number};
 use crate::wire::messages::records::{list_offsets, offset_for_leader_epoch};
 use crate::wire::{self, ApiKey};
 
+/// The epoch of a listed offset whose epoch the broker does not tell. No leader has one so large.
+pub const UNTOLD_EPOCH: LeaderEpoch = LeaderEpoch(u32::MAX);
+
 /// A consumer, in `replica_id`.
 const CONSUMER: i32 = -1;
 
@@ -79,7 +82,7 @@ fn listed(it: &list_offsets::ListOffsetsPartitionResponse) -> Option<ListedOffse
     Some(ListedOffset {
         offset,
         timestamp: (it.timestamp >= 0).then(|| TimestampMs(it.timestamp).wall()),
-        leader_epoch: LeaderEpoch(u32::try_from(it.leader_epoch).unwrap_or(0)),
+        leader_epoch: u32::try_from(it.leader_epoch).map_or(UNTOLD_EPOCH, LeaderEpoch),
     })
 }
 

@@ -62,6 +62,15 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
     Ok(Exit::Passed)
 }
 
+/// What a history says, without a word to anybody: for tests of what records one.
+///
+/// # Errors
+/// If a line is bad.
+pub fn verdict(text: &str) -> Result<Result<Summary, Violation>, BadInput> {
+    let judged = read_and_judge("history", text.as_bytes())?;
+    Ok(judged.verdict.map_err(|found| found.violation))
+}
+
 /// The file, which is read again for the lines of a witness.
 fn open(path: &Path) -> Result<(String, File), BadInput> {
     let unread = |name: &str, error: Error| BadInput(format!("can not read {name}: {error}"));

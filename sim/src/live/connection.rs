@@ -165,7 +165,7 @@ async fn write_all(
 }
 
 /// Reads one frame, without its length.
-async fn read_frame(read: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+pub(super) async fn read_frame(read: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     let mut length = [0; 4];
     read.read_exact(&mut length).await?;
     let stated = i32::from_be_bytes(length);
