@@ -9,6 +9,7 @@ use std::time::Duration;
 use broker::serve::{self, Cluster};
 use broker::store::Store;
 use broker_core::config::BrokerLimits;
+use broker_core::protocol::TransactionVersion;
 use broker_core::time::Dur;
 use sim::commands::judge::verdict;
 use sim::interrupt::Interrupt;
@@ -73,8 +74,8 @@ async fn run(options: &Options) -> Verified {
 }
 
 /// What a workload's clients see of a cluster of ours.
-async fn verified(workload: &str, change: impl FnOnce(&mut Options)) -> Verified {
-    let folder = Folder::new(workload);
+async fn verified(test: &str, workload: &str, change: impl FnOnce(&mut Options)) -> Verified {
+    let folder = Folder::new(test);
     let cluster = cluster(&folder.0).await;
     let first = *cluster.listeners.values().next().expect("a broker");
     let mut options = options(workload, 5, first);
@@ -104,7 +105,7 @@ macro_rules! workloads_pass {
     ($($test:ident: $workload:literal;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            passes(&verified($workload, |_| ()).await);
+            passes(&verified($workload, $workload, |_| ()).await);
         }
     )*};
 }
@@ -120,6 +121,22 @@ workloads_pass! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_with_a_nemesis_that_does_nothing_passes() {
+    let nemesis = |options: &mut Options| options.nemesis = vec!["true".to_owned()];
+    let verified = verified("nemesis", "append-read", nemesis).await;
+    assert!(verified.acts > 0);
+    passes(&verified);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_by_the_first_protocol_of_transactions_speaks_it() {
+    let first = |options: &mut Options| options.protocol = Some(TransactionVersion::V1);
+    let verified = verified("tv1", "transactions", first).await;
+    assert_eq!((verified.protocol, verified.stuck.len()), (TransactionVersion::V1, 0));
+    assert!(verified.calls["add_partitions"].ok > 0 && verified.calls["end_txn"].ok > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verify_of_a_broker_that_is_not_there_is_refused() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let told = prepare(&options("append-read", 1, nobody)).await;
@@ -127,13 +144,45 @@ async fn verify_of_a_broker_that_is_not_there_is_refused() {
     assert!(why.starts_with("no broker can be reached: 127.0.0.1:1: "), "{why}");
 }
 
-/// What a cluster behind a proxy that plays this trick is told.
+/// What the clients of a cluster behind a proxy that plays this trick are told.
 async fn tricked(trick: Trick, workload: &str) -> Verified {
     let folder = Folder::new(&format!("{trick:?}"));
     let cluster = cluster(&folder.0).await;
     let proxy = Proxy::start(&cluster.listeners, trick).await;
-    let options = options(workload, 5, proxy.address());
+    let mut options = options(workload, 5, proxy.address());
+    if trick == Trick::Hang {
+        options.patience = Duration::from_secs(3);
+    }
     run(&options).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_that_has_nothing_acknowledged_says_so() {
+    let verified = tricked(Trick::Refuse, "append-read").await;
+    assert_eq!(verified.acknowledged, 0);
+    assert!(verified.calls["produce"].failed > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_that_can_not_read_to_the_end_is_stuck() {
+    let verified = tricked(Trick::Hang, "append-read").await;
+    assert!(verified.acknowledged > 0);
+    assert!(verified.stuck.iter().any(|what| what.contains("read of")), "{:?}", verified.stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_of_a_broker_that_lacks_calls_is_refused_or_does_without() {
+    let folder = Folder::new("lack");
+    let cluster = cluster(&folder.0).await;
+    let proxy = Proxy::start(&cluster.listeners, Trick::Lack).await;
+    let told = prepare(&options("topic-churn", 1, proxy.address())).await;
+    let why = "workload topic-churn can not be run here: CreatePartitions is needed in version 0 \
+               to 3, and the broker does not speak it";
+    assert_eq!(told.expect_err("it is needed"), why);
+    let verified = run(&options("group-rebalance", 5, proxy.address())).await;
+    assert!(verified.without_consumer_groups);
+    assert!(verified.calls.contains_key("sync_group"), "{:?}", verified.calls);
+    verdict(&verified.history).expect("a history").expect("it passes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,6 +47,8 @@ pub(super) async fn finish(host: &mut Host, reader: u16, number: u32, terms: Ter
     let mut last = Last { reader, number, terms, finished: Finished::default() };
     host.run(Instant::now() + terms.patience, Host::is_idle).await;
     last.finished.stuck = host.blocked();
+    host.run(Instant::now() + terms.patience, |host| host.unsettled().is_empty()).await;
+    last.finished.stuck.extend(host.unsettled());
     host.run(Instant::now() + QUIET_MAX, |host| host.acknowledged.elapsed() >= QUIET).await;
     host.run(Instant::now() + terms.settle, |_| false).await;
     host.add(reader);

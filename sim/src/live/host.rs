@@ -14,7 +14,7 @@ use invariants::history::{Answer, EventKind, HistoryEvent, SimTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use workloads::Op;
-use workloads::client::{Client, ClientConfig, ClientIn, ClientOut, ClientTimer};
+use workloads::client::{Client, ClientConfig, ClientIn, ClientOut, ClientTimer, Membership};
 
 use super::connection::{self, Connection, Event, Shared};
 use super::probe::connect;
@@ -130,6 +130,21 @@ impl Host {
         let of = |(number, slot): (&u16, &Slot)| {
             let number = *number;
             slot.client.blocked().into_iter().map(move |what| format!("client {number}: {what}"))
+        };
+        self.slots.iter().flat_map(of).collect()
+    }
+
+    /// The members who stay, of topics that are there, and are not yet who they are meant to be.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<String> {
+        let of = |(number, slot): (&u16, &Slot)| {
+            let number = *number;
+            let waits = |it: &Membership<'_>| it.stays && it.topic.is_some() && !it.settled;
+            let all = slot.client.memberships().map(|(_, it)| it).filter(waits);
+            let say = |it: Membership<'_>| {
+                format!("client {number}: its membership in group {} does not settle", it.group)
+            };
+            all.map(say).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(of).collect()
     }

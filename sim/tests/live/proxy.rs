@@ -29,6 +29,12 @@ pub(crate) enum Trick {
     Double,
     /// A byte of a value is changed, and the checksum with it.
     Flip,
+    /// No batch is taken.
+    Refuse,
+    /// No fetch is ever answered.
+    Hang,
+    /// It does not speak CreatePartitions, nor KIP-848.
+    Lack,
 }
 
 /// A proxy: one socket for each broker.
@@ -87,18 +93,20 @@ async fn serve(mut client: TcpStream, mut broker: TcpStream, state: Arc<State>) 
         };
         let played = play(&state, &mut request);
         let response = match played {
-            Some(Trick::Forget) if is_silent(&request) => continue,
+            Some(Trick::Forget | Trick::Refuse) if is_silent(&request) => continue,
             Some(Trick::Forget) => forgotten(&state, &request),
             Some(Trick::Double) => {
                 let first = exchange(&mut broker, &header, &request).await?;
                 exchange(&mut broker, &header, &request).await?;
                 first
             }
-            Some(Trick::Flip) | None if is_silent(&request) => {
+            Some(Trick::Refuse) => refused(&request),
+            Some(Trick::Hang) => std::future::pending().await,
+            _ if is_silent(&request) => {
                 broker.write_all(&wire::write_request(&header, &request)).await.ok()?;
                 continue;
             }
-            Some(Trick::Flip) | None => {
+            Some(Trick::Flip | Trick::Lack) | None => {
                 let response = exchange(&mut broker, &header, &request).await?;
                 took_note(&state, &request, &response);
                 response
@@ -116,6 +124,13 @@ fn is_silent(request: &Request) -> bool {
 
 /// Whether a trick is played on this request, which is changed for it.
 fn play(state: &State, request: &mut Request) -> Option<Trick> {
+    let hangs = state.trick == Trick::Hang && matches!(request, Request::Fetch(_));
+    if hangs || state.trick == Trick::Refuse && matches!(request, Request::Produce(_)) {
+        return Some(state.trick);
+    }
+    if matches!(state.trick, Trick::Refuse | Trick::Hang | Trick::Lack) {
+        return None;
+    }
     let Request::Produce(produce) = request else { return None };
     let sound = |records: &Option<Bytes>| {
         records.as_ref().is_some_and(|records| batch::verify(records).is_ok())
@@ -183,6 +198,20 @@ fn took_note(state: &State, request: &Request, response: &Response) {
     }
 }
 
+/// INVALID_RECORD: nothing was written.
+fn refused(request: &Request) -> Response {
+    let ((name, index), _) = only(request).expect("a produce is refused");
+    let partition = produce::PartitionProduceResponse {
+        index,
+        error_code: 87,
+        base_offset: -1,
+        ..produce::PartitionProduceResponse::default()
+    };
+    let partition_responses = vec![partition];
+    let responses = vec![produce::TopicProduceResponse { name, partition_responses }];
+    Response::Produce(produce::Response { responses, ..Default::default() })
+}
+
 /// As if it had been written.
 fn forgotten(state: &State, request: &Request) -> Response {
     let ((name, index), records) = only(request).expect("a produce is forgotten");
@@ -192,11 +221,8 @@ fn forgotten(state: &State, request: &Request) -> Response {
         index,
         error_code: 0,
         base_offset: *end,
-        log_append_time_ms: -1,
         log_start_offset: 0,
-        record_errors: Vec::new(),
-        error_message: None,
-        current_leader: produce::LeaderIdAndEpoch::default(),
+        ..produce::PartitionProduceResponse::default()
     };
     *end += records;
     let partition_responses = vec![partition];
@@ -222,6 +248,11 @@ fn readdressed(state: &State, response: Response) -> Response {
                 (broker.host, broker.port) = host(broker.node_id).expect("a broker behind it");
             }
             Response::Metadata(it)
+        }
+        Response::ApiVersions(mut it) if state.trick == Trick::Lack => {
+            let lacks = [ApiKey::CreatePartitions, ApiKey::ConsumerGroupHeartbeat];
+            it.api_keys.retain(|it| lacks.iter().all(|key| *key as i16 != it.api_key));
+            Response::ApiVersions(it)
         }
         Response::FindCoordinator(mut it) => {
             for found in &mut it.coordinators {
