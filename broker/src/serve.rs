@@ -270,16 +270,26 @@ struct Life {
 impl Life {
     /// Boots the node again and again, until it has been drained.
     async fn live(self, inputs: Inputs, mut events: Events) {
+        let mut failed = 0_u64;
         loop {
             match self.boot() {
                 Ok(node) => {
+                    failed = 0;
                     let reason = node.run(inputs.clone(), &mut events, self.peers.clone()).await;
                     if reason == HaltReason::ShutDown {
                         return;
                     }
                     tracing::warn!(node = self.node.0, ?reason, "ended, boots again");
                 }
-                Err(error) => tracing::error!(node = self.node.0, %error, "can not boot"),
+                // It may be mended while the others run. Told less and less often: a folder that is
+                // gone stays so.
+                Err(error) => {
+                    failed += 1;
+                    if failed.is_power_of_two() {
+                        let node = self.node.0;
+                        tracing::error!(node, %error, failed, "can not boot: tried every second");
+                    }
+                }
             }
             tokio::time::sleep(REBOOT_AFTER).await;
         }
