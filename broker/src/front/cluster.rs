@@ -8,15 +8,12 @@ use broker_core::protocol::{
     Request, Response, TopicMetadata,
 };
 
-use super::{Asked, View, answer, number, uuid};
+use super::{Asked, Code, View, answer, code, number, uuid};
 use crate::wire::messages::cluster::{api_versions, describe_cluster, find_coordinator, metadata};
 use crate::wire::{self, ApiKey, Header};
 
-/// FindCoordinator: neither a group nor a transactional id. ApiVersions: a client without a proper
-/// name for itself (KIP-511).
-const INVALID_REQUEST: i16 = 42;
-/// DescribeCluster: asked for controllers, which clients do not reach.
-const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
+/// The log of the metadata quorum, which Kafka shows as a topic (KIP-595), and which is none here.
+pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The features that clients go by: name and level. Clients choose the transaction protocol by
 /// the finalized level of `transaction.version`, not by versions of calls (KIP-890), and KIP-848 by
@@ -24,7 +21,7 @@ const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
 const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 /// The answer to ApiVersions, in any version.
-pub(super) fn versions(error_code: i16) -> api_versions::Response {
+pub(super) fn versions(Code(error_code): Code) -> api_versions::Response {
     let api_keys = ApiKey::ALL.iter().map(|key| {
         let (min_version, max_version) = key.versions();
         api_versions::ApiVersion { api_key: *key as i16, min_version, max_version }
@@ -49,7 +46,7 @@ pub(super) fn versions(error_code: i16) -> api_versions::Response {
     }
 }
 
-/// A client names itself from version 3 on, by letters, digits, `-` and `.`
+/// A client names itself from version 3 on (KIP-511), by letters, digits, `-` and `.`
 /// (`ApiVersionsRequest.isValid`).
 pub(super) fn api_versions(header: &Header, request: &api_versions::Request) -> Asked {
     let named = |name: &str| {
@@ -61,14 +58,15 @@ pub(super) fn api_versions(header: &Header, request: &api_versions::Request) -> 
     let valid = header.version < 3
         || named(&request.client_software_name) && named(&request.client_software_version);
     let answer = if valid {
-        let mut versions = versions(0);
+        let mut versions = versions(Code::NONE);
         if header.version < 4 {
             // Old Java clients refuse a feature whose lowest version is 0 (KAFKA-17011).
             versions.supported_features.clear();
         }
         versions
     } else {
-        api_versions::Response { error_code: INVALID_REQUEST, ..Default::default() }
+        let error_code = ErrorCode::InvalidRequest as i16;
+        api_versions::Response { error_code, ..Default::default() }
     };
     Asked::nothing(wire::Response::ApiVersions(answer))
 }
@@ -98,17 +96,22 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
         names
     });
     let missing: Vec<String> = if view.cluster.creates_topics && allow_auto_topic_creation {
-        let missing = |name: &&String| view.image.topic_named(name).is_none();
+        // The log of the controllers is no topic that can be created (`ControllerApis`).
+        let missing = |name: &&String| {
+            view.image.topic_named(name).is_none() && *name != CLUSTER_METADATA_TOPIC
+        };
         names.iter().flatten().filter(missing).cloned().collect()
     } else {
         Vec::new()
     };
-    let create = |name: &String| {
-        Request::Admin(AdminRequest::CreateTopic {
+    let create = |name: &String| match CoordinatorKind::of_topic(name) {
+        // Created as coordinators want it (`AutoTopicCreationManager`): the core knows how.
+        Some(kind) => Request::FindCoordinator { kind, name: String::new() },
+        None => Request::Admin(AdminRequest::CreateTopic {
             name: name.clone(),
             partitions: view.cluster.partitions_default,
             configs: Vec::new(),
-        })
+        }),
     };
     let parts = missing.iter().map(create).chain([Request::Metadata { topics: names }]).collect();
     Asked::new(parts, move |view, mut answers| {
@@ -124,11 +127,12 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
 
 /// What who asked for a topic that is being created is told: to come again.
 fn created(answer: Response) -> ErrorCode {
-    match answer!(answer, Response::Admin(answer) => answer) {
-        AdminResponse::Created(_)
-        | AdminResponse::Done
-        | AdminResponse::Error(ErrorCode::TopicAlreadyExists) => ErrorCode::LeaderNotAvailable,
-        AdminResponse::Error(code) => code,
+    match answer {
+        Response::Admin(AdminResponse::Error(code)) if code != ErrorCode::TopicAlreadyExists => {
+            code
+        }
+        Response::Admin(_) | Response::FindCoordinator(_) => ErrorCode::LeaderNotAvailable,
+        other => unreachable!("the core answered something else: {other:?}"),
     }
 }
 
@@ -202,7 +206,7 @@ pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
     let endpoint_type = request.endpoint_type;
     if endpoint_type != 1 {
         return Asked::nothing(wire::Response::DescribeCluster(describe_cluster::Response {
-            error_code: MISMATCHED_ENDPOINT_TYPE,
+            error_code: Code::MISMATCHED_ENDPOINT_TYPE.0,
             error_message: Some("only brokers can be described here".to_owned()),
             endpoint_type,
             ..Default::default()
@@ -269,10 +273,12 @@ fn coordinator(
     let none = find_coordinator::Coordinator { key, node_id: -1, port: -1, ..Default::default() };
     let known =
         |node| view.listener(node).ok_or(ErrorCode::CoordinatorNotAvailable).map(|it| (node, it));
-    match found.map(|found| found.and_then(known)) {
-        None => find_coordinator::Coordinator { error_code: INVALID_REQUEST, ..none },
-        Some(Err(code)) => find_coordinator::Coordinator { error_code: code as i16, ..none },
-        Some(Ok((node, (host, port)))) => find_coordinator::Coordinator {
+    // Neither a group's nor a transactional id's.
+    let found = found.unwrap_or(Err(ErrorCode::InvalidRequest)).and_then(known);
+    let error_code = code(&found);
+    match found {
+        Err(_) => find_coordinator::Coordinator { error_code, ..none },
+        Ok((node, (host, port))) => find_coordinator::Coordinator {
             node_id: i32::from(node.0),
             host: host.clone(),
             port: i32::from(*port),

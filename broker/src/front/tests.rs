@@ -16,6 +16,10 @@ use crate::wire::messages::records::{fetch, produce};
 use crate::wire::messages::transactions::{add_partitions_to_txn, end_txn, list_transactions};
 use crate::wire::{ApiKey, Request, Response};
 
+mod admin;
+mod groups;
+mod records;
+
 const CONN: ConnId = ConnId(1);
 const ORDERS: TopicId = TopicId(7);
 const ORDERS_0: TopicPartition = TopicPartition { topic: ORDERS, index: PartitionIndex(0) };
@@ -66,14 +70,14 @@ impl Rig {
 fn asked(acts: &[Act]) -> Vec<(u32, &core::Request)> {
     let ask = |act| match act {
         &Act::Ask { corr, ref request } => Some((corr, request)),
-        Act::Answer { .. } | Act::Close => None,
+        Act::Answer { .. } | Act::Close { .. } => None,
     };
     acts.iter().filter_map(ask).collect()
 }
 
 fn answers(acts: &[Act]) -> Vec<ApiKey> {
     let answer = |act: &Act| match act {
-        Act::Ask { .. } | Act::Close => None,
+        Act::Ask { .. } | Act::Close { .. } => None,
         Act::Answer { response, .. } => Some(response.key()),
     };
     acts.iter().filter_map(answer).collect()
@@ -184,7 +188,7 @@ fn produce_without_acks_that_is_refused_closes_the_connection() {
         [("orders", 9, false), ("nowhere", 9, true), ("orders", 2, true)]
     {
         let acts = Rig::new().ask(version, produce_to(topic, 0));
-        assert_eq!(matches!(acts.last(), Some(Act::Close)), closes, "{acts:?}");
+        assert_eq!(matches!(acts.last(), Some(Act::Close { .. })), closes, "{acts:?}");
     }
 }
 
@@ -389,7 +393,7 @@ fn describe_asks_for_each_group_and_answers_in_order() {
     let request =
         Request::DescribeGroups(describe_groups::Request { groups, ..Default::default() });
     let mut rig = Rig::new();
-    let acts = rig.ask(5, request);
+    let acts = rig.ask(6, request);
     let [(first, _), (second, core::Request::Group(GroupRequest::DescribeGroup { group }))] =
         asked(&acts)[..]
     else {

@@ -309,7 +309,8 @@ impl Running {
                 Act::Ask { corr, request } => {
                     self.next.push_back(Input::Client { conn, corr, req: request });
                 }
-                Act::Close => {
+                Act::Close { why } => {
+                    tracing::info!(node = self.id.0, conn = conn.0, "closed: {why}");
                     self.connections.remove(&conn);
                 }
                 Act::Answer { header, response } => {

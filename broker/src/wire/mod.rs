@@ -90,7 +90,7 @@ calls! {
     Heartbeat = 12, 0..=4, flexible 4, groups::heartbeat;
     LeaveGroup = 13, 0..=5, flexible 4, groups::leave_group;
     SyncGroup = 14, 0..=5, flexible 4, groups::sync_group;
-    DescribeGroups = 15, 0..=5, flexible 5, groups::describe_groups;
+    DescribeGroups = 15, 0..=6, flexible 5, groups::describe_groups;
     ListGroups = 16, 0..=5, flexible 3, groups::list_groups;
     ApiVersions = 18, 0..=4, flexible 3, cluster::api_versions;
     CreateTopics = 19, 2..=7, flexible 5, admin::create_topics;

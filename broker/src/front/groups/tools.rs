@@ -2,36 +2,55 @@
 
 use broker_core::ids::TopicPartition;
 use broker_core::protocol::{
-    DescribedConsumer, DescribedGroup, GroupAnswer, GroupRequest, GroupType, Request, Response,
+    DescribedConsumer, DescribedGroup, ErrorCode, GroupAnswer, GroupRequest, GroupType, Request,
+    Response,
 };
 use bytes::Bytes;
 
+use crate::front::codes::message;
 use crate::front::{Asked, View, answer, by_topic, code, index, uuid};
-use crate::wire;
 use crate::wire::messages::groups::{
     consumer_group_describe, delete_groups, describe_groups, list_groups,
 };
+use crate::wire::{self, Header};
 
 /// The names of types, by Kafka's `Group.GroupType`.
 const TYPES: &[(GroupType, &str)] =
     &[(GroupType::Classic, "classic"), (GroupType::Consumer, "consumer")];
 
-pub(in crate::front) fn describe(request: describe_groups::Request) -> Asked {
+pub(in crate::front) fn describe(header: &Header, request: describe_groups::Request) -> Asked {
+    // KIP-1043: before version 6 a group that is not there is called dead.
+    let dead_is_fine = header.version < 6;
     let groups = request.groups;
     let describe = |group: &String| GroupRequest::DescribeGroup { group: group.clone() };
     let parts = groups.iter().map(describe).map(Request::Group).collect();
-    Asked::new(parts, |_, answers| {
+    Asked::new(parts, move |_, answers| {
         let described = groups.into_iter().zip(answers).map(|(group_id, answer)| {
             let result = answer!(answer, Response::Group(GroupAnswer::DescribeGroup(it)) => it);
+            let none = describe_groups::DescribedGroup { group_id, ..Default::default() };
             let error_code = code(&result);
-            let none =
-                describe_groups::DescribedGroup { error_code, group_id, ..Default::default() };
-            result.map_or_else(|_| none.clone(), |group| classic(group, none.clone()))
+            match result {
+                Ok(group) => classic(group, none),
+                Err(ErrorCode::GroupIdNotFound) if dead_is_fine => {
+                    describe_groups::DescribedGroup { group_state: DEAD.to_owned(), ..none }
+                }
+                Err(refused) => {
+                    let dead = refused == ErrorCode::GroupIdNotFound;
+                    let group_state = if dead { DEAD.to_owned() } else { String::new() };
+                    let error_message = Some(message(refused));
+                    let none =
+                        describe_groups::DescribedGroup { error_code, error_message, ..none };
+                    describe_groups::DescribedGroup { group_state, ..none }
+                }
+            }
         });
         let groups = described.collect();
         wire::Response::DescribeGroups(describe_groups::Response { groups, ..Default::default() })
     })
 }
+
+/// `ClassicGroupState.DEAD`.
+const DEAD: &str = "Dead";
 
 fn classic(
     group: DescribedGroup,
@@ -105,8 +124,10 @@ pub(in crate::front) fn consumer_describe(request: consumer_group_describe::Requ
             let answer =
                 answer!(answer, Response::Group(GroupAnswer::ConsumerGroupDescribe(it)) => it);
             let error_code = code(&answer);
+            let error_message = answer.as_ref().err().copied().map(message);
             let none = consumer_group_describe::DescribedGroup {
                 error_code,
+                error_message,
                 group_id,
                 ..Default::default()
             };
