@@ -31,6 +31,9 @@ use crate::wire::{self, Header};
 mod adapters;
 mod clock;
 mod connection;
+mod limits;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use clock::Clock;
@@ -41,6 +44,11 @@ use timers::Timers;
 /// [`connection::PIPELINE_MAX`] of them: this is room for some dozens of busy ones, and the others
 /// wait on their sockets.
 const INPUTS_MAX: usize = 4_096;
+
+/// Inputs that a node is fed before whatever else has come has a turn. The front makes some of its
+/// own: a request of many parts, each answered at once, must not keep the node from its timers, its
+/// peers and other clients. As many as one connection may have under way.
+const FED_MAX: usize = 64;
 
 /// An object store: does one operation, and never tries again by itself.
 pub trait ObjectStore: Send + Sync {
@@ -67,8 +75,8 @@ pub enum Config {
 pub enum Event {
     /// A client has connected; its answers go here.
     Opened(ConnId, connection::Answers),
-    /// A client asks.
-    Request(ConnId, Header, wire::Request),
+    /// A client asks. What its frame holds of the broker's room is given back when it is taken.
+    Request(ConnId, Header, wire::Request, limits::Held),
     /// A client asks for the versions that are spoken here in one that is not.
     UnknownVersion(ConnId, Header),
     /// A client is gone.
@@ -214,6 +222,14 @@ impl Node {
                 }
                 continue;
             }
+            if !running.next.is_empty() {
+                match events.ready() {
+                    Some(event) => running.event(event),
+                    None => running.go_on(),
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
             let next = running.timers.next().map(|at| running.clock.instant(at));
             let event = tokio::select! { biased;
                 event = events.next() => event,
@@ -260,7 +276,7 @@ impl Running {
             Event::Opened(conn, answers) => {
                 self.connections.insert(conn, answers);
             }
-            Event::Request(conn, header, request) => {
+            Event::Request(conn, header, request, _held) => {
                 let Role::Broker(broker, cluster) = &self.role else { return };
                 let known = (&**cluster, broker.image());
                 let acts = self.front.request(known, conn, (header, request));
@@ -288,11 +304,13 @@ impl Running {
         self.go_on();
     }
 
-    /// One input after the other, each to the end of its effects.
+    /// Some inputs, one after the other, each to the end of its effects. Others may be left.
     fn go_on(&mut self) {
-        while self.halted.is_none()
-            && let Some(input) = self.next.pop_front()
-        {
+        for _ in 0..FED_MAX {
+            if self.halted.is_some() {
+                break;
+            }
+            let Some(input) = self.next.pop_front() else { break };
             self.step(input);
         }
         if let Role::Broker(broker, _) = &self.role
