@@ -8,7 +8,7 @@ use broker_core::protocol::{
     Request, Response, TopicMetadata,
 };
 
-use super::{Asked, Code, View, answer, code, number, uuid};
+use super::{Asked, Code, View, answer, code, number, operations, uuid};
 use crate::wire::messages::cluster::{api_versions, describe_cluster, find_coordinator, metadata};
 use crate::wire::{self, ApiKey, Header};
 
@@ -73,6 +73,8 @@ pub(super) fn api_versions(header: &Header, request: &api_versions::Request) -> 
 
 pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Request) -> Asked {
     let metadata::Request { topics, allow_auto_topic_creation, .. } = request;
+    let of_cluster = operations::on_cluster(request.include_cluster_authorized_operations);
+    let of_topics = operations::on_topic(request.include_topic_authorized_operations);
     // In version 0 no topics mean all of them.
     let topics = topics.filter(|topics| header.version > 0 || !topics.is_empty());
     let mut unknown_ids = Vec::new();
@@ -120,6 +122,10 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
         let created: BTreeMap<_, _> =
             missing.into_iter().zip(answers.into_iter().map(created)).collect();
         let mut response = described(view, answer, &created);
+        for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = of_topics;
+        }
+        response.cluster_authorized_operations = of_cluster;
         response.topics.extend(unknown_ids);
         wire::Response::Metadata(response)
     })
@@ -204,6 +210,7 @@ fn partition(
 
 pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
     let endpoint_type = request.endpoint_type;
+    let of_cluster = operations::on_cluster(request.include_cluster_authorized_operations);
     if endpoint_type != 1 {
         return Asked::nothing(wire::Response::DescribeCluster(describe_cluster::Response {
             error_code: Code::MISMATCHED_ENDPOINT_TYPE.0,
@@ -213,7 +220,7 @@ pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
         }));
     }
     let all = Request::Metadata { topics: Some(Vec::new()) };
-    Asked::one(all, |view, answer| {
+    Asked::one(all, move |view, answer| {
         let MetadataResponse { brokers, .. } = answer!(answer, Response::Metadata(it) => it);
         let brokers = brokers.into_iter().filter_map(|node| {
             let (host, port) = view.listener(node)?;
@@ -229,6 +236,7 @@ pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
             cluster_id: view.cluster.id.clone(),
             controller_id: controller(view, brokers.iter().map(|it| it.broker_id)),
             brokers,
+            cluster_authorized_operations: of_cluster,
             ..Default::default()
         })
     })

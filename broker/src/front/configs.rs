@@ -2,44 +2,100 @@
 //!
 //! Sources: `ConfigAdminManager.scala`, `ConfigHelper.scala`, `DescribeConfigsResponse.java`.
 
+use broker_core::ids::TopicId;
 use broker_core::protocol::{AdminRequest, ErrorCode, Request, Response};
 
 use super::admin::{Outcome, Refusal, all, known, once, only_validates, refusal};
 use super::codes::message;
 use super::{Asked, Code, View, answer, repeated};
 use crate::wire;
-use crate::wire::messages::admin::{describe_configs, incremental_alter_configs};
+use crate::wire::messages::admin::{alter_configs, describe_configs, incremental_alter_configs};
 
 /// `ConfigResource.Type`: the only one that has configs here.
 const TOPIC: i8 = 2;
 /// `ConfigResource.Type`: a broker, which has configs in Kafka; here they are the process's.
 const BROKER: i8 = 4;
 
-pub(super) fn alter(view: View<'_>, request: incremental_alter_configs::Request) -> Asked {
-    let validates = request.validate_only;
-    type Resource = incremental_alter_configs::AlterConfigsResource;
-    let named_as = |it: &Resource| (it.resource_type, it.resource_name.clone());
-    let twice = repeated(request.resources.iter().map(named_as));
-    let resources = once(request.resources, named_as);
-    let item = |it: Resource| {
+/// A resource by its type and name, and what shall become of its configs.
+type Resource<T> = (i8, String, Vec<T>);
+
+/// Asks for changes of topics' configs. `changes` says what a topic's are.
+fn all_changes<T>(
+    view: View<'_>,
+    resources: Vec<Resource<T>>,
+    validates: bool,
+    changes: impl Fn(TopicId, Vec<T>) -> Result<Changes, Refusal>,
+    join: impl FnOnce(Vec<((i8, String), Outcome)>) -> wire::Response + Send + 'static,
+) -> Asked {
+    let named_as = |(kind, name, _): &Resource<T>| (*kind, name.clone());
+    let twice = repeated(resources.iter().map(named_as));
+    let item = |(kind, name, configs): Resource<T>| {
         let request = if validates {
             Err(only_validates())
-        } else if twice.contains(&named_as(&it)) {
+        } else if twice.contains(&(kind, name.clone())) {
             let why = "Each resource must appear at most once.";
             Err(refusal(ErrorCode::InvalidRequest, why))
-        } else if it.resource_type != TOPIC {
-            Err(refusal(ErrorCode::InvalidRequest, "only topics have configs that can be changed"))
+        } else if kind != TOPIC {
+            let why = "only topics have configs that can be changed";
+            Err(refusal(ErrorCode::InvalidRequest, why))
         } else {
-            let topic = known(view, &it.resource_name);
-            topic.and_then(|topic| {
-                Ok(AdminRequest::AlterConfigs { topic, configs: changes(it.configs)? })
+            known(view, &name).and_then(|topic| {
+                let configs = changes(topic, configs)?;
+                Ok(AdminRequest::AlterConfigs { topic, configs })
             })
         };
-        ((it.resource_type, it.resource_name), request)
+        ((kind, name), request)
     };
-    all(resources.map(item).collect(), |outcomes| {
+    all(once(resources, named_as).map(item).collect(), join)
+}
+
+/// Keys, and their values or none.
+type Changes = Vec<(String, Option<String>)>;
+
+pub(super) fn alter(view: View<'_>, request: incremental_alter_configs::Request) -> Asked {
+    let resources = request.resources.into_iter();
+    let resources = resources.map(|it| (it.resource_type, it.resource_name, it.configs));
+    let (resources, validates) = (resources.collect(), request.validate_only);
+    all_changes(
+        view,
+        resources,
+        validates,
+        |_, configs| changes(configs),
+        |outcomes| {
+            let response = |((resource_type, resource_name), outcome): ((i8, String), Outcome)| {
+                incremental_alter_configs::AlterConfigsResourceResponse {
+                    error_code: outcome.code,
+                    error_message: outcome.why,
+                    resource_type,
+                    resource_name,
+                }
+            };
+            let responses = outcomes.into_iter().map(response).collect();
+            let answer = incremental_alter_configs::Response { responses, ..Default::default() };
+            wire::Response::IncrementalAlterConfigs(answer)
+        },
+    )
+}
+
+/// What is named is set, and what is set and not named is so no more, as far as this broker knows
+/// what is set (`ConfigurationControlManager.legacyAlterConfigs`; its users must not race).
+pub(super) fn replace(view: View<'_>, request: alter_configs::Request) -> Asked {
+    let resources = request.resources.into_iter();
+    let resources = resources.map(|it| (it.resource_type, it.resource_name, it.configs));
+    let replaced = |topic, configs: Vec<alter_configs::AlterableConfig>| {
+        let mut changes = Vec::new();
+        for alter_configs::AlterableConfig { name, value } in configs {
+            changes.push((name.clone(), Some(value.ok_or_else(|| null_value(&name))?)));
+        }
+        let set = view.image.topics.get(&topic).into_iter().flat_map(|it| it.configs.keys());
+        let unset = set.filter(|key| changes.iter().all(|(named, _)| named != *key));
+        let unset: Vec<_> = unset.map(|key| (key.clone(), None)).collect();
+        changes.extend(unset);
+        Ok(changes)
+    };
+    all_changes(view, resources.collect(), request.validate_only, replaced, |outcomes| {
         let response = |((resource_type, resource_name), outcome): ((i8, String), Outcome)| {
-            incremental_alter_configs::AlterConfigsResourceResponse {
+            alter_configs::AlterConfigsResourceResponse {
                 error_code: outcome.code,
                 error_message: outcome.why,
                 resource_type,
@@ -47,20 +103,21 @@ pub(super) fn alter(view: View<'_>, request: incremental_alter_configs::Request)
             }
         };
         let responses = outcomes.into_iter().map(response).collect();
-        let answer = incremental_alter_configs::Response { responses, ..Default::default() };
-        wire::Response::IncrementalAlterConfigs(answer)
+        wire::Response::AlterConfigs(alter_configs::Response { responses, ..Default::default() })
     })
 }
 
+/// Before anything else (`ConfigAdminManager.preprocess`).
+fn null_value(name: &str) -> Refusal {
+    refusal(ErrorCode::InvalidRequest, format!("Null value not supported for : {name}"))
+}
+
 /// `AlterConfigOp.OpType`: 0 sets, 1 deletes; 2 and 3 are for lists, and no config here is one.
-fn changes(
-    configs: Vec<incremental_alter_configs::AlterableConfig>,
-) -> Result<Vec<(String, Option<String>)>, Refusal> {
+fn changes(configs: Vec<incremental_alter_configs::AlterableConfig>) -> Result<Changes, Refusal> {
     let invalid = |why: &str| Err(refusal(ErrorCode::InvalidRequest, why));
     let change = |it: incremental_alter_configs::AlterableConfig| match it.config_operation {
         1 => Ok((it.name, None)),
-        // Before anything else (`ConfigAdminManager.preprocess`).
-        _ if it.value.is_none() => invalid(&format!("Null value not supported for : {}", it.name)),
+        _ if it.value.is_none() => Err(null_value(&it.name)),
         0 => Ok((it.name, it.value)),
         2 | 3 => {
             let why = "only lists can be appended to or subtracted from";

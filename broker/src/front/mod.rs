@@ -24,6 +24,7 @@ mod codes;
 mod configs;
 mod groups;
 mod offsets;
+mod operations;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -277,6 +278,7 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
         R::DeleteTopics(request) => admin::delete_topics(view, header, request),
         R::CreatePartitions(request) => admin::create_partitions(view, request),
         R::DescribeConfigs(request) => configs::describe(request),
+        R::AlterConfigs(request) => configs::replace(view, request),
         R::IncrementalAlterConfigs(request) => configs::alter(view, request),
         R::InitProducerId(request) => transactions::init_producer_id(header, request),
         R::AddPartitionsToTxn(request) => transactions::add_partitions(view, header, request),

@@ -103,6 +103,7 @@ calls! {
     WriteTxnMarkers = 27, 1..=1, flexible 1, transactions::write_txn_markers;
     TxnOffsetCommit = 28, 0..=5, flexible 3, transactions::txn_offset_commit;
     DescribeConfigs = 32, 1..=4, flexible 4, admin::describe_configs;
+    AlterConfigs = 33, 0..=2, flexible 2, admin::alter_configs;
     CreatePartitions = 37, 0..=3, flexible 2, admin::create_partitions;
     DeleteGroups = 42, 0..=2, flexible 2, groups::delete_groups;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1, admin::incremental_alter_configs;

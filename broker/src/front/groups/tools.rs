@@ -8,6 +8,7 @@ use broker_core::protocol::{
 use bytes::Bytes;
 
 use crate::front::codes::message;
+use crate::front::operations;
 use crate::front::{Asked, View, answer, by_topic, code, index, uuid};
 use crate::wire::messages::groups::{
     consumer_group_describe, delete_groups, describe_groups, list_groups,
@@ -21,6 +22,7 @@ const TYPES: &[(GroupType, &str)] =
 pub(in crate::front) fn describe(header: &Header, request: describe_groups::Request) -> Asked {
     // KIP-1043: before version 6 a group that is not there is called dead.
     let dead_is_fine = header.version < 6;
+    let operations = operations::on_group(request.include_authorized_operations);
     let groups = request.groups;
     let describe = |group: &String| GroupRequest::DescribeGroup { group: group.clone() };
     let parts = groups.iter().map(describe).map(Request::Group).collect();
@@ -30,7 +32,10 @@ pub(in crate::front) fn describe(header: &Header, request: describe_groups::Requ
             let none = describe_groups::DescribedGroup { group_id, ..Default::default() };
             let error_code = code(&result);
             match result {
-                Ok(group) => classic(group, none),
+                Ok(group) => {
+                    let group = classic(group, none);
+                    describe_groups::DescribedGroup { authorized_operations: operations, ..group }
+                }
                 Err(ErrorCode::GroupIdNotFound) if dead_is_fine => {
                     describe_groups::DescribedGroup { group_state: DEAD.to_owned(), ..none }
                 }
@@ -116,10 +121,11 @@ pub(in crate::front) fn delete(request: delete_groups::Request) -> Asked {
 }
 
 pub(in crate::front) fn consumer_describe(request: consumer_group_describe::Request) -> Asked {
+    let operations = operations::on_group(request.include_authorized_operations);
     let groups = request.group_ids;
     let describe = |group: &String| GroupRequest::ConsumerGroupDescribe { group: group.clone() };
     let parts = groups.iter().map(describe).map(Request::Group).collect();
-    Asked::new(parts, |view, answers| {
+    Asked::new(parts, move |view, answers| {
         let described = groups.into_iter().zip(answers).map(|(group_id, answer)| {
             let answer =
                 answer!(answer, Response::Group(GroupAnswer::ConsumerGroupDescribe(it)) => it);
@@ -139,6 +145,7 @@ pub(in crate::front) fn consumer_describe(request: consumer_group_describe::Requ
                 assignment_epoch: group.assignment_epoch.0,
                 assignor_name: group.assignor,
                 members: members.collect(),
+                authorized_operations: operations,
                 ..none
             }
         });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::messages::admin::{
-    create_partitions, delete_topics, describe_configs, incremental_alter_configs,
+    alter_configs, create_partitions, delete_topics, describe_configs, incremental_alter_configs,
 };
 
 /// Lets the core do everything that it is asked, and returns the answer and what was asked.
@@ -236,5 +236,52 @@ fn configs_of_brokers_are_those_of_the_one_that_is_asked() {
         let result = &response.results[0];
         assert_eq!(result.error_code, code, "{resource_type} {name:?}");
         assert_eq!(result.error_message.is_some(), code != 0);
+    }
+}
+
+#[test]
+fn configs_replaced_unset_what_is_not_named() {
+    let mut rig = Rig::new();
+    let set = &mut rig.image.topics.get_mut(&ORDERS).unwrap().configs;
+    for key in ["retention.ms", "max.message.bytes"] {
+        set.insert(key.to_owned(), "5".to_owned());
+    }
+    for (value, code) in [(Some("6"), 0), (None, 42)] {
+        let (name, value) = ("retention.ms".to_owned(), value.map(str::to_owned));
+        let resource = alter_configs::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "orders".to_owned(),
+            configs: vec![alter_configs::AlterableConfig { name, value }],
+        };
+        let request = alter_configs::Request { resources: vec![resource], validate_only: false };
+        let (response, asked) = done(&mut rig, 2, Request::AlterConfigs(request));
+        let Response::AlterConfigs(response) = response else { panic!("{response:?}") };
+        assert_eq!(response.responses[0].error_code, code);
+        let changes = [("retention.ms", Some("6")), ("max.message.bytes", None)];
+        let changes = changes.map(|(key, value)| (key.to_owned(), value.map(str::to_owned)));
+        let expected = AdminRequest::AlterConfigs { topic: ORDERS, configs: changes.to_vec() };
+        let expected = [core::Request::Admin(expected)];
+        assert_eq!(asked, if code == 0 { &expected[..] } else { &[] });
+    }
+}
+
+#[test]
+fn operations_are_all_of_them_for_who_asks() {
+    for (asks, of_topic, of_cluster) in [(true, 3_576, 8_096), (false, i32::MIN, i32::MIN)] {
+        let request = metadata::Request {
+            include_topic_authorized_operations: asks,
+            include_cluster_authorized_operations: asks,
+            ..Default::default()
+        };
+        let topics = vec![core::TopicMetadata {
+            name: "orders".to_owned(),
+            result: Ok((ORDERS, Vec::new())),
+        }];
+        let described = core::MetadataResponse { brokers: Vec::new(), topics };
+        let answer = core::Response::Metadata(described);
+        let response = Rig::new().through(9, Request::Metadata(request), answer);
+        let Response::Metadata(response) = response else { panic!("{response:?}") };
+        assert_eq!(response.topics[0].topic_authorized_operations, of_topic);
+        assert_eq!(response.cluster_authorized_operations, of_cluster);
     }
 }
