@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker_core::ids::{NodeId, TopicId};
+use broker_core::ids::{LeaderEpoch, NodeId, TopicId, TopicPartition};
 use broker_core::protocol::{
     AdminRequest, AdminResponse, CoordinatorKind, ErrorCode, MetadataResponse, PartitionMetadata,
     Request, Response, TopicMetadata,
@@ -131,13 +131,14 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
     })
 }
 
-/// What who asked for a topic that is being created is told: to come again.
+/// What who asked for a topic that is being created is told: that it is not there, as yet
+/// (`AutoTopicCreationManager`).
 fn created(answer: Response) -> ErrorCode {
     match answer {
         Response::Admin(AdminResponse::Error(code)) if code != ErrorCode::TopicAlreadyExists => {
             code
         }
-        Response::Admin(_) | Response::FindCoordinator(_) => ErrorCode::LeaderNotAvailable,
+        Response::Admin(_) | Response::FindCoordinator(_) => ErrorCode::UnknownTopicOrPartition,
         other => unreachable!("the core answered something else: {other:?}"),
     }
 }
@@ -148,14 +149,17 @@ fn described(
     created: &BTreeMap<String, ErrorCode>,
 ) -> metadata::Response {
     let brokers = brokers.into_iter().filter_map(|node| {
-        let (host, port) = view.listener(node)?;
-        Some(metadata::MetadataResponseBroker {
-            node_id: i32::from(node.0),
-            host: host.clone(),
-            port: i32::from(*port),
-            rack: view.rack(node),
-        })
+        let node_id = i32::from(node.0);
+        let (host, port, rack) = view.endpoint(node_id)?;
+        Some(metadata::MetadataResponseBroker { node_id, host, port, rack })
     });
+    let brokers: Vec<_> = brokers.collect();
+    let listed = |node: &NodeId| brokers.iter().any(|it| it.node_id == i32::from(node.0));
+    let described = |topic, PartitionMetadata { index, leader, leader_epoch }| {
+        let partition = TopicPartition { topic, index };
+        let leader = leader.or_else(|| first_leader(view, partition).filter(listed));
+        self::partition(PartitionMetadata { index, leader, leader_epoch })
+    };
     let topics = topics.into_iter().map(|TopicMetadata { name, result }| {
         let is_internal = CoordinatorKind::of_topic(&name).is_some();
         match result {
@@ -164,7 +168,7 @@ fn described(
                 name: Some(name),
                 topic_id: uuid(topic),
                 is_internal,
-                partitions: partitions.into_iter().map(partition).collect(),
+                partitions: partitions.into_iter().map(|it| described(topic, it)).collect(),
                 ..Default::default()
             },
             Err(code) => metadata::MetadataResponseTopic {
@@ -175,14 +179,22 @@ fn described(
             },
         }
     });
-    let brokers: Vec<_> = brokers.collect();
+    let topics = topics.collect();
     metadata::Response {
         controller_id: controller(view, brokers.iter().map(|it| it.node_id)),
         brokers,
         cluster_id: Some(view.cluster.id.clone()),
-        topics: topics.collect(),
+        topics,
         ..Default::default()
     }
+}
+
+/// Who shall lead a partition that nobody has led as yet. In Kafka a partition has its leader from
+/// its creation on (`ReplicationControlManager.createTopics`), which may say for a while that it
+/// does not lead; some clients (rskafka) never ask again about one that has none.
+fn first_leader(view: View<'_>, partition: TopicPartition) -> Option<NodeId> {
+    let state = view.image.partitions.get(&partition)?;
+    state.replica.filter(|_| state.leader_epoch == LeaderEpoch(0))
 }
 
 /// Whom to ask for changes: any broker that is listed passes them on to the controller, which

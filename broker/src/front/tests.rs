@@ -367,9 +367,57 @@ fn metadata_of_a_missing_topic_creates_it_if_the_client_wishes() {
         let [Act::Answer { response: Response::Metadata(response), .. }] = &acts[..] else {
             panic!("{acts:?}")
         };
-        // LEADER_NOT_AVAILABLE makes the client ask again.
-        assert_eq!(response.topics[0].error_code, if allowed { 5 } else { 3 });
+        // It is not there as yet: the client asks again.
+        assert_eq!(response.topics[0].error_code, 3);
         assert_eq!(response.brokers.len(), 1, "a broker whose address is not known is left out");
+    }
+}
+
+#[test]
+fn metadata_of_a_topic_that_can_not_be_created_says_why() {
+    for (told, code) in [(ErrorCode::InvalidTopicException, 17), (ErrorCode::TopicAlreadyExists, 3)]
+    {
+        let name = Some("new".to_owned());
+        let topics = Some(vec![metadata::MetadataRequestTopic { name, ..Default::default() }]);
+        let request = metadata::Request { topics, ..Default::default() };
+        let mut rig = Rig::new();
+        let acts = rig.ask(9, Request::Metadata(request));
+        let [(create, _), (describe, _)] = asked(&acts)[..] else { panic!("{acts:?}") };
+        rig.answered(create, core::Response::Admin(AdminResponse::Error(told)));
+        let result = Err(ErrorCode::UnknownTopicOrPartition);
+        let topics = vec![core::TopicMetadata { name: "new".to_owned(), result }];
+        let described = core::MetadataResponse { brokers: Vec::new(), topics };
+        let acts = rig.answered(describe, core::Response::Metadata(described));
+        let [Act::Answer { response: Response::Metadata(response), .. }] = &acts[..] else {
+            panic!("{acts:?}")
+        };
+        assert_eq!(response.topics[0].error_code, code);
+    }
+}
+
+#[test]
+fn metadata_of_a_partition_that_nobody_has_led_names_who_shall_lead_it() {
+    for (epoch, replica, listed, leader, code) in [
+        (0, Some(2), true, 2, 0),
+        (0, None, true, -1, 5),
+        (0, Some(2), false, -1, 5),
+        (3, Some(2), true, -1, 5),
+    ] {
+        let mut rig = records::led_elsewhere();
+        let state = rig.image.partitions.get_mut(&ORDERS_0).unwrap();
+        (state.leader, state.replica) = (None, replica.map(NodeId));
+        state.leader_epoch = LeaderEpoch(epoch);
+        let (index, leader_epoch) = (PartitionIndex(0), LeaderEpoch(epoch));
+        let partition = core::PartitionMetadata { index, leader: None, leader_epoch };
+        let result = Ok((ORDERS, vec![partition]));
+        let topics = vec![core::TopicMetadata { name: "orders".to_owned(), result }];
+        let brokers = if listed { vec![NodeId(1), NodeId(2)] } else { vec![NodeId(1)] };
+        let answer = core::Response::Metadata(core::MetadataResponse { brokers, topics });
+        let request = Request::Metadata(metadata::Request::default());
+        let response = rig.through(9, request, answer);
+        let Response::Metadata(response) = response else { panic!("{response:?}") };
+        let partition = &response.topics[0].partitions[0];
+        assert_eq!((partition.leader_id, partition.error_code), (leader, code), "{epoch}");
     }
 }
 

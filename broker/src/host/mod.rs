@@ -365,7 +365,9 @@ impl Running {
                 self.act(conn, acts);
             }
             Effect::Close(conn) => {
-                tracing::warn!(node = self.id.0, conn = conn.0, "too many requests wait: closed");
+                // The core does not say why: it refused a produce that has no answer, or too many
+                // requests wait, which the front does not let happen.
+                tracing::info!(node = self.id.0, conn = conn.0, "closed: refused with acks 0");
                 self.connections.remove(&conn);
                 self.front.gone(conn);
             }
