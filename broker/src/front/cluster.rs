@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker_core::ids::{LeaderEpoch, NodeId, TopicId, TopicPartition};
+use broker_core::ids::{NodeId, TopicId};
 use broker_core::protocol::{
     AdminRequest, AdminResponse, CoordinatorKind, ErrorCode, MetadataResponse, PartitionMetadata,
     Request, Response, TopicMetadata,
@@ -97,6 +97,7 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
         names.dedup();
         names
     });
+    let all = names.is_none();
     let missing: Vec<String> = if view.cluster.creates_topics && allow_auto_topic_creation {
         // The log of the controllers is no topic that can be created (`ControllerApis`).
         let missing = |name: &&String| {
@@ -122,6 +123,7 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
         let created: BTreeMap<_, _> =
             missing.into_iter().zip(answers.into_iter().map(created)).collect();
         let mut response = described(view, answer, &created);
+        response.topics.retain(|topic| !all || has_been_led(topic));
         for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
             topic.topic_authorized_operations = of_topics;
         }
@@ -154,12 +156,6 @@ fn described(
         Some(metadata::MetadataResponseBroker { node_id, host, port, rack })
     });
     let brokers: Vec<_> = brokers.collect();
-    let listed = |node: &NodeId| brokers.iter().any(|it| it.node_id == i32::from(node.0));
-    let described = |topic, PartitionMetadata { index, leader, leader_epoch }| {
-        let partition = TopicPartition { topic, index };
-        let leader = leader.or_else(|| first_leader(view, partition).filter(listed));
-        self::partition(PartitionMetadata { index, leader, leader_epoch })
-    };
     let topics = topics.into_iter().map(|TopicMetadata { name, result }| {
         let is_internal = CoordinatorKind::of_topic(&name).is_some();
         match result {
@@ -168,7 +164,7 @@ fn described(
                 name: Some(name),
                 topic_id: uuid(topic),
                 is_internal,
-                partitions: partitions.into_iter().map(|it| described(topic, it)).collect(),
+                partitions: partitions.into_iter().map(partition).collect(),
                 ..Default::default()
             },
             Err(code) => metadata::MetadataResponseTopic {
@@ -189,12 +185,13 @@ fn described(
     }
 }
 
-/// Who shall lead a partition that nobody has led as yet. In Kafka a partition has its leader from
-/// its creation on (`ReplicationControlManager.createTopics`), which may say for a while that it
-/// does not lead; some clients (rskafka) never ask again about one that has none.
-fn first_leader(view: View<'_>, partition: TopicPartition) -> Option<NodeId> {
-    let state = view.image.partitions.get(&partition)?;
-    state.replica.filter(|_| state.leader_epoch == LeaderEpoch(0))
+/// Whether a topic is there for who asks for all of them. One that nobody has led as yet is not, as
+/// if the news had not come to this broker: in Kafka a partition has its leader from its creation
+/// on, and some clients (rskafka) keep a list of everything, and never ask again about a partition
+/// that has none there. Who asks for it by its name is told that its leaders are not available.
+fn has_been_led(topic: &metadata::MetadataResponseTopic) -> bool {
+    let led = |it: &metadata::MetadataResponsePartition| it.leader_id >= 0 || it.leader_epoch > 0;
+    topic.partitions.iter().any(led)
 }
 
 /// Whom to ask for changes: any broker that is listed passes them on to the controller, which

@@ -396,28 +396,29 @@ fn metadata_of_a_topic_that_can_not_be_created_says_why() {
 }
 
 #[test]
-fn metadata_of_a_partition_that_nobody_has_led_names_who_shall_lead_it() {
-    for (epoch, replica, listed, leader, code) in [
-        (0, Some(2), true, 2, 0),
-        (0, None, true, -1, 5),
-        (0, Some(2), false, -1, 5),
-        (3, Some(2), true, -1, 5),
+fn metadata_of_all_topics_leaves_out_what_nobody_has_led_as_yet() {
+    let leader = Some(NodeId(1));
+    for (by_name, led, there) in [
+        (false, [None, None], false),
+        (true, [None, None], true),
+        (false, [None, Some((3, None))], true),
+        (false, [Some((1, leader)), None], true),
     ] {
-        let mut rig = records::led_elsewhere();
-        let state = rig.image.partitions.get_mut(&ORDERS_0).unwrap();
-        (state.leader, state.replica) = (None, replica.map(NodeId));
-        state.leader_epoch = LeaderEpoch(epoch);
-        let (index, leader_epoch) = (PartitionIndex(0), LeaderEpoch(epoch));
-        let partition = core::PartitionMetadata { index, leader: None, leader_epoch };
-        let result = Ok((ORDERS, vec![partition]));
+        let partitions = led.iter().zip(0..).map(|(led, index)| {
+            let (epoch, leader) = led.unwrap_or((0, None));
+            let (index, leader_epoch) = (PartitionIndex(index), LeaderEpoch(epoch));
+            core::PartitionMetadata { index, leader, leader_epoch }
+        });
+        let result = Ok((ORDERS, partitions.collect()));
         let topics = vec![core::TopicMetadata { name: "orders".to_owned(), result }];
-        let brokers = if listed { vec![NodeId(1), NodeId(2)] } else { vec![NodeId(1)] };
-        let answer = core::Response::Metadata(core::MetadataResponse { brokers, topics });
-        let request = Request::Metadata(metadata::Request::default());
-        let response = rig.through(9, request, answer);
+        let answer = core::Response::Metadata(core::MetadataResponse { brokers: vec![], topics });
+        let name = Some("orders".to_owned());
+        let named = vec![metadata::MetadataRequestTopic { name, ..Default::default() }];
+        let topics = by_name.then_some(named);
+        let request = Request::Metadata(metadata::Request { topics, ..Default::default() });
+        let response = Rig::new().through(9, request, answer);
         let Response::Metadata(response) = response else { panic!("{response:?}") };
-        let partition = &response.topics[0].partitions[0];
-        assert_eq!((partition.leader_id, partition.error_code), (leader, code), "{epoch}");
+        assert_eq!(response.topics.len(), usize::from(there), "{by_name} {led:?}");
     }
 }
 

@@ -273,10 +273,10 @@ fn operations_are_all_of_them_for_who_asks() {
             include_cluster_authorized_operations: asks,
             ..Default::default()
         };
-        let topics = vec![core::TopicMetadata {
-            name: "orders".to_owned(),
-            result: Ok((ORDERS, Vec::new())),
-        }];
+        let (index, leader, leader_epoch) = (PartitionIndex(0), Some(NodeId(1)), LeaderEpoch(1));
+        let partition = core::PartitionMetadata { index, leader, leader_epoch };
+        let result = Ok((ORDERS, vec![partition]));
+        let topics = vec![core::TopicMetadata { name: "orders".to_owned(), result }];
         let described = core::MetadataResponse { brokers: Vec::new(), topics };
         let answer = core::Response::Metadata(described);
         let response = Rig::new().through(9, Request::Metadata(request), answer);

@@ -21,7 +21,7 @@ fn fetch_in_a_session_is_refused_and_a_full_one_is_not() {
 }
 
 /// A cluster in which another broker leads.
-pub(super) fn led_elsewhere() -> Rig {
+fn led_elsewhere() -> Rig {
     let mut rig = Rig::new();
     rig.cluster.listeners.insert(NodeId(2), ("other".to_owned(), 9093));
     let state = PartitionState {
