@@ -4,6 +4,8 @@
 #
 #   ci/clients.sh [CLIENT ...]      librdkafka, kafka-python, aiokafka, kafkajs; default: all
 #
+# With SUITES=1 the test suites of other projects follow (ci/clients/suites.sh).
+#
 # A client that can not be installed is skipped, with a message; with CI=true it is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -86,3 +88,4 @@ trap 'rm -rf "$data"' EXIT
 python3 "$suites/table.py" "${there[@]/#/$folder/}"
 [ "$failed" = 0 ] || exit 1
 echo "clients: ${#there[@]} passed, 0 failed"
+[ "${SUITES:-}" != 1 ] || ci/clients/suites.sh

@@ -4,12 +4,14 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::coordinator::group::GroupLimits;
 use crate::ids::{NodeId, ZoneId};
 use crate::time::Dur;
 
 /// A controller's configuration.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ControllerConfig {
     /// Its own id.
     pub node: NodeId,
@@ -18,7 +20,7 @@ pub struct ControllerConfig {
 }
 
 /// A broker's configuration.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct BrokerConfig {
     /// Its own id.
     pub node: NodeId,
@@ -31,7 +33,7 @@ pub struct BrokerConfig {
 }
 
 /// A broker's limits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct BrokerLimits {
     /// A WAL bulk is closed when it holds this many bytes …
     pub wal_bulk_bytes_max: u64,

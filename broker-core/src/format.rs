@@ -48,6 +48,16 @@ pub fn seal(magic: u32, version: u8, body: &[u8]) -> Vec<u8> {
     sealed
 }
 
+/// How many bytes are behind this beginning of an envelope, by its own word: to be checked against
+/// what the reader allows before it waits for them.
+///
+/// # Errors
+/// If it is not the beginning of this kind of thing.
+pub fn body_bytes(magic: u32, head: &[u8; ENVELOPE_BYTES]) -> Result<usize, FormatError> {
+    let field = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
+    if field(0) == magic { Ok(field(5) as usize) } else { Err(FormatError::Magic) }
+}
+
 /// Reads one envelope from the front of `bytes`: its version, its body, and what is behind it.
 ///
 /// # Errors
@@ -88,6 +98,9 @@ mod tests {
             let mut bytes = seal(7, 1, &body);
             bytes.extend_from_slice(&behind);
             prop_assert_eq!(open(7, 1, &bytes), Ok((1, &body[..], &behind[..])));
+            let head = bytes.first_chunk().expect("an envelope");
+            prop_assert_eq!(body_bytes(7, head), Ok(body.len()));
+            prop_assert_eq!(body_bytes(8, head), Err(FormatError::Magic));
         }
 
         #[test]

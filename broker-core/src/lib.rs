@@ -17,6 +17,7 @@ pub mod controller;
 pub mod coordinator;
 mod cursor;
 pub mod format;
+pub mod hash;
 pub mod ids;
 pub mod metadata;
 pub mod mutants;

@@ -421,6 +421,12 @@ impl Mutants {
     /// None, the only value.
     pub const NONE: Self = Self;
 
+    /// None all the same: a planted bug that is not compiled in can not be switched on.
+    #[must_use]
+    pub const fn with(self, _mutant: Mutant) -> Self {
+        self
+    }
+
     /// Always no.
     #[must_use]
     pub const fn on(self, _mutant: Mutant) -> bool {

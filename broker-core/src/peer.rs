@@ -6,6 +6,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{
     BrokerEpoch, IncarnationId, LeaderEpoch, Lsn, MetaOffset, NodeId, ObjectId, Offset, ProducerId,
     QuorumEpoch, StreamId, TopicPartition, ZoneId,
@@ -14,8 +16,10 @@ use crate::metadata::record::{CommittedRange, ObjectKind};
 use crate::protocol::{AdminRequest, AdminResponse, Request, Response};
 use crate::quorum::Entry;
 
+pub mod frame;
+
 /// A message between nodes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum PeerMsg {
     /// The metadata quorum.
     Quorum(QuorumMsg),
@@ -59,7 +63,7 @@ pub enum PeerMsg {
 }
 
 /// RPCs of the quorum. `epoch` is always the sender's current epoch.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum QuorumMsg {
     /// Ask for a vote, or (KIP-996) whether one would be given.
     Vote {
@@ -129,7 +133,7 @@ pub enum QuorumMsg {
 }
 
 /// Body of a fetch answer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum FetchBody {
     /// Entries from the fetch offset on (perhaps none), and the high watermark.
     Entries {
@@ -150,7 +154,7 @@ pub enum FetchBody {
 }
 
 /// What a broker asks. `node` and `epoch` name the asking broker's registration.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ControllerRequest {
     /// Join the cluster, fenced at first.
     Register {
@@ -233,7 +237,7 @@ pub enum ControllerRequest {
 }
 
 /// Make an uploaded object part of its streams.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct CommitRequest {
     /// The asking broker's registration.
     pub epoch: BrokerEpoch,
@@ -252,7 +256,7 @@ pub struct CommitRequest {
 }
 
 /// The controller's answers.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ControllerAnswer {
     /// To `Register`.
     Registered {
@@ -297,7 +301,7 @@ pub enum ControllerAnswer {
 }
 
 /// Why the controller refused. Definite, except `NotController`: ask again, perhaps elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ControllerError {
     /// Not the active controller, or lost office before the batch was committed (then unknown).
     NotController {

@@ -22,7 +22,7 @@ mod transaction;
 pub use group::{
     CommittedOffset, ConsumerGroupBeat, ConsumerGroupHeartbeat, DescribedConsumer,
     DescribedConsumerGroup, DescribedGroup, Each, FetchedOffset, Generation, GroupAnswer,
-    GroupRequest, GroupType, JoinGroup, JoinRefused, Joined, ListedGroup, MemberEpoch,
+    GroupRequest, GroupState, GroupType, JoinGroup, JoinRefused, Joined, ListedGroup, MemberEpoch,
     MemberIdentity, OffsetCommit, OffsetFetch, OffsetToCommit, SyncGroup, Synced, TxnOffsetCommit,
 };
 pub use transaction::{
@@ -30,11 +30,34 @@ pub use transaction::{
     TxnState,
 };
 
-/// Kafka's error codes, by Kafka's numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[repr(i16)]
-#[expect(missing_docs, reason = "named and documented by Kafka's Errors.java")]
-pub enum ErrorCode {
+/// Defines the error codes, and finds them by number.
+macro_rules! error_codes {
+    ($($Name:ident = $code:literal,)*) => {
+        /// Kafka's error codes, by Kafka's numbers.
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+        )]
+        #[repr(i16)]
+        #[expect(missing_docs, reason = "named and documented by Kafka's Errors.java")]
+        pub enum ErrorCode { $($Name = $code,)* }
+
+        impl ErrorCode {
+            /// All that are known here, by name.
+            pub const ALL: &[Self] = &[$(Self::$Name,)*];
+
+            /// The error of this number, if it is known here.
+            #[must_use]
+            pub const fn of(code: i16) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$Name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
     OffsetOutOfRange = 1,
     CorruptMessage = 2,
     UnknownTopicOrPartition = 3,
@@ -94,6 +117,9 @@ pub enum ErrorCode {
     UnsupportedAssignor = 112,
     StaleMemberEpoch = 113,
     TransactionAbortable = 120,
+    // Behind the others, whose places in stored bytes they must not change.
+    UnsupportedVersion = 35,
+    UnknownServerError = -1,
 }
 
 /// How many replicas must have a batch before the answer. With one replica on shared storage, all
@@ -109,7 +135,7 @@ pub enum Acks {
 }
 
 /// What a client can ask of a broker.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Brokers, topics, leaders. `None`: all topics.
     Metadata {
@@ -161,7 +187,7 @@ pub enum Request {
 }
 
 /// What a coordinator is in charge of.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum CoordinatorKind {
     /// Groups.
     Group,
@@ -208,7 +234,7 @@ pub enum TransactionVersion {
 }
 
 /// The end of a transaction in some partitions.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TxnMarker {
     /// Whose transaction.
     pub producer: ProducerId,
@@ -225,7 +251,9 @@ pub struct TxnMarker {
 }
 
 /// What a reader wants to see of transactions.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
 pub enum Isolation {
     /// 0: everything below the high watermark.
     #[default]
@@ -236,7 +264,7 @@ pub enum Isolation {
 }
 
 /// Requests that change the cluster's metadata.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum AdminRequest {
     /// Create a topic.
     CreateTopic {
@@ -275,7 +303,7 @@ pub const MAX_PARTITIONS: u32 = 1_024;
 pub const TOPIC_CONFIGS: &[&str] = &["max.message.bytes", "message.timestamp.type", "retention.ms"];
 
 /// Answers, each to the request of the same name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Response {
     /// To `Metadata`.
     Metadata(MetadataResponse),
@@ -306,7 +334,7 @@ pub enum Response {
 }
 
 /// Append batches; answers come in the order of the requests on a connection.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProduceRequest {
     /// When to answer.
     pub acks: Acks,
@@ -320,7 +348,7 @@ pub struct ProduceRequest {
 }
 
 /// The outcome for one partition of a produce.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProduceResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -329,7 +357,7 @@ pub struct ProduceResult {
 }
 
 /// A batch's place.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Produced {
     /// Offset of its first record.
     pub base_offset: Offset,
@@ -340,7 +368,7 @@ pub struct Produced {
 }
 
 /// Read from partitions.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchRequest {
     /// Whether what is not decided yet, or was aborted, counts.
     pub isolation: Isolation,
@@ -356,7 +384,7 @@ pub struct FetchRequest {
 }
 
 /// What to read from one partition.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -372,7 +400,7 @@ pub struct FetchPartition {
 }
 
 /// What was read from one partition.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -381,7 +409,7 @@ pub struct FetchResult {
 }
 
 /// Data of one partition.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Fetched {
     /// Everything below it is durable and visible.
     pub high_watermark: Offset,
@@ -401,7 +429,7 @@ pub struct Fetched {
 
 /// A transaction whose batches do not count, from its first offset up to its producer's next abort
 /// marker.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct AbortedTransaction {
     /// Its producer.
     pub producer: ProducerId,
@@ -410,7 +438,7 @@ pub struct AbortedTransaction {
 }
 
 /// Which offset is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum OffsetSpec {
     /// −2: the log's start.
     Earliest,
@@ -423,7 +451,7 @@ pub enum OffsetSpec {
 }
 
 /// One question of a `ListOffsets`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListOffsetsPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -434,7 +462,7 @@ pub struct ListOffsetsPartition {
 }
 
 /// One answer of a `ListOffsets`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListOffsetsResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -443,7 +471,7 @@ pub struct ListOffsetsResult {
 }
 
 /// An offset found by `ListOffsets`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListedOffset {
     /// The offset.
     pub offset: Offset,
@@ -454,7 +482,7 @@ pub struct ListedOffset {
 }
 
 /// One question of an `OffsetForLeaderEpoch`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct EpochPartition {
     /// The partition.
     pub partition: TopicPartition,
@@ -465,7 +493,7 @@ pub struct EpochPartition {
 }
 
 /// One answer of an `OffsetForLeaderEpoch`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct EpochResult {
     /// The partition.
     pub partition: TopicPartition,
@@ -475,7 +503,7 @@ pub struct EpochResult {
 }
 
 /// Outcome of an admin request.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum AdminResponse {
     /// Topic created, under this id.
     Created(TopicId),
@@ -486,7 +514,7 @@ pub enum AdminResponse {
 }
 
 /// The cluster as one broker sees it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct MetadataResponse {
     /// Unfenced brokers.
     pub brokers: Vec<NodeId>,
@@ -495,7 +523,7 @@ pub struct MetadataResponse {
 }
 
 /// One topic.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TopicMetadata {
     /// Its name.
     pub name: String,
@@ -504,7 +532,7 @@ pub struct TopicMetadata {
 }
 
 /// One partition.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct PartitionMetadata {
     /// Its number.
     pub index: PartitionIndex,

@@ -11,12 +11,14 @@
 //! * Timers are named and relative; arming an armed timer moves it. No instant is kept in state.
 //! * A [`Tok`] names its flow and its incarnation: an answer from before a reboot matches nothing.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{
     ConnId, Incarnation, IncarnationId, LeaderEpoch, NodeId, ProducerEpoch, ProducerId, StreamId,
@@ -29,7 +31,7 @@ use crate::protocol::{Request, Response};
 use crate::time::{Dur, Mono, Wall};
 
 /// What a machine may know of its surroundings during one step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Cx {
     /// This node's monotonic clock. Never stored.
     pub mono: Mono,
@@ -38,6 +40,7 @@ pub struct Cx {
     /// 64 fresh random bits, the same again in a replay.
     pub entropy: u64,
     /// The planted bugs switched on; always empty outside the simulator.
+    #[serde(skip)]
     pub mutants: Mutants,
 }
 
@@ -97,7 +100,7 @@ impl Outbox<Effect> {
 }
 
 /// What a node is told at its start. Everything else it must read from its device or the store.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct BootImage {
     /// Grows at each boot of this node.
     pub incarnation: Incarnation,
@@ -106,7 +109,7 @@ pub struct BootImage {
 }
 
 /// What can happen to a node.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// The process starts; always the first input of a machine.
     Boot(BootImage),
@@ -139,7 +142,7 @@ pub enum Input {
 }
 
 /// What a node asks of its host.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Effect {
     /// Answer a request.
     Reply {
@@ -173,13 +176,31 @@ pub enum Effect {
     /// Forget a timer.
     Disarm(TimerKey),
     /// Something worth knowing happened.
-    Probe(Probe),
+    Probe(#[serde(with = "not_stored")] Probe),
     /// The process must end at once. The host may boot it again.
     Halt(HaltReason),
 }
 
+/// Probes are for those who watch a run, and refer to constants of the build: an effect that is one
+/// is refused by whoever would store it, or read it.
+mod not_stored {
+    use serde::{Deserializer, Serializer, de, ser};
+
+    use super::Probe;
+
+    const WHY: &str = "a probe is not stored";
+
+    pub(super) fn serialize<S: Serializer>(_: &Probe, _: S) -> Result<S::Ok, S::Error> {
+        Err(ser::Error::custom(WHY))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(_: D) -> Result<Probe, D::Error> {
+        Err(de::Error::custom(WHY))
+    }
+}
+
 /// Names the flow an operation belongs to. `seq` is the flow's own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Tok {
     /// The process that asked.
     pub incarnation: Incarnation,
@@ -190,7 +211,7 @@ pub struct Tok {
 }
 
 /// The flows that wait for completions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Flow {
     /// The quorum's log device.
     Quorum,
@@ -224,12 +245,37 @@ impl fmt::Display for Key {
     }
 }
 
+impl Key {
+    /// The longest key, in bytes.
+    const BYTES_MAX: usize = 1_024;
+
+    fn is_well_formed(text: &str) -> bool {
+        text.len() <= Self::BYTES_MAX && text.bytes().all(|it| it.is_ascii_graphic() || it == b' ')
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match Self::is_well_formed(&text) {
+            true => Ok(Self(Arc::from(text))),
+            false => Err(D::Error::custom("a key is printable ASCII of at most 1,024 bytes")),
+        }
+    }
+}
+
 /// A version of an object, as the store names it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Etag(pub u64);
 
 /// Condition of a put.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Cond {
     /// Overwrite whatever is there.
     None,
@@ -240,7 +286,7 @@ pub enum Cond {
 }
 
 /// An operation on the object store. Retries are the core's decision, never the adapter's.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ObjOp {
     /// Put a whole object.
     Put {
@@ -273,7 +319,7 @@ pub enum ObjOp {
 }
 
 /// How an operation on the object store ended.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ObjResult {
     /// A put or delete took effect. (A delete's etag means nothing.)
     Done {
@@ -308,7 +354,7 @@ pub enum ObjResult {
 
 /// An operation on a controller's log device: one append-only log, and one small state file that is
 /// replaced atomically.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum LogOp {
     /// Read everything.
     Load,
@@ -333,7 +379,7 @@ pub enum LogOp {
 }
 
 /// How an operation on the log device ended.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum LogResult {
     /// Load: what the device holds. The log may end torn; the core finds out by its checksums.
     Loaded {
@@ -373,7 +419,7 @@ pub enum HaltReason {
 }
 
 /// Every timer a node can arm. Names, not numbers: a model checker may fire any armed one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum TimerKey {
     /// The quorum's own.
     Quorum(QuorumTimer),
@@ -426,7 +472,7 @@ pub enum TimerKey {
 }
 
 /// Timers of the quorum.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum QuorumTimer {
     /// Election timeout or backoff, by state.
     Election,

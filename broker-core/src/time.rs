@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 /// A node's monotonic clock, µs since an arbitrary start. It may drift and pause, never go back.
 /// State keeps no `Mono`: a wait is a named, relative timer.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Mono(pub u64);
 
 /// A node's wall clock, µs since the Unix epoch. It may jump both ways: it is data, never a reason.

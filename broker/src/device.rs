@@ -14,7 +14,7 @@
 //!   first sync fails.
 //! * One process has the folder open, by a lock that dies with it (flock(2)).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -67,10 +67,19 @@ impl Device {
     /// Another process has it open ([`ErrorKind::WouldBlock`]), or the disk failed.
     pub fn open(folder: &Path) -> io::Result<Self> {
         durable::create_folder(folder)?;
-        let log = OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
-        log.try_lock()?;
+        let path = folder.join("log");
+        let of = durable::of(&path);
+        let log = OpenOptions::new().create(true).append(true).open(&path).map_err(&of)?;
+        log.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => {
+                let folder = folder.display();
+                let why = format!("{folder}: another process is running with this folder");
+                io::Error::new(ErrorKind::WouldBlock, why)
+            }
+            TryLockError::Error(e) => of(e),
+        })?;
         durable::sync_folder(folder)?;
-        let end = log.metadata()?.len();
+        let end = log.metadata().map_err(&of)?.len();
         Ok(Self::over(Box::new(log), folder, end))
     }
 

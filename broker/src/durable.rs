@@ -11,9 +11,14 @@ use std::path::Path;
 
 use broker_core::ids::Incarnation;
 
+/// Tells of which file or folder an error is: the system's words do not.
+pub(crate) fn of(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
+    move |e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    File::open(folder).and_then(|it| it.sync_all()).map_err(of(folder))
 }
 
 /// Creates a folder and those above it that are missing, durably.
@@ -23,7 +28,7 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
         above.map_or(Ok(()), create_folder)?;
         match fs::create_dir(folder) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
-            other => other?,
+            other => other.map_err(of(folder))?,
         }
     }
     // One that is there may be from a process that died before this.
@@ -33,8 +38,9 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
 /// Puts a file of these bytes in the place of `name`: whoever reads finds the old file or the new
 /// one, whole. The new name is durable after [`sync_folder`]. If it fails, nothing has changed.
 pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let new = folder.join(format!("{name}.new"));
-    let replaced = write(&new, bytes).and_then(|()| fs::rename(&new, folder.join(name)));
+    let (new, old) = (folder.join(format!("{name}.new")), folder.join(name));
+    let written = write(&new, bytes).map_err(of(&new));
+    let replaced = written.and_then(|()| fs::rename(&new, &old).map_err(of(&old)));
     if replaced.is_err() {
         // It may be what fills the disk. If it stays, the next one is written over it.
         let _ = fs::remove_file(&new);
@@ -53,7 +59,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+        Err(e) => Err(of(path)(e)),
     }
 }
 
@@ -65,8 +71,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// old process's messages pass for a new one's), or the disk failed.
 pub fn next_incarnation(folder: &Path) -> io::Result<Incarnation> {
     create_folder(folder)?;
-    let lock = File::create(folder.join("incarnation.lock"))?;
-    lock.lock()?;
+    let lock = folder.join("incarnation.lock");
+    let _held = File::create(&lock).and_then(|it| it.lock().map(|()| it)).map_err(of(&lock))?;
     let path = folder.join("incarnation");
     let last = read(&path)?.map_or(Some(0), |text| number(&text));
     let next = last.and_then(|last: u32| last.checked_add(1)).ok_or_else(|| {
@@ -135,6 +141,23 @@ pub(crate) mod tests {
             fs::write(folder.join("incarnation"), text).expect("written");
             let refused = next_incarnation(&folder).map_err(|e| e.kind());
             assert_eq!(refused, Err(ErrorKind::InvalidData), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn folder_that_can_not_be_used_is_named() {
+        let scratch = Scratch::new("named");
+        create_folder(&scratch).expect("a folder");
+        for name in ["node", "incarnation.lock", "incarnation"] {
+            let folder = scratch.join(format!("with-{name}"));
+            let in_the_way = if name == "node" { folder.clone() } else { folder.join(name) };
+            if name == "node" {
+                fs::write(&in_the_way, "a file").expect("written");
+            } else {
+                fs::create_dir_all(&in_the_way).expect("a folder");
+            }
+            let refused = next_incarnation(&folder).expect_err("in the way").to_string();
+            assert!(refused.starts_with(&in_the_way.display().to_string()), "{refused}");
         }
     }
 

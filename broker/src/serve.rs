@@ -7,24 +7,21 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker_core::config::{BrokerConfig, BrokerLimits, ControllerConfig};
 use broker_core::ids::{NodeId, ZoneId};
-use broker_core::step::{Cond, HaltReason, Key, ObjOp, ObjResult};
-use bytes::Bytes;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::device::Device;
-use crate::durable;
+use crate::belonging::{self, folder};
 use crate::front;
-use crate::host::{self, Clock, Config, Events, Inputs, Node, ObjectStore, Peers};
+use crate::host::{Inputs, ObjectStore, Peers};
+use crate::life::{DRAIN_WITHIN, Kind, Life, Ways, accept};
+use crate::metrics::Metrics;
+use crate::recording::Recorder;
 
 /// The brokers' ids begin here.
 const FIRST_BROKER: u16 = 1;
@@ -32,10 +29,6 @@ const FIRST_BROKER: u16 = 1;
 const FIRST_CONTROLLER: u16 = 101;
 /// Voters of the metadata quorum: one may be lost.
 const CONTROLLERS: u16 = 3;
-/// How long a node that ended is dead before it is booted again.
-const REBOOT_AFTER: Duration = Duration::from_secs(1);
-/// How long brokers may take to hand over their partitions before the process ends all the same.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a cluster is to be.
 pub struct Options {
@@ -44,6 +37,8 @@ pub struct Options {
     /// The first broker listens here, the others on the ports behind it; with port 0 each on a free
     /// one.
     pub listen: SocketAddr,
+    /// The host that clients are told, instead of the address listened on.
+    pub advertise: Option<String>,
     /// How many brokers, 1 to 100. Each is in a zone of its own.
     pub brokers: u16,
     /// The brokers' limits.
@@ -52,6 +47,8 @@ pub struct Options {
     pub partitions_default: u32,
     /// Whether asking for a topic's metadata creates it.
     pub creates_topics: bool,
+    /// Records all nodes, if it is wanted.
+    pub recorder: Option<Recorder>,
 }
 
 /// A cluster that runs.
@@ -60,6 +57,8 @@ pub struct Cluster {
     pub id: String,
     /// Where the brokers listen.
     pub listeners: BTreeMap<NodeId, SocketAddr>,
+    /// Where clients are told that they do: host and port.
+    pub advertised: BTreeMap<NodeId, (String, u16)>,
     brokers: Vec<Broker>,
     controllers: Vec<JoinHandle<()>>,
 }
@@ -78,30 +77,45 @@ impl Cluster {
     /// # Errors
     /// If an address can not be listened on, or the data folder can not be used.
     pub async fn start(options: &Options, store: Arc<dyn ObjectStore>) -> io::Result<Self> {
-        let id = cluster_id(&options.data)?;
-        claim_store(&id, &options.data, &*store).await?;
+        Self::start_measured(options, store, &Metrics::default()).await
+    }
+
+    /// The same; its nodes are told of in `metrics`.
+    ///
+    /// # Errors
+    /// If an address can not be listened on, or the data folder can not be used.
+    pub async fn start_measured(
+        options: &Options,
+        store: Arc<dyn ObjectStore>,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
+        let host = belonging::advertised(options.listen, options.advertise.as_deref())?;
+        let id = belonging::id_of_folder(&options.data)?;
+        let has_run = folder(&options.data, NodeId(FIRST_CONTROLLER)).exists();
+        belonging::claim_store(&id, (&options.data, has_run), &*store).await?;
         let (listeners, sockets) = listen(options).await?;
         let voters: Vec<_> = (0..CONTROLLERS).map(|at| NodeId(FIRST_CONTROLLER + at)).collect();
         let mut channels = BTreeMap::new();
-        let mut peers = Peers::new();
+        let mut peers = BTreeMap::new();
         for node in voters.iter().chain(listeners.keys()) {
-            let (inputs, events) = host::inputs();
+            // They speak through memory: no byte goes from zone to zone.
+            let (inputs, events) = metrics.inputs(*node, BTreeMap::new());
             peers.insert(*node, inputs.clone());
             channels.insert(*node, (inputs, events));
         }
-        let public = |addresses: &BTreeMap<NodeId, SocketAddr>| {
-            addresses.iter().map(|(node, at)| (*node, (at.ip().to_string(), at.port()))).collect()
-        };
+        let peers = Peers::in_memory(peers);
+        let told = |(node, at): (&NodeId, &SocketAddr)| (*node, (host.clone(), at.port()));
+        let public: BTreeMap<_, _> = listeners.iter().map(told).collect();
         let mut controllers = Vec::new();
         for node in &voters {
             let (inputs, events) = channels.remove(node).expect("made above");
             let folder = folder(&options.data, *node);
-            // Fails at once if another process has the folder.
-            drop(Device::open(&folder)?);
             let config = ControllerConfig { node: *node, voters: voters.clone() };
-            let kind = Kind::Controller(config);
-            let (store, peers, serving) = (store.clone(), peers.clone(), watch::Sender::new(false));
-            let life = Life { node: *node, folder, kind, store, peers, serving };
+            let (kind, ways) = (Kind::Controller(config), Ways::Memory(peers.clone()));
+            let (store, serving) = (store.clone(), watch::Sender::new(false));
+            let recorder = options.recorder.clone();
+            let life = Life { node: *node, folder, kind, store, ways, serving, recorder };
+            life.check_folder()?;
             controllers.push(tokio::spawn(life.live(inputs, events)));
         }
         let mut brokers = Vec::new();
@@ -116,22 +130,22 @@ impl Cluster {
             let cluster = front::Cluster {
                 id: id.clone(),
                 node,
-                listeners: public(&listeners),
+                listeners: public.clone(),
                 partitions_default: options.partitions_default,
                 creates_topics: options.creates_topics,
             };
             let kind = Kind::Broker(Box::new((config, cluster)));
             let folder = folder(&options.data, node);
-            // Fails at once if the folder is of no use.
-            durable::next_incarnation(&folder)?;
             let (told, serving) = watch::channel(false);
-            let (store, peers) = (store.clone(), peers.clone());
-            let life = Life { node, folder, kind, store, peers, serving: told };
+            let (store, ways) = (store.clone(), Ways::Memory(peers.clone()));
+            let recorder = options.recorder.clone();
+            let life = Life { node, folder, kind, store, ways, serving: told, recorder };
+            life.check_folder()?;
             tokio::spawn(accept(serving.clone(), socket, inputs.clone()));
             let life = tokio::spawn(life.live(inputs.clone(), events));
             brokers.push(Broker { node, inputs, serving, life });
         }
-        Ok(Self { id, listeners, brokers, controllers })
+        Ok(Self { id, listeners, advertised: public, brokers, controllers })
     }
 
     /// Waits until every broker serves: it is registered, and has seen so in the metadata.
@@ -173,14 +187,6 @@ impl Cluster {
     }
 }
 
-/// Clients are let in once the broker serves, as Kafka does: who asked before would be told of a
-/// cluster that is half there.
-async fn accept(mut serving: watch::Receiver<bool>, socket: TcpListener, inputs: Inputs) {
-    if serving.wait_for(|serving| *serving).await.is_ok() {
-        host::serve(socket, inputs).await;
-    }
-}
-
 /// Opens the brokers' sockets.
 async fn listen(
     options: &Options,
@@ -202,104 +208,4 @@ async fn listen(
         sockets.push((node, socket));
     }
     Ok((listeners, sockets))
-}
-
-fn folder(data: &Path, node: NodeId) -> PathBuf {
-    data.join(format!("node-{node}"))
-}
-
-/// The cluster's id, made at its first start: 22 characters, as Kafka's.
-fn cluster_id(data: &Path) -> io::Result<String> {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    durable::create_folder(data)?;
-    if let Some(id) = durable::read(&data.join("cluster-id"))? {
-        return Ok(String::from_utf8_lossy(&id).trim().to_owned());
-    }
-    let mut entropy = ChaCha8Rng::from_os_rng();
-    let letter = |_| char::from(LETTERS[(entropy.next_u32() % 64) as usize]);
-    let id: String = (0..22).map(letter).collect();
-    durable::replace(data, "cluster-id", format!("{id}\n").as_bytes())?;
-    durable::sync_folder(data)?;
-    Ok(id)
-}
-
-/// Makes the store this cluster's, or sees that it is: two clusters on one store would take each
-/// other's logs away.
-async fn claim_store(id: &str, data: &Path, store: &dyn ObjectStore) -> io::Result<()> {
-    let key = Key(Arc::from("cluster-id"));
-    let body = Bytes::copy_from_slice(id.as_bytes());
-    let put = ObjOp::Put { key: key.clone(), body: body.clone(), cond: Cond::IfAbsent };
-    let has_run = folder(data, NodeId(FIRST_CONTROLLER)).exists();
-    let why = match store.perform(put).await {
-        ObjResult::Done { .. } if !has_run => return Ok(()),
-        ObjResult::Done { .. } => {
-            let data = data.display();
-            format!("the cluster in {data} has run before, and its objects are not in this store")
-        }
-        ObjResult::PreconditionFailed => {
-            match store.perform(ObjOp::Get { key, range: None }).await {
-                ObjResult::Body { data, .. } if data == body => return Ok(()),
-                ObjResult::Body { data, .. } => {
-                    let other = String::from_utf8_lossy(&data).into_owned();
-                    format!("the store belongs to cluster {other}, and this is {id}")
-                }
-                other => format!("the store does not tell whose it is: {other:?}"),
-            }
-        }
-        other => format!("the store can not be used: {other:?}"),
-    };
-    Err(io::Error::other(why))
-}
-
-/// What a node is, each time it is booted.
-enum Kind {
-    Controller(ControllerConfig),
-    Broker(Box<(BrokerConfig, front::Cluster)>),
-}
-
-/// A node over all its processes.
-struct Life {
-    node: NodeId,
-    folder: PathBuf,
-    kind: Kind,
-    store: Arc<dyn ObjectStore>,
-    peers: Peers,
-    serving: watch::Sender<bool>,
-}
-
-impl Life {
-    /// Boots the node again and again, until it has been drained.
-    async fn live(self, inputs: Inputs, mut events: Events) {
-        loop {
-            match self.boot() {
-                Ok(node) => {
-                    let reason = node.run(inputs.clone(), &mut events, self.peers.clone()).await;
-                    if reason == HaltReason::ShutDown {
-                        return;
-                    }
-                    tracing::warn!(node = self.node.0, ?reason, "ended, boots again");
-                }
-                Err(error) => tracing::error!(node = self.node.0, %error, "can not boot"),
-            }
-            tokio::time::sleep(REBOOT_AFTER).await;
-        }
-    }
-
-    fn boot(&self) -> io::Result<Node> {
-        let config = match &self.kind {
-            Kind::Controller(config) => {
-                Config::Controller(config.clone(), Box::new(Device::open(&self.folder)?))
-            }
-            Kind::Broker(both) => Config::Broker(both.clone()),
-        };
-        Ok(Node {
-            id: self.node,
-            config,
-            incarnation: durable::next_incarnation(&self.folder)?,
-            store: self.store.clone(),
-            clock: Clock::start(),
-            entropy: ChaCha8Rng::from_os_rng(),
-            serving: self.serving.clone(),
-        })
-    }
 }

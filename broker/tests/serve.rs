@@ -1,51 +1,32 @@
 //! A whole cluster behind sockets: what a client may send, and what survives the cluster.
 
+mod client;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use broker::serve::{Cluster, Options};
 use broker::store::Store;
-use broker::wire::messages::cluster::{api_versions, metadata};
-use broker::wire::messages::records::{fetch, produce};
+use broker::wire::messages::cluster::api_versions;
 use broker::wire::{self, ApiKey, Header, Request, Response};
-use broker_core::batch::{self, NewRecord, ProducerStamp, TimestampMs};
 use broker_core::config::BrokerLimits;
 use broker_core::time::Dur;
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use client::{Client, Folder, PATIENCE, acknowledged, produce, read_to};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Duration, sleep, timeout};
-
-/// Longer than any of it takes on a busy machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A folder that is gone with the test.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("seedbed-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn options(data: &Path) -> Options {
     let limits = BrokerLimits { wal_bulk_interval: Dur::ms(5), ..BrokerLimits::default() };
     Options {
         data: data.to_owned(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        advertise: None,
         brokers: 2,
         limits,
         partitions_default: 1,
         creates_topics: true,
+        recorder: None,
     }
 }
 
@@ -61,122 +42,8 @@ async fn start(data: &Path) -> Cluster {
     panic!("the cluster does not start")
 }
 
-/// A client with one connection.
-struct Client {
-    stream: TcpStream,
-    correlation: i32,
-}
-
-impl Client {
-    async fn to(address: &SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), correlation: 0 }
-    }
-
-    async fn send(&mut self, version: i16, request: &Request) -> Header {
-        self.correlation += 1;
-        let (key, correlation) = (request.key(), self.correlation);
-        let header = Header { key, version, correlation, client: Some("test".to_owned()) };
-        self.stream.write_all(&wire::write_request(&header, request)).await.unwrap();
-        header
-    }
-
-    /// The next frame; none if the broker has closed the connection.
-    async fn frame(&mut self) -> Option<Bytes> {
-        let length = timeout(PATIENCE, self.stream.read_i32()).await.expect("an answer").ok()?;
-        let mut frame = vec![0; usize::try_from(length).unwrap()];
-        self.stream.read_exact(&mut frame).await.unwrap();
-        Some(frame.into())
-    }
-
-    async fn receive(&mut self, header: &Header) -> Response {
-        let frame = self.frame().await.expect("the connection is open");
-        let (correlation, response) = wire::read_response(header, frame).unwrap();
-        assert_eq!(correlation, header.correlation, "answers in order");
-        response
-    }
-
-    async fn ask(&mut self, version: i16, request: &Request) -> Response {
-        let header = self.send(version, request).await;
-        self.receive(&header).await
-    }
-
-    /// Asks for the topic until it has a leader, and says where that listens.
-    async fn leader(&mut self, topic: &str) -> SocketAddr {
-        loop {
-            let name = Some(topic.to_owned());
-            let topics = Some(vec![metadata::MetadataRequestTopic { name, ..Default::default() }]);
-            let request = Request::Metadata(metadata::Request { topics, ..Default::default() });
-            let answer = self.ask(9, &request).await;
-            let Response::Metadata(answer) = answer else { panic!("{answer:?}") };
-            let leader = answer.topics[0].partitions.first().map_or(-1, |it| it.leader_id);
-            if let Some(broker) = answer.brokers.iter().find(|it| it.node_id == leader) {
-                let port = u16::try_from(broker.port).unwrap();
-                return SocketAddr::new(broker.host.parse().unwrap(), port);
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
 fn versions() -> Request {
     Request::ApiVersions(api_versions::Request::default())
-}
-
-fn produce(value: &[u8]) -> Request {
-    let record =
-        NewRecord { key: None, value: Some(value), headers: &[], timestamp: TimestampMs(1) };
-    let records = Some(batch::build(&[record], ProducerStamp::NONE));
-    let partition_data = vec![produce::PartitionProduceData { index: 0, records }];
-    let topic_data = vec![produce::TopicProduceData { name: "t".to_owned(), partition_data }];
-    let timeout_ms = 30_000;
-    Request::Produce(produce::Request { acks: -1, timeout_ms, topic_data, ..Default::default() })
-}
-
-fn fetch(fetch_offset: i64) -> Request {
-    let partition_max_bytes = 1 << 20;
-    let partition =
-        fetch::FetchPartition { fetch_offset, partition_max_bytes, ..Default::default() };
-    let (topic, partitions) = ("t".to_owned(), vec![partition]);
-    let topics = vec![fetch::FetchTopic { topic, partitions, ..Default::default() }];
-    Request::Fetch(fetch::Request {
-        max_wait_ms: 1_000,
-        min_bytes: 1,
-        topics,
-        ..Default::default()
-    })
-}
-
-/// Produces, wherever the leader is, until it is acknowledged. Also tells who the leader was.
-async fn acknowledged(client: &mut Client, value: &[u8]) -> (i64, Client) {
-    loop {
-        let mut leader = Client::to(&client.leader("t").await).await;
-        let answer = leader.ask(9, &produce(value)).await;
-        let Response::Produce(answer) = answer else { panic!("{answer:?}") };
-        let partition = &answer.responses[0].partition_responses[0];
-        if partition.error_code == 0 {
-            return (partition.base_offset, leader);
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// All batches up to this offset, fetch by fetch.
-async fn read_to(client: &mut Client, end: i64) -> Vec<Bytes> {
-    let (mut offset, mut batches) = (0, Vec::new());
-    while offset < end {
-        let answer = client.ask(12, &fetch(offset)).await;
-        let Response::Fetch(answer) = answer else { panic!("{answer:?}") };
-        let partition = &answer.responses[0].partitions[0];
-        assert_eq!(partition.error_code, 0);
-        for batch in batch::split(partition.records.as_ref().unwrap()) {
-            let batch = batch.unwrap();
-            let header = batch::verify(&batch).unwrap();
-            assert_eq!(i64::try_from(header.base_offset.0).unwrap(), offset, "no gap, no overlap");
-            offset = i64::try_from(header.end_offset().0).unwrap();
-            batches.push(batch);
-        }
-    }
-    batches
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,5 +132,23 @@ async fn connection_answers_in_the_order_of_its_requests() {
     let answer = leader.receive(&Header { version: 0, ..header }).await;
     let Response::ApiVersions(answer) = answer else { panic!("{answer:?}") };
     assert_eq!(answer.error_code, 35);
+    cluster.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_tells_clients_what_is_advertised_and_never_all_addresses() {
+    let folder = Folder::new("advertise");
+    let all = SocketAddr::from(([0, 0, 0, 0], 0));
+    let options = |advertise: Option<&str>| Options {
+        listen: all,
+        advertise: advertise.map(str::to_owned),
+        ..options(&folder.0)
+    };
+    let store = || Arc::new(Store::folder(&folder.0.join("objects")).unwrap());
+    let refused = Cluster::start(&options(None), store()).await.err().unwrap().to_string();
+    assert!(refused.contains("--advertise"), "{refused}");
+    let cluster = Cluster::start(&options(Some("127.0.0.2")), store()).await.unwrap();
+    let mut client = Client::to(cluster.listeners.values().next().unwrap()).await;
+    assert_eq!(client.leader("t").await.ip().to_string(), "127.0.0.2");
     cluster.kill().await;
 }

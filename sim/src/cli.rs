@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use broker::recording;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
 use crate::generate::Choice;
+use crate::host;
 use crate::plan::Protocol;
 use crate::report::Report;
 use crate::seed::{Seed, SeedRange};
@@ -23,7 +25,7 @@ pub enum Exit {
     Violated = 1,
     /// The input was bad; nothing ran and nothing was written.
     BadInput = 2,
-    /// Two runs of one plan differed.
+    /// Two runs of one plan differed, or a recording and its replay.
     NotDeterministic = 4,
     /// An assertion in the core failed.
     Assertion = 5,
@@ -41,10 +43,17 @@ impl<T: std::fmt::Display> From<T> for BadInput {
 
 /// A deterministic simulation testbed for the core of a Kafka-compatible broker on shared storage.
 #[derive(Parser, Debug)]
-#[command(name = "seedbed", bin_name = "cargo seedbed", version, propagate_version = true)]
+#[command(name = "seedbed", bin_name = host::COMMAND, version, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 passed, 1 property violated, 2 bad input, \
     4 not deterministic, 5 assertion in the core.")]
 pub struct Cli {
+    #[arg(long, hide = true)]
+    #[expect(
+        missing_docs,
+        reason = "what the alias `cargo madsim` passes, to be told if the \
+        compiler's flags did not come through"
+    )]
+    pub madsim: bool,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
@@ -57,16 +66,21 @@ pub enum Command {
     Run(RunArgs),
     /// Run many seeds (without options: 60 seconds, all profiles and workloads)
     Sweep(SweepArgs),
-    /// Run plans; for a stored seed: it must fail with its mutant and pass without
+    /// Run plans; for a stored seed: it must fail with its mutant and pass without; for a flight
+    /// recording: every step must be the same again (docs/recordings.md)
     Replay(ReplayArgs),
     /// Judge a history of this or another broker, recorded as JSON lines (docs/history.md)
     Judge(JudgeArgs),
+    /// Run a workload against a broker that speaks Kafka's protocol, and judge what its clients saw
+    Verify(VerifyArgs),
     /// Make a failing run small
     Shrink(ShrinkArgs),
     /// Shrink a failing run and store it in seeds/regress
     Keep(KeepArgs),
     /// Run a plan in two processes and compare them step by step
     Twice(TwiceArgs),
+    /// Run plans in a world and with whole processes (only `cargo madsim compare`)
+    Compare(CompareArgs),
     /// List what can be named in commands and plans
     List(ListArgs),
     /// Print the plan of a seed as TOML
@@ -132,6 +146,14 @@ pub struct RunArgs {
     /// Write what the clients saw to this file, for `judge`
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// Record all that the nodes' machines are told, for `replay`. A recording that is there
+    /// already is kept, as FILE.old
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// A recording grows to this at most; then it ends, and the run goes on
+    #[arg(long, default_value_t = recording::BYTES_MAX, value_name = "BYTES", requires = "record")]
+    #[arg(value_parser = clap::value_parser!(u64).range(recording::BYTES_MIN..))]
+    pub record_bytes_max: u64,
 }
 
 /// `judge`.
@@ -140,6 +162,53 @@ pub struct JudgeArgs {
     /// A history as JSON lines; `-` for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Brokers to ask first
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    #[arg(value_parser = address)]
+    pub bootstrap: Vec<(String, u16)>,
+    /// What the clients do: see `list workloads`
+    #[arg(long)]
+    pub workload: String,
+    /// For how long operations are given, such as 90s, 10m or 8h
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    pub duration: Duration,
+    /// Decides the operations, and when the nemesis acts; else one from the calendar, and printed
+    #[arg(long)]
+    pub seed: Option<Seed>,
+    /// Protocol of the transactions: tv1 (KIP-98) or tv2 (KIP-890); else what the cluster follows
+    #[arg(long, value_parser = protocol)]
+    pub protocol: Option<Protocol>,
+    /// Write what the clients saw to this file, for `judge`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Run this now and then by `sh -c`, with SEEDBED_NEMESIS_ACT = begin or end (may be repeated)
+    #[arg(long, value_name = "CMD")]
+    pub nemesis: Vec<String>,
+    /// After the last end, wait so long for deposed leaders to be forgotten; else 10 s with a
+    /// nemesis, and not at all without
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub settle: Option<Duration>,
+    /// How long each stage of the end may take
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "3m")]
+    pub patience: Duration,
+    /// Judge high watermarks of fetches, too: they must never fall, from leader to leader
+    #[arg(long)]
+    pub watermarks: bool,
+}
+
+fn address(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| {
+        let host = host.strip_prefix('[').map_or(Some(host), |host| host.strip_suffix(']'))?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (!host.is_empty()).then(|| (host.to_owned(), port))
+    });
+    parts.ok_or_else(|| format!("`{text}` is no address; allowed: HOST:PORT, such as kafka:9092"))
 }
 
 /// `sweep`.
@@ -171,10 +240,21 @@ pub struct SweepArgs {
     pub out: Option<PathBuf>,
 }
 
+/// `compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// How many seeds, or A..B (B is not run)
+    #[arg(long, value_name = "N|A..B")]
+    pub seeds: SeedRange,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "flattened")]
+    pub choice: ChoiceArgs,
+}
+
 /// `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// Plans and stored seeds, or folders of them
+    /// Plans, stored seeds and flight recordings, or folders of plans and stored seeds
     #[arg(required = true, value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
     /// Switch a planted bug on in plans (stored seeds name their own)
@@ -183,7 +263,7 @@ pub struct ReplayArgs {
     /// Judge by this property only
     #[arg(long, value_name = "CODE")]
     pub only: Option<String>,
-    /// Print one line per event (of plans)
+    /// Print one line per event (of plans) or step (of recordings)
     #[arg(long)]
     pub trace: bool,
 }
@@ -274,7 +354,7 @@ pub struct ListArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
-    /// Only mutants of this kind: core or determinism
+    /// Only mutants of this kind: core, determinism, spark or shell
     #[arg(long)]
     pub kind: Option<String>,
 }
@@ -294,7 +374,7 @@ pub struct PlanArgs {
 pub fn main() -> ExitCode {
     let mut report = Report::default();
     let exit = match Cli::try_parse() {
-        Ok(cli) => run(cli.command, &mut report).unwrap_or_else(|BadInput(sentence)| {
+        Ok(cli) => checked(cli, &mut report).unwrap_or_else(|BadInput(sentence)| {
             report.end_progress();
             report.note(format!("error: {sentence}"));
             Exit::BadInput
@@ -308,15 +388,34 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+fn checked(cli: Cli, report: &mut Report) -> Result<Exit, BadInput> {
+    if cli.madsim && !host::IS_MADSIM {
+        return Err(BadInput(
+            "this binary was built without `--cfg madsim`: a RUSTFLAGS in the environment hides \
+             what `cargo madsim` asks for; allowed: RUSTFLAGS=\"--cfg madsim\", or none"
+                .to_owned(),
+        ));
+    }
+    run(cli.command, report)
+}
+
 fn run(command: Command, report: &mut Report) -> Result<Exit, BadInput> {
     match command {
         Command::Run(args) => commands::run::run(&args, report),
         Command::Sweep(args) => commands::sweep::sweep(&args, report),
         Command::Replay(args) => commands::replay::replay(&args, report),
         Command::Judge(args) => commands::judge::judge(&args, report),
+        #[cfg(not(madsim))]
+        Command::Verify(args) => commands::verify::verify(&args, report),
+        #[cfg(madsim)]
+        Command::Verify(_) => {
+            Err("a simulation has no network to reach a broker by; allowed: `cargo seedbed verify`"
+                .into())
+        }
         Command::Shrink(args) => commands::shrink::shrink(&args, report),
         Command::Keep(args) => commands::keep::keep(&args, report),
         Command::Twice(args) => commands::twice::twice(&args, report),
+        Command::Compare(args) => commands::compare::compare(&args, report),
         Command::List(args) => commands::list::list(&args, report),
         Command::Plan(args) => commands::list::plan(&args, report),
         Command::TwiceChild(args) => commands::twice::child(&args, report),
@@ -363,6 +462,16 @@ mod tests {
     #[test]
     fn cli_definition_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn cli_addresses_have_a_host_and_a_port() {
+        let found = |host: &str| Ok((host.to_owned(), 9_092));
+        assert_eq!(address("kafka:9092"), found("kafka"));
+        assert_eq!(address("[::1]:9092"), found("::1"));
+        for text in ["", "kafka", ":9092", "kafka:", "kafka:0", "kafka:70000", "[::1:9092"] {
+            assert!(address(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One file per command. A command takes its arguments, does its work through the library, and
 //! says what happened through [`crate::report`].
 
+pub mod compare;
 pub mod judge;
 pub mod keep;
 pub mod list;
@@ -10,11 +11,14 @@ pub mod run;
 pub mod shrink;
 pub mod sweep;
 pub mod twice;
+#[cfg(not(madsim))]
+pub mod verify;
 
 use std::path::Path;
 
 use crate::cli::{BadInput, ChoiceArgs, Exit, SubjectArgs};
 use crate::generate::{Choice, generate};
+use crate::host::COMMAND;
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::toml::{self, Document};
 use crate::plan::{Plan, Protocol};
@@ -25,7 +29,7 @@ use crate::seed::Seed;
 /// The command that runs this seed again.
 #[must_use]
 pub fn repeat_seed(seed: u64, choice: &Choice, only: Option<&str>) -> String {
-    format!("cargo seedbed run {seed}{}", flags(choice, only))
+    format!("{COMMAND} run {seed}{}", flags(choice, only))
 }
 
 fn flags(choice: &Choice, only: Option<&str>) -> String {
@@ -108,7 +112,7 @@ fn subject_of(text: &str, choice: &ChoiceArgs, only: Option<&str>) -> Result<Sub
                 }
             };
             add_mutants(&mut plan, &choice.mutants);
-            let repeat = format!("cargo seedbed replay {text}{}", flags(&choice, only));
+            let repeat = format!("{COMMAND} replay {text}{}", flags(&choice, only));
             Ok(Subject { plan, seed, repeat })
         }
     }

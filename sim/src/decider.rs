@@ -10,7 +10,7 @@ mod book;
 mod describe;
 mod faults;
 mod ledger;
-mod panics;
+pub(crate) mod panics;
 mod query;
 mod queue;
 mod schedule;
@@ -20,6 +20,7 @@ pub(crate) mod tests;
 
 use std::mem;
 
+use broker::recording::Recorder;
 use broker_core::ids::ConnId;
 use broker_core::step::TimerKey;
 use invariants::Violation;
@@ -38,7 +39,7 @@ use crate::trace::{CHECKPOINT_STEPS, Checkpoint, TraceHash, TraceLine};
 use crate::world::layout::{BadPlan, Endpoint};
 use crate::world::slab::Handle;
 use crate::world::spark::{PLACES, SparkStep};
-use crate::world::step::Step;
+use crate::world::step::{HandOver, Step, Told};
 use crate::world::{World, latency};
 
 /// The liveness phase may go on without progress for this long, in simulated time: until the last
@@ -72,6 +73,8 @@ pub struct RunOptions<'a> {
     pub checkpoints: Option<&'a mut Vec<Checkpoint>>,
     /// Gets what clients saw.
     pub history: Option<&'a mut Vec<HistoryEvent>>,
+    /// Records what the nodes' machines are told.
+    pub recorder: Option<Recorder>,
     /// End the run behind this step, as passed.
     pub stop_after_steps: Option<u64>,
 }
@@ -79,33 +82,41 @@ pub struct RunOptions<'a> {
 /// Runs a plan to its end. A panic of the core is a verdict, not a panic; so is a plan that can not
 /// be run, with the place `plan`.
 pub fn run(plan: &Plan, mut options: RunOptions<'_>) -> Outcome {
-    let mut run = match Run::new(plan, options.only, options.trace.is_some()) {
+    let world = World::new(plan, options.only);
+    let mut run = match world.map(|world| Run::new(plan, world, &options)) {
         Ok(run) => run,
-        Err(BadPlan(message)) => {
-            return Outcome {
-                verdict: Verdict::Panicked { place: "plan".to_owned(), message },
-                trace_hash: 0,
-                steps: 0,
-                sim_us: 0,
-                calls_ok: 0,
-                faults: Default::default(),
-                probes: Vec::new(),
-                reached: Default::default(),
-            };
-        }
+        Err(bad) => return not_run(bad),
     };
-    run.ledger.history = options.history.is_some().then(Vec::new);
-    let verdict = match panics::caught(|| run.drive(&mut options)) {
+    let verdict = verdict(panics::caught(|| run.drive(&mut options)));
+    if let Some(history) = &mut options.history {
+        **history = run.take_history();
+    }
+    run.outcome(verdict)
+}
+
+/// What comes of a plan that can not be run.
+pub(crate) fn not_run(BadPlan(message): BadPlan) -> Outcome {
+    Outcome {
+        verdict: Verdict::Panicked { place: "plan".to_owned(), message },
+        trace_hash: 0,
+        steps: 0,
+        sim_us: 0,
+        calls_ok: 0,
+        faults: Default::default(),
+        probes: Vec::new(),
+        reached: Default::default(),
+    }
+}
+
+/// What a run that ended like this has shown.
+pub(crate) fn verdict(end: Result<Judged, (String, String)>) -> Verdict {
+    match end {
         Ok(Ok(())) => Verdict::Passed,
         Ok(Err(Violation { property, place, message, .. })) => {
             Verdict::Violated { property: property.to_owned(), place, message }
         }
         Err((place, message)) => Verdict::Panicked { place, message },
-    };
-    if let Some(history) = &mut options.history {
-        **history = run.ledger.history.take().unwrap_or_default();
     }
-    run.outcome(verdict)
 }
 
 /// A run under way: the world and everything that picks its steps.
@@ -116,6 +127,8 @@ pub struct Run {
     ledger: Ledger,
     book: Book,
     now: SimTime,
+    /// When what came up last was due: before now if a host with a time of its own came late.
+    due_at: SimTime,
     /// The step that is being taken, or was last.
     step: u64,
     safety_us: u64,
@@ -142,17 +155,15 @@ type Judged = Result<(), Violation>;
 
 impl Run {
     /// A run before its first step.
-    ///
-    /// # Errors
-    /// If the plan can not be run.
-    pub fn new(plan: &Plan, only: Option<&str>, traced: bool) -> Result<Self, BadPlan> {
-        let world = World::new(plan, only)?;
+    #[must_use]
+    pub fn new(plan: &Plan, world: World, options: &RunOptions<'_>) -> Self {
         let layout = world.scene().layout().clone();
         let mut run = Self {
             queue: Queue::new(layout.nondeterminism.address_key),
-            ledger: Ledger::new(&layout, plan.background, traced),
+            ledger: Ledger::new(&layout, plan.background, options),
             book: Book::new(&layout),
             now: SimTime(0),
+            due_at: SimTime(0),
             step: 0,
             safety_us: plan.safety_us,
             alarms: vec![Alarms::default(); layout.nodes()],
@@ -167,7 +178,7 @@ impl Run {
             world,
         };
         run.plan_ahead();
-        Ok(run)
+        run
     }
 
     /// The world as it is now.
@@ -200,7 +211,8 @@ impl Run {
     /// If a property is violated.
     pub fn advance(&mut self, options: &mut RunOptions<'_>) -> Result<bool, Violation> {
         let Some(event) = self.queue.pop() else { return Ok(false) };
-        self.now = event.at;
+        self.due_at = event.at;
+        self.now = self.now.max(event.at);
         match event.due {
             Due::Step(step) => self.due(step, event.stream, event.cause, options)?,
             Due::Begin(fault, on) => self.begin(fault, on, event.cause, options)?,
@@ -208,6 +220,29 @@ impl Run {
             Due::Safety => self.heal(options)?,
         }
         Ok(!self.done)
+    }
+
+    /// When something is due next.
+    pub fn next_at(&self) -> Option<SimTime> {
+        self.queue.next()
+    }
+
+    /// The host of processes that run elsewhere tells something.
+    ///
+    /// # Errors
+    /// If a property is violated.
+    pub fn told(&mut self, at: SimTime, told: Told<'_>, options: &mut RunOptions<'_>) -> Judged {
+        self.now = self.now.max(at);
+        let words = options.trace.is_some().then(|| describe::told(self.world.scene(), &told));
+        self.ledger.hash.step(self.now, &told);
+        self.step = self.ledger.hash.steps();
+        let judged = self.world.told(self.now, told, &mut self.ledger);
+        self.conclude(judged, words, (StreamKey::PLAN, 0), &Step::Tick, options)
+    }
+
+    /// What waits for the host of processes that run elsewhere.
+    pub fn take_handed_over(&mut self) -> Vec<HandOver> {
+        mem::take(&mut self.ledger.handed_over)
     }
 
     /// Everything that the plan says will happen, and the first ticks of all clocks.
@@ -262,8 +297,20 @@ impl Run {
         let words = options.trace.is_some().then(|| describe::step(self.world.scene(), &step));
         self.ledger.begin(self.now, &step);
         self.step = self.ledger.hash.steps();
-        let seq = self.step;
         let judged = self.world.apply(self.now, &step, &mut self.ledger);
+        self.conclude(judged, words, (stream, cause), &step, options)
+    }
+
+    /// A step was taken: notes it, and sees to what it set going.
+    fn conclude(
+        &mut self,
+        judged: Judged,
+        words: Option<describe::Words>,
+        (stream, cause): (StreamKey, u64),
+        step: &Step,
+        options: &mut RunOptions<'_>,
+    ) -> Judged {
+        let seq = self.step;
         if let (Some(words), Some(trace)) = (words, &mut options.trace) {
             trace(&TraceLine {
                 seq,
@@ -280,7 +327,7 @@ impl Run {
         }
         self.note(options);
         judged?;
-        if let Step::Crash(node, ..) = step {
+        if let Step::Crash(node, ..) = *step {
             self.forget_process(node);
         }
         let mut launches = mem::take(&mut self.ledger.launches);
@@ -291,7 +338,7 @@ impl Run {
         // they reach what the step itself set going.
         self.strike(seq, options)?;
         for launch in launches.drain(..) {
-            self.schedule(launch, &step, seq, options)?;
+            self.schedule(launch, step, seq, options)?;
         }
         if self.ledger.launches.capacity() == 0 {
             self.ledger.launches = launches;
@@ -379,7 +426,14 @@ impl Run {
         self.world.judge().unsettled(scene).chain(query).chain(clients)
     }
 
-    fn outcome(self, verdict: Verdict) -> Outcome {
+    /// What clients saw so far, if the options of the run wanted it.
+    pub fn take_history(&mut self) -> Vec<HistoryEvent> {
+        self.ledger.history.take().unwrap_or_default()
+    }
+
+    /// What a run that ended like this amounts to.
+    #[must_use]
+    pub fn outcome(self, verdict: Verdict) -> Outcome {
         Outcome {
             verdict,
             trace_hash: self.ledger.hash.value(),

@@ -6,8 +6,13 @@ pub mod cli;
 pub mod commands;
 pub mod decider;
 pub mod draws;
+pub mod flight;
 pub mod generate;
+pub mod host;
 pub mod interrupt;
+pub mod live;
+#[cfg(madsim)]
+pub mod madsim_host;
 pub mod outcome;
 pub mod plan;
 pub mod profiles;

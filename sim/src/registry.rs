@@ -23,7 +23,7 @@ pub struct Entry {
     /// Where it comes from, if it has a source.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
-    /// Sub-kind: `core` or `determinism` for mutants, else empty.
+    /// Sub-kind: `core`, `determinism`, `spark` or `shell` for mutants, else empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub kind: &'static str,
     /// Properties of which one must fire (mutants).
@@ -123,7 +123,7 @@ pub const fn query_properties(row: &SparkMutantRow) -> &'static [&'static str] {
     }
 }
 
-/// Planted bugs: of the core, of determinism itself, and of a query.
+/// Planted bugs: of the core, of determinism itself, of a query, and of the shell around the core.
 #[must_use]
 pub fn mutants() -> Vec<Entry> {
     let core = broker_core::mutants::REGISTRY.iter().map(|row| Entry {
@@ -139,7 +139,10 @@ pub fn mutants() -> Vec<Entry> {
         properties: query_properties(row).to_vec(),
         ..Entry::new(row.id, row.what, "")
     });
-    core.chain(determinism).chain(spark).collect()
+    let shell = broker::host::mutants::REGISTRY
+        .iter()
+        .map(|row| Entry { kind: "shell", ..Entry::new(row.id, row.what, "") });
+    core.chain(determinism).chain(spark).chain(shell).collect()
 }
 
 /// The crash points of a Spark query, and what each means for what it hands over, sink by sink:

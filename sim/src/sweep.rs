@@ -8,8 +8,9 @@ use std::thread;
 
 use serde::Serialize;
 
-use crate::decider::{self, RunOptions};
+use crate::decider::RunOptions;
 use crate::generate::{Choice, generate};
+use crate::host;
 use crate::interrupt::Interrupt;
 use crate::outcome::{FaultCount, Outcome};
 use crate::plan::Plan;
@@ -108,7 +109,7 @@ fn work(job: usize, orders: &Orders, next: &Mutex<u64>, stop: &Interrupt, tell: 
         }
         let plan = generate(seed, &orders.choice);
         let options = RunOptions { only: orders.only.as_deref(), ..RunOptions::default() };
-        let outcome = decider::run(&plan, options);
+        let outcome = host::run(&plan, options);
         let run = Box::new(Run { seed, plan, outcome });
         if tell.send(News::Ended { job, run }).is_err() {
             return;

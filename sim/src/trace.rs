@@ -3,10 +3,10 @@
 
 use std::hash::Hash;
 
+use broker_core::hash::Rolling;
 use invariants::history::SimTime;
 
 use crate::draws::StreamKey;
-use crate::world::hash::Rolling;
 
 /// Steps between two checkpoints.
 pub const CHECKPOINT_STEPS: u64 = 1_024;

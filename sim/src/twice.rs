@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decider::{self, RunOptions};
+use crate::decider::RunOptions;
+use crate::host;
 use crate::outcome::Verdict;
 use crate::plan::Plan;
 use crate::plan::toml;
@@ -186,7 +187,7 @@ pub fn account(plan: &Plan, noise: u64, window: Option<Window>) -> Account {
             events.push(event(line));
         }
     };
-    let outcome = decider::run(
+    let outcome = host::run(
         plan,
         RunOptions {
             trace: window.is_some().then_some(&mut trace as &mut dyn FnMut(&TraceLine)),

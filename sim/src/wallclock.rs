@@ -23,6 +23,13 @@ impl Stopwatch {
     }
 }
 
+/// The time of day, µs since 1970, for clients of real brokers.
+#[must_use]
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// A seed that no earlier sweep began with: thousands of seeds for each second of the calendar.
 #[must_use]
 pub fn fresh_seed() -> u64 {

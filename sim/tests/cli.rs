@@ -156,6 +156,17 @@ fn cli_mistakes_in_the_arguments_are_one_sentence() {
 }
 
 #[test]
+fn cli_verify_of_what_can_not_be_is_refused() {
+    let verify = |bootstrap, workload| {
+        refused(&["verify", "--bootstrap", bootstrap, "--workload", workload, "--for", "1s"])
+    };
+    has(&verify("kafka", "append-read"), &["`kafka`", "HOST:PORT"]);
+    has(&verify("127.0.0.1:1", "spark-handoff"), &["`spark-handoff`", "allowed: append-read, "]);
+    // Nobody listens there.
+    has(&verify("127.0.0.1:1", "append-read"), &["no broker can be reached: 127.0.0.1:1: "]);
+}
+
+#[test]
 fn cli_help_is_no_error() {
     let output = seedbed(&["--help"]);
     assert_eq!(code(&output), 0);

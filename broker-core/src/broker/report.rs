@@ -6,10 +6,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::coordinators::Coordinator;
 use super::{Broker, Phase};
-use crate::ids::TopicPartition;
+use crate::coordinator::group::Groups;
+use crate::ids::{MetaOffset, TopicPartition};
 use crate::metadata::Image;
 use crate::partition::Partition;
+use crate::upload::Upload;
+use crate::wal::Wal;
 
 impl Broker {
     /// The committed metadata as far as this broker knows it.
@@ -27,6 +31,32 @@ impl Broker {
     /// The partitions that are open here, ascending.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &Partition)> {
         self.partitions.iter().map(|(&id, partition)| (id, partition))
+    }
+
+    /// The WAL.
+    #[must_use]
+    pub fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// What is on its way from the WAL to the objects.
+    #[must_use]
+    pub fn upload(&self) -> &Upload {
+        &self.upload
+    }
+
+    /// End of the metadata that was applied here.
+    #[must_use]
+    pub fn metadata_offset(&self) -> MetaOffset {
+        self.observer.next_offset()
+    }
+
+    /// The shards of the group coordinator that are at work here.
+    pub fn groups(&self) -> impl Iterator<Item = &Groups> {
+        self.coordinators.values().filter_map(|coordinator| match coordinator {
+            Coordinator::Groups(host) => Some(host.state()),
+            Coordinator::Transactions(_) => None,
+        })
     }
 
     /// Whether the controller takes this broker as alive, as it said last.

@@ -46,7 +46,7 @@ impl MemberEpoch {
 }
 
 /// What a client can ask of a group coordinator.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum GroupRequest {
     /// Commit offsets.
     OffsetCommit(OffsetCommit),
@@ -161,7 +161,7 @@ impl GroupRequest {
 }
 
 /// Which protocol a group's members speak.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum GroupType {
     /// JoinGroup and SyncGroup, or nothing but commits.
     Classic,
@@ -169,8 +169,41 @@ pub enum GroupType {
     Consumer,
 }
 
+/// Where a group stands, by Kafka's words (`ClassicGroupState`, `ConsumerGroupState`). One that is
+/// dead is not there any more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum GroupState {
+    /// Without members.
+    Empty,
+    /// Classic: members are called to join again.
+    PreparingRebalance,
+    /// Classic: all joined; the leader has yet to say who does what.
+    CompletingRebalance,
+    /// KIP-848: there is no target assignment yet for the newest epoch.
+    Assigning,
+    /// KIP-848: members give up and take on partitions.
+    Reconciling,
+    /// Everyone has what is meant for it.
+    Stable,
+}
+
+impl GroupState {
+    /// As tools print it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
+            Self::Stable => "Stable",
+        }
+    }
+}
+
 /// Names a member.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct MemberIdentity {
     /// As the coordinator gave it (KIP-848: as the client chose it); empty: none.
     pub member: String,
@@ -179,7 +212,7 @@ pub struct MemberIdentity {
 }
 
 /// An offset to commit.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct OffsetToCommit {
     /// Of which partition.
     pub partition: TopicPartition,
@@ -192,7 +225,7 @@ pub struct OffsetToCommit {
 }
 
 /// Commit offsets.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct OffsetCommit {
     /// The group.
     pub group: String,
@@ -207,7 +240,7 @@ pub struct OffsetCommit {
 /// Commit offsets as part of a transaction, whose markers will come to the coordinator's partition.
 /// By the first protocol that partition must have been made part of it (`AddOffsets`), by the
 /// second one the group's coordinator makes it so.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TxnOffsetCommit {
     /// The group.
     pub group: String,
@@ -228,7 +261,7 @@ pub struct TxnOffsetCommit {
 }
 
 /// Read committed offsets.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct OffsetFetch {
     /// The group.
     pub group: String,
@@ -241,7 +274,7 @@ pub struct OffsetFetch {
 }
 
 /// Become a member, or take part in a rebalance.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct JoinGroup {
     /// The group.
     pub group: String,
@@ -264,7 +297,7 @@ pub struct JoinGroup {
 }
 
 /// Tell or ask for the assignment of a generation.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct SyncGroup {
     /// The group.
     pub group: String,
@@ -281,7 +314,7 @@ pub struct SyncGroup {
 }
 
 /// KIP-848: join, stay, leave. `None` stands for "as before".
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ConsumerGroupHeartbeat {
     /// The group.
     pub group: String,
@@ -303,7 +336,7 @@ pub struct ConsumerGroupHeartbeat {
 pub type Each<T> = Vec<(T, Result<(), ErrorCode>)>;
 
 /// Answers, each to the request of the same name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum GroupAnswer {
     /// To `OffsetCommit`.
     OffsetCommit(Each<TopicPartition>),
@@ -334,7 +367,7 @@ pub enum GroupAnswer {
 }
 
 /// The committed offset of one partition.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FetchedOffset {
     /// The partition.
     pub partition: TopicPartition,
@@ -356,7 +389,7 @@ pub struct CommittedOffset {
 }
 
 /// A member of a new generation.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Joined {
     /// Its id.
     pub member: String,
@@ -375,7 +408,7 @@ pub struct Joined {
 }
 
 /// Why somebody is not a member of a new generation.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct JoinRefused {
     /// Why.
     pub code: ErrorCode,
@@ -384,7 +417,7 @@ pub struct JoinRefused {
 }
 
 /// A member's part.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Synced {
     /// As the group has it.
     pub protocol_type: Option<String>,
@@ -395,7 +428,7 @@ pub struct Synced {
 }
 
 /// The answer to a KIP-848 heartbeat.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ConsumerGroupBeat {
     /// Its member id.
     pub member: String,
@@ -408,10 +441,10 @@ pub struct ConsumerGroupBeat {
 }
 
 /// One KIP-848 group.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct DescribedConsumerGroup {
     /// Its state.
-    pub state: &'static str,
+    pub state: GroupState,
     /// Its epoch.
     pub epoch: MemberEpoch,
     /// The epoch that its target assignment was made for.
@@ -423,7 +456,7 @@ pub struct DescribedConsumerGroup {
 }
 
 /// One member of a KIP-848 group.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct DescribedConsumer {
     /// Who.
     pub who: MemberIdentity,
@@ -438,10 +471,10 @@ pub struct DescribedConsumer {
 }
 
 /// One classic group.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct DescribedGroup {
     /// Its state.
-    pub state: &'static str,
+    pub state: GroupState,
     /// `consumer`, `connect`, …; empty for a group of nothing but commits.
     pub protocol_type: String,
     /// The strategy, once the group is stable.
@@ -451,14 +484,14 @@ pub struct DescribedGroup {
 }
 
 /// One group among all.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ListedGroup {
     /// Its name.
     pub group: String,
     /// Its type.
     pub kind: GroupType,
     /// Its state.
-    pub state: &'static str,
+    pub state: GroupState,
     /// `consumer`, `connect`, …; empty for a group of nothing but commits.
     pub protocol_type: String,
 }

@@ -14,7 +14,7 @@ use crate::time::{Dur, Wall};
 
 /// A producer as it names itself: its transactional id, and what `InitProducerId` or the end of its
 /// last transaction gave it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TxnProducer {
     /// 1 or more characters.
     pub transactional_id: String,
@@ -25,7 +25,7 @@ pub struct TxnProducer {
 }
 
 /// A request to the coordinator of a transactional id.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum TxnRequest {
     /// Become the producer of this id: the one before is fenced, its transaction aborted.
     InitProducerId {
@@ -75,7 +75,7 @@ pub enum TxnRequest {
 }
 
 /// Which transactional ids to list.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TxnFilter {
     /// Only in these states; empty: in any.
     pub states: Vec<TxnState>,
@@ -108,7 +108,7 @@ pub enum TxnState {
 }
 
 /// An answer to the [`TxnRequest`] of the same name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum TxnAnswer {
     /// The id and epoch to use.
     InitProducerId(Result<(ProducerId, ProducerEpoch), ErrorCode>),
@@ -125,7 +125,7 @@ pub enum TxnAnswer {
 }
 
 /// How a transactional id stands.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TxnDescription {
     /// Its state.
     pub state: TxnState,

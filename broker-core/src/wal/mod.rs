@@ -287,6 +287,12 @@ impl Wal {
         self.window.next()
     }
 
+    /// Bytes appended and not confirmed.
+    #[must_use]
+    pub fn unconfirmed_bytes(&self) -> u64 {
+        self.window.unconfirmed_bytes()
+    }
+
     /// What it is waiting for, one line each; nothing when all is confirmed.
     #[must_use]
     pub fn blocked(&self) -> Vec<String> {

@@ -8,15 +8,12 @@ use broker_core::protocol::{
     Request, Response, TopicMetadata,
 };
 
-use super::{Asked, View, answer, number, uuid};
+use super::{Asked, Code, View, answer, code, number, operations, uuid};
 use crate::wire::messages::cluster::{api_versions, describe_cluster, find_coordinator, metadata};
 use crate::wire::{self, ApiKey, Header};
 
-/// FindCoordinator: neither a group nor a transactional id. ApiVersions: a client without a proper
-/// name for itself (KIP-511).
-const INVALID_REQUEST: i16 = 42;
-/// DescribeCluster: asked for controllers, which clients do not reach.
-const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
+/// The log of the metadata quorum, which Kafka shows as a topic (KIP-595), and which is none here.
+pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The features that clients go by: name and level. Clients choose the transaction protocol by
 /// the finalized level of `transaction.version`, not by versions of calls (KIP-890), and KIP-848 by
@@ -24,7 +21,7 @@ const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
 const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 /// The answer to ApiVersions, in any version.
-pub(super) fn versions(error_code: i16) -> api_versions::Response {
+pub(super) fn versions(Code(error_code): Code) -> api_versions::Response {
     let api_keys = ApiKey::ALL.iter().map(|key| {
         let (min_version, max_version) = key.versions();
         api_versions::ApiVersion { api_key: *key as i16, min_version, max_version }
@@ -49,7 +46,7 @@ pub(super) fn versions(error_code: i16) -> api_versions::Response {
     }
 }
 
-/// A client names itself from version 3 on, by letters, digits, `-` and `.`
+/// A client names itself from version 3 on (KIP-511), by letters, digits, `-` and `.`
 /// (`ApiVersionsRequest.isValid`).
 pub(super) fn api_versions(header: &Header, request: &api_versions::Request) -> Asked {
     let named = |name: &str| {
@@ -61,20 +58,23 @@ pub(super) fn api_versions(header: &Header, request: &api_versions::Request) -> 
     let valid = header.version < 3
         || named(&request.client_software_name) && named(&request.client_software_version);
     let answer = if valid {
-        let mut versions = versions(0);
+        let mut versions = versions(Code::NONE);
         if header.version < 4 {
             // Old Java clients refuse a feature whose lowest version is 0 (KAFKA-17011).
             versions.supported_features.clear();
         }
         versions
     } else {
-        api_versions::Response { error_code: INVALID_REQUEST, ..Default::default() }
+        let error_code = ErrorCode::InvalidRequest as i16;
+        api_versions::Response { error_code, ..Default::default() }
     };
     Asked::nothing(wire::Response::ApiVersions(answer))
 }
 
 pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Request) -> Asked {
     let metadata::Request { topics, allow_auto_topic_creation, .. } = request;
+    let of_cluster = operations::on_cluster(request.include_cluster_authorized_operations);
+    let of_topics = operations::on_topic(request.include_topic_authorized_operations);
     // In version 0 no topics mean all of them.
     let topics = topics.filter(|topics| header.version > 0 || !topics.is_empty());
     let mut unknown_ids = Vec::new();
@@ -97,18 +97,24 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
         names.dedup();
         names
     });
+    let all = names.is_none();
     let missing: Vec<String> = if view.cluster.creates_topics && allow_auto_topic_creation {
-        let missing = |name: &&String| view.image.topic_named(name).is_none();
+        // The log of the controllers is no topic that can be created (`ControllerApis`).
+        let missing = |name: &&String| {
+            view.image.topic_named(name).is_none() && *name != CLUSTER_METADATA_TOPIC
+        };
         names.iter().flatten().filter(missing).cloned().collect()
     } else {
         Vec::new()
     };
-    let create = |name: &String| {
-        Request::Admin(AdminRequest::CreateTopic {
+    let create = |name: &String| match CoordinatorKind::of_topic(name) {
+        // Created as coordinators want it (`AutoTopicCreationManager`): the core knows how.
+        Some(kind) => Request::FindCoordinator { kind, name: String::new() },
+        None => Request::Admin(AdminRequest::CreateTopic {
             name: name.clone(),
             partitions: view.cluster.partitions_default,
             configs: Vec::new(),
-        })
+        }),
     };
     let parts = missing.iter().map(create).chain([Request::Metadata { topics: names }]).collect();
     Asked::new(parts, move |view, mut answers| {
@@ -117,18 +123,25 @@ pub(super) fn metadata(view: View<'_>, header: &Header, request: metadata::Reque
         let created: BTreeMap<_, _> =
             missing.into_iter().zip(answers.into_iter().map(created)).collect();
         let mut response = described(view, answer, &created);
+        response.topics.retain(|topic| !all || has_been_led(topic));
+        for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = of_topics;
+        }
+        response.cluster_authorized_operations = of_cluster;
         response.topics.extend(unknown_ids);
         wire::Response::Metadata(response)
     })
 }
 
-/// What who asked for a topic that is being created is told: to come again.
+/// What who asked for a topic that is being created is told: that it is not there, as yet
+/// (`AutoTopicCreationManager`).
 fn created(answer: Response) -> ErrorCode {
-    match answer!(answer, Response::Admin(answer) => answer) {
-        AdminResponse::Created(_)
-        | AdminResponse::Done
-        | AdminResponse::Error(ErrorCode::TopicAlreadyExists) => ErrorCode::LeaderNotAvailable,
-        AdminResponse::Error(code) => code,
+    match answer {
+        Response::Admin(AdminResponse::Error(code)) if code != ErrorCode::TopicAlreadyExists => {
+            code
+        }
+        Response::Admin(_) | Response::FindCoordinator(_) => ErrorCode::UnknownTopicOrPartition,
+        other => unreachable!("the core answered something else: {other:?}"),
     }
 }
 
@@ -138,14 +151,11 @@ fn described(
     created: &BTreeMap<String, ErrorCode>,
 ) -> metadata::Response {
     let brokers = brokers.into_iter().filter_map(|node| {
-        let (host, port) = view.listener(node)?;
-        Some(metadata::MetadataResponseBroker {
-            node_id: i32::from(node.0),
-            host: host.clone(),
-            port: i32::from(*port),
-            rack: view.rack(node),
-        })
+        let node_id = i32::from(node.0);
+        let (host, port, rack) = view.endpoint(node_id)?;
+        Some(metadata::MetadataResponseBroker { node_id, host, port, rack })
     });
+    let brokers: Vec<_> = brokers.collect();
     let topics = topics.into_iter().map(|TopicMetadata { name, result }| {
         let is_internal = CoordinatorKind::of_topic(&name).is_some();
         match result {
@@ -165,14 +175,23 @@ fn described(
             },
         }
     });
-    let brokers: Vec<_> = brokers.collect();
+    let topics = topics.collect();
     metadata::Response {
         controller_id: controller(view, brokers.iter().map(|it| it.node_id)),
         brokers,
         cluster_id: Some(view.cluster.id.clone()),
-        topics: topics.collect(),
+        topics,
         ..Default::default()
     }
+}
+
+/// Whether a topic is there for who asks for all of them. One that nobody has led as yet is not, as
+/// if the news had not come to this broker: in Kafka a partition has its leader from its creation
+/// on, and some clients (rskafka) keep a list of everything, and never ask again about a partition
+/// that has none there. Who asks for it by its name is told that its leaders are not available.
+fn has_been_led(topic: &metadata::MetadataResponseTopic) -> bool {
+    let led = |it: &metadata::MetadataResponsePartition| it.leader_id >= 0 || it.leader_epoch > 0;
+    topic.partitions.iter().any(led)
 }
 
 /// Whom to ask for changes: any broker that is listed passes them on to the controller, which
@@ -200,16 +219,17 @@ fn partition(
 
 pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
     let endpoint_type = request.endpoint_type;
+    let of_cluster = operations::on_cluster(request.include_cluster_authorized_operations);
     if endpoint_type != 1 {
         return Asked::nothing(wire::Response::DescribeCluster(describe_cluster::Response {
-            error_code: MISMATCHED_ENDPOINT_TYPE,
+            error_code: Code::MISMATCHED_ENDPOINT_TYPE.0,
             error_message: Some("only brokers can be described here".to_owned()),
             endpoint_type,
             ..Default::default()
         }));
     }
     let all = Request::Metadata { topics: Some(Vec::new()) };
-    Asked::one(all, |view, answer| {
+    Asked::one(all, move |view, answer| {
         let MetadataResponse { brokers, .. } = answer!(answer, Response::Metadata(it) => it);
         let brokers = brokers.into_iter().filter_map(|node| {
             let (host, port) = view.listener(node)?;
@@ -225,6 +245,7 @@ pub(super) fn describe_cluster(request: &describe_cluster::Request) -> Asked {
             cluster_id: view.cluster.id.clone(),
             controller_id: controller(view, brokers.iter().map(|it| it.broker_id)),
             brokers,
+            cluster_authorized_operations: of_cluster,
             ..Default::default()
         })
     })
@@ -269,10 +290,12 @@ fn coordinator(
     let none = find_coordinator::Coordinator { key, node_id: -1, port: -1, ..Default::default() };
     let known =
         |node| view.listener(node).ok_or(ErrorCode::CoordinatorNotAvailable).map(|it| (node, it));
-    match found.map(|found| found.and_then(known)) {
-        None => find_coordinator::Coordinator { error_code: INVALID_REQUEST, ..none },
-        Some(Err(code)) => find_coordinator::Coordinator { error_code: code as i16, ..none },
-        Some(Ok((node, (host, port)))) => find_coordinator::Coordinator {
+    // Neither a group's nor a transactional id's.
+    let found = found.unwrap_or(Err(ErrorCode::InvalidRequest)).and_then(known);
+    let error_code = code(&found);
+    match found {
+        Err(_) => find_coordinator::Coordinator { error_code, ..none },
+        Ok((node, (host, port))) => find_coordinator::Coordinator {
             node_id: i32::from(node.0),
             host: host.clone(),
             port: i32::from(*port),

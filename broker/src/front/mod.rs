@@ -6,30 +6,37 @@
 //! Names of topics become ids here, and ids names, by the broker's own metadata. Every rule of the
 //! broker is the core's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use broker_core::connection::REQUESTS_PER_CONNECTION_MAX;
 use broker_core::ids::{ConnId, NodeId, PartitionIndex, TopicId, TopicPartition};
 use broker_core::metadata::Image;
-use broker_core::protocol::{self as core, ErrorCode};
+use broker_core::protocol::{self as core, ErrorCode, TransactionVersion};
+
+use codes::{Code, code, code_by_name, renamed};
 
 use crate::wire::codec::Uuid;
 use crate::wire::{self, Header};
 
 mod admin;
 mod cluster;
+mod codes;
+mod configs;
 mod groups;
 mod offsets;
+mod operations;
 mod records;
 #[cfg(test)]
 mod tests;
 mod transactions;
 
-/// Parts of one request that the core is asked at once. The core cuts off a connection with more
-/// than 256 unanswered; four requests of many parts side by side stay below that.
+/// Parts that the core is asked at once for one connection, of however many requests: those behind
+/// wait, in the order of the requests. As many as a connection has requests under way at the most,
+/// so that a client which asks for one thing at a time never waits here, and some dozens of groups
+/// or topics go side by side.
 const PARTS_MAX: usize = 64;
-
-/// A version that is not spoken here.
-const UNSUPPORTED_VERSION: i16 = 35;
+/// The core cuts off a connection that asks more. It is not to happen.
+const _: () = assert!(PARTS_MAX <= REQUESTS_PER_CONNECTION_MAX);
 
 /// What a broker knows of its cluster besides the metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,7 +144,10 @@ pub enum Act {
     },
     /// Close the connection: a produce without an answer was refused, and Kafka's clients learn it
     /// this way.
-    Close,
+    Close {
+        /// For the log.
+        why: String,
+    },
     /// Write an answer.
     Answer {
         /// Of the request.
@@ -156,10 +166,10 @@ impl Front {
         (header, request): (Header, wire::Request),
     ) -> Vec<Act> {
         let view = View { cluster, image };
-        let silent = records::partitions_if_silent(&request);
+        let silent = is_silent(&request);
         let asked = translate(view, &header, request);
-        if let Some(partitions) = silent {
-            return records::silently(asked.parts, partitions);
+        if silent {
+            return records::silently(view, &header, asked);
         }
         let connection = self.connections.entry(conn).or_default();
         connection.pending.push_back(Pending {
@@ -184,7 +194,7 @@ impl Front {
             answers: Vec::new(),
             open: 0,
             join: None,
-            answer: Some(wire::Response::ApiVersions(cluster::versions(UNSUPPORTED_VERSION))),
+            answer: Some(wire::Response::ApiVersions(cluster::versions(Code::UNSUPPORTED_VERSION))),
         });
         connection.answers()
     }
@@ -216,17 +226,19 @@ impl Connection {
         &mut self.pending[index]
     }
 
-    /// Asks more of a request's parts, or makes its answer; then whatever can be answered is.
+    /// Asks what there is room for, oldest first, and makes this request's answer if it has all of
+    /// its parts; then whatever can be answered is.
     fn go_on(&mut self, view: View<'_>, number: u64) -> Vec<Act> {
         let mut acts = Vec::new();
-        let in_flight = self.asked.values().filter(|(of, _)| *of == number).count();
-        for _ in in_flight..PARTS_MAX {
-            let pending = self.at(number);
-            let Some(request) = pending.parts.pop_front() else { break };
-            let part = pending.answers.len() - pending.parts.len() - 1;
-            self.correlation = self.correlation.wrapping_add(1);
-            self.asked.insert(self.correlation, (number, part));
-            acts.push(Act::Ask { corr: self.correlation, request });
+        for (number, pending) in (self.first..).zip(&mut self.pending) {
+            while self.asked.len() < PARTS_MAX
+                && let Some(request) = pending.parts.pop_front()
+            {
+                let part = pending.answers.len() - pending.parts.len() - 1;
+                self.correlation = self.correlation.wrapping_add(1);
+                self.asked.insert(self.correlation, (number, part));
+                acts.push(Act::Ask { corr: self.correlation, request });
+            }
         }
         let pending = self.at(number);
         if pending.open == 0
@@ -256,7 +268,7 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
     match request {
         R::Produce(request) => records::produce(view, header, request),
         R::Fetch(request) => records::fetch(view, header, request),
-        R::ListOffsets(request) => offsets::list_offsets(view, request),
+        R::ListOffsets(request) => offsets::list_offsets(view, header, request),
         R::OffsetForLeaderEpoch(request) => offsets::offset_for_leader_epoch(view, request),
         R::ApiVersions(request) => cluster::api_versions(header, &request),
         R::Metadata(request) => cluster::metadata(view, header, request),
@@ -265,8 +277,9 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
         R::CreateTopics(request) => admin::create_topics(view, request),
         R::DeleteTopics(request) => admin::delete_topics(view, header, request),
         R::CreatePartitions(request) => admin::create_partitions(view, request),
-        R::DescribeConfigs(request) => admin::describe_configs(request),
-        R::IncrementalAlterConfigs(request) => admin::alter_configs(view, request),
+        R::DescribeConfigs(request) => configs::describe(request),
+        R::AlterConfigs(request) => configs::replace(view, request),
+        R::IncrementalAlterConfigs(request) => configs::alter(view, request),
         R::InitProducerId(request) => transactions::init_producer_id(header, request),
         R::AddPartitionsToTxn(request) => transactions::add_partitions(view, header, request),
         R::AddOffsetsToTxn(request) => transactions::add_offsets(header, request),
@@ -282,7 +295,7 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
         R::SyncGroup(request) => groups::sync(request),
         R::Heartbeat(request) => groups::heartbeat(request),
         R::LeaveGroup(request) => groups::leave(header, request),
-        R::DescribeGroups(request) => groups::tools::describe(request),
+        R::DescribeGroups(request) => groups::tools::describe(header, request),
         R::ListGroups(request) => groups::tools::list(request),
         R::DeleteGroups(request) => groups::tools::delete(request),
         R::ConsumerGroupHeartbeat(request) => groups::consumer_heartbeat(request),
@@ -293,8 +306,11 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
 impl<'a> View<'a> {
     /// A partition by its topic's name. Whether the partition exists is the core's to say.
     fn partition(self, topic: &str, index: i32) -> Result<TopicPartition, ErrorCode> {
-        let (topic, _) = self.image.topic_named(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        partition(topic, index)
+        partition(self.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?, index)
+    }
+
+    fn topic(self, name: &str) -> Option<TopicId> {
+        self.image.topic_named(name).map(|(topic, _)| topic)
     }
 
     /// A topic's name, as long as there is one.
@@ -302,8 +318,23 @@ impl<'a> View<'a> {
         self.image.topics.get(&topic).map(|topic| topic.name.as_str())
     }
 
+    /// KIP-951: a partition's leader and its epoch, as far as this broker knows; −1: none.
+    fn current_leader(self, partition: TopicPartition) -> (i32, i32) {
+        self.image.partitions.get(&partition).map_or((-1, -1), |state| {
+            let leader = state.leader.map_or(-1, |node| i32::from(node.0));
+            (leader, number(state.leader_epoch.0))
+        })
+    }
+
     fn listener(self, node: NodeId) -> Option<&'a (String, u16)> {
         self.cluster.listeners.get(&node)
+    }
+
+    /// Where clients reach a broker, if it is one: host, port, rack.
+    fn endpoint(self, node: i32) -> Option<(String, i32, Option<String>)> {
+        let node = NodeId(u16::try_from(node).ok()?);
+        let (host, port) = self.listener(node)?;
+        Some((host.clone(), i32::from(*port), self.rack(node)))
     }
 
     /// A broker's zone, which clients call its rack.
@@ -337,29 +368,16 @@ fn long(it: u64) -> i64 {
     i64::try_from(it).expect("below 2^63")
 }
 
-/// Kafka's number for an outcome; 0 is success.
-fn code<T>(result: &Result<T, ErrorCode>) -> i16 {
-    result.as_ref().err().map_or(0, |code| *code as i16)
+/// The protocol of transactions that a client speaks, by the version of a call: from this one on it
+/// follows KIP-890.
+fn transaction_version(header: &Header, since: i16) -> TransactionVersion {
+    if header.version >= since { TransactionVersion::V2 } else { TransactionVersion::V1 }
 }
 
-/// As [`code`], in versions that name topics by name: they know no error about topic ids.
-fn code_by_name<T>(result: &Result<T, ErrorCode>) -> i16 {
-    match result {
-        Err(ErrorCode::UnknownTopicId) => ErrorCode::UnknownTopicOrPartition as i16,
-        other => code(other),
-    }
-}
-
-/// An error by the name that a version before `since` knows it by.
-fn renamed(header: &Header, since: i16, code: i16) -> i16 {
-    const RENAMED: &[(ErrorCode, ErrorCode)] = &[
-        // KIP-588, `KafkaApis`: the newer one told who was fenced from who may begin anew.
-        (ErrorCode::ProducerFenced, ErrorCode::InvalidProducerEpoch),
-        // KIP-890, `AddPartitionsToTxnManager`.
-        (ErrorCode::TransactionAbortable, ErrorCode::InvalidTxnState),
-    ];
-    let old = RENAMED.iter().find(|(new, _)| header.version < since && *new as i16 == code);
-    old.map_or(code, |(_, old)| *old as i16)
+/// What is there more than once.
+fn repeated<T: Ord + Clone>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().filter(|item| !seen.insert(item.clone())).collect()
 }
 
 /// What a request asks about partitions, topic by topic in the request's order: the topic as it was
@@ -367,38 +385,38 @@ fn renamed(header: &Header, since: i16, code: i16) -> i16 {
 struct ByTopic<T>(Vec<(T, Vec<Found>)>);
 
 /// A partition's number, and what it is to the core, or why it is nothing.
-type Found = (i32, Result<TopicPartition, ErrorCode>);
+type Found = (i32, Result<TopicPartition, Code>);
 
 impl ByTopic<String> {
-    /// Finds partitions by the names of their topics. `ask` takes note of what the core is asked
-    /// about one that is there, or refuses it.
+    /// As [`Self::find`], by the names of topics, for requests that say nothing of a partition but
+    /// its number.
+    fn named(view: View<'_>, topics: impl IntoIterator<Item = (String, Vec<i32>)>) -> Self {
+        let bare = |(topic, indexes): (_, Vec<_>)| {
+            (topic, indexes.into_iter().map(|index| (index, ())).collect())
+        };
+        Self::find(topics.into_iter().map(bare), |topic, index, ()| {
+            Ok(view.partition(topic, index)?)
+        })
+    }
+}
+
+impl<T> ByTopic<T> {
+    /// Finds partitions, or refuses them. `find` also takes note of what the core is asked about
+    /// one that is there.
     fn find<I>(
-        view: View<'_>,
-        topics: impl IntoIterator<Item = (String, Vec<(i32, I)>)>,
-        mut ask: impl FnMut(TopicPartition, I) -> Result<(), ErrorCode>,
+        topics: impl IntoIterator<Item = (T, Vec<(i32, I)>)>,
+        mut find: impl FnMut(&T, i32, I) -> Result<TopicPartition, Code>,
     ) -> Self {
         let mut found = Vec::new();
         for (topic, partitions) in topics {
-            let partitions = partitions.into_iter().map(|(index, it)| {
-                let found = view.partition(&topic, index);
-                (index, found.and_then(|partition| ask(partition, it).map(|()| partition)))
-            });
+            let partitions = partitions.into_iter();
+            let partitions = partitions.map(|(index, it)| (index, find(&topic, index, it)));
             let partitions = partitions.collect();
             found.push((topic, partitions));
         }
         Self(found)
     }
 
-    /// As [`Self::find`], for requests that say nothing of a partition but its number.
-    fn named(view: View<'_>, topics: impl IntoIterator<Item = (String, Vec<i32>)>) -> Self {
-        let bare = |(topic, indexes): (_, Vec<_>)| {
-            (topic, indexes.into_iter().map(|index| (index, ())).collect())
-        };
-        Self::find(view, topics.into_iter().map(bare), |_, ()| Ok(()))
-    }
-}
-
-impl<T> ByTopic<T> {
     /// The partitions that the core is asked about.
     fn partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
         self.0.iter().flat_map(|(_, partitions)| partitions).filter_map(|(_, it)| it.ok())
@@ -409,7 +427,7 @@ impl<T> ByTopic<T> {
     fn answer<R, P, Q>(
         self,
         results: impl IntoIterator<Item = (TopicPartition, Result<R, ErrorCode>)>,
-        to_partition: impl Fn(i32, Result<R, ErrorCode>) -> P,
+        to_partition: impl Fn(i32, Result<R, Code>) -> P,
         to_topic: impl Fn(T, Vec<P>) -> Q,
     ) -> Vec<Q> {
         let mut left: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
@@ -418,7 +436,8 @@ impl<T> ByTopic<T> {
         }
         let mut result = |partition| {
             let results = left.get_mut(&partition);
-            results.and_then(VecDeque::pop_front).unwrap_or(Err(ErrorCode::InvalidRequest))
+            let result = results.and_then(VecDeque::pop_front);
+            Ok(result.unwrap_or(Err(ErrorCode::InvalidRequest))?)
         };
         let mut topics = Vec::new();
         for (topic, partitions) in self.0 {

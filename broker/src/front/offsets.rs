@@ -1,103 +1,100 @@
 //! Questions about offsets: by time, and where an epoch ended.
 
-use std::collections::BTreeMap;
-
 use broker_core::ids::LeaderEpoch;
 use broker_core::protocol::{
     EpochPartition, ErrorCode, ListOffsetsPartition, ListedOffset, OffsetSpec, Request, Response,
 };
 
+use super::codes::older;
 use super::records::{epoch, isolation, ms, wall};
-use super::{Asked, ByTopic, UNSUPPORTED_VERSION, View, answer, code_by_name, long, number};
-use crate::wire;
+use super::{Asked, ByTopic, Code, View, answer, code_by_name, long, number};
 use crate::wire::messages::records::{list_offsets, offset_for_leader_epoch};
+use crate::wire::{self, Header};
 
-/// What a timestamp asks for. Source: `ListOffsetsRequest.java`.
+/// What a timestamp asks for. Sources: `ListOffsetsRequest.java`,
+/// `ReplicaManager.isListOffsetsTimestampUnsupported`.
 enum Spec {
     Core(OffsetSpec),
     /// −5, the end of what is in tiered storage: there is none, and Kafka says −1.
     Tiered,
+    /// No time, and no special one that this version has.
     Unknown,
 }
 
 impl Spec {
-    fn of(timestamp: i64) -> Self {
+    fn of(timestamp: i64, version: i16) -> Self {
         match timestamp {
             -1 => Self::Core(OffsetSpec::Latest),
-            // −4, the earliest local one: nothing is tiered, all of the log is.
-            -2 | -4 => Self::Core(OffsetSpec::Earliest),
-            -3 => Self::Core(OffsetSpec::MaxTimestamp),
-            -5 => Self::Tiered,
+            -2 => Self::Core(OffsetSpec::Earliest),
+            -3 if version >= 7 => Self::Core(OffsetSpec::MaxTimestamp),
+            // The earliest local one: nothing is tiered, all of the log is.
+            -4 if version >= 8 => Self::Core(OffsetSpec::Earliest),
+            -5 if version >= 9 => Self::Tiered,
             time @ 0.. => Self::Core(OffsetSpec::At(wall(time))),
             _ => Self::Unknown,
         }
     }
 }
 
-pub(super) fn list_offsets(view: View<'_>, request: list_offsets::Request) -> Asked {
+pub(super) fn list_offsets(
+    view: View<'_>,
+    header: &Header,
+    request: list_offsets::Request,
+) -> Asked {
     let mut partitions = Vec::new();
-    let mut asked = |topic: &str, it: &list_offsets::ListOffsetsPartition| {
-        let partition = match (view.partition(topic, it.partition_index), Spec::of(it.timestamp)) {
-            (Err(code), _) => return Err(code as i16),
-            (Ok(_), Spec::Tiered) => return Err(0),
-            (Ok(_), Spec::Unknown) => return Err(UNSUPPORTED_VERSION),
-            (Ok(partition), Spec::Core(spec)) => (partition, spec),
-        };
-        let (partition, spec) = partition;
-        let current_leader_epoch = epoch(it.current_leader_epoch);
-        partitions.push(ListOffsetsPartition { partition, current_leader_epoch, spec });
-        Ok(partition)
-    };
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions =
-            topic.partitions.iter().map(|it| (it.partition_index, asked(&topic.name, it)));
-        let partitions: Vec<_> = partitions.collect();
-        (topic.name, partitions)
+        let questions = topic.partitions.into_iter().map(|it| (it.partition_index, it));
+        (topic.name, questions.collect())
     });
-    let topics: Vec<(String, Vec<_>)> = topics.collect();
-    let isolation = isolation(request.isolation_level);
-    Asked::one(Request::ListOffsets { isolation, partitions }, |_, answer| {
-        let results = answer!(answer, Response::ListOffsets(results) => results);
-        let results: BTreeMap<_, _> =
-            results.into_iter().map(|it| (it.partition, it.result)).collect();
-        let listed = |(partition_index, asked)| {
-            let none = list_offsets::ListOffsetsPartitionResponse {
-                partition_index,
-                ..Default::default()
+    let topics =
+        ByTopic::find(topics, |topic: &String, index, it: list_offsets::ListOffsetsPartition| {
+            let spec = Spec::of(it.timestamp, header.version);
+            if matches!(spec, Spec::Unknown) {
+                return Err(Code::UNSUPPORTED_VERSION);
+            }
+            let partition = view.partition(topic, index)?;
+            let Spec::Core(spec) = spec else {
+                let known = view.image.partitions.contains_key(&partition);
+                let unknown = ErrorCode::UnknownTopicOrPartition.into();
+                return Err(if known { Code::NONE } else { unknown });
             };
-            let partition = match asked {
-                Ok(partition) => partition,
-                Err(error_code) => {
-                    return list_offsets::ListOffsetsPartitionResponse { error_code, ..none };
-                }
-            };
-            let result = results.get(&partition).unwrap_or(&Err(ErrorCode::InvalidRequest));
-            listed(result, none)
-        };
-        let topics = topics.into_iter().map(|(name, partitions)| {
-            let partitions = partitions.into_iter().map(listed).collect();
-            list_offsets::ListOffsetsTopicResponse { name, partitions }
+            let current_leader_epoch = epoch(it.current_leader_epoch);
+            partitions.push(ListOffsetsPartition { partition, current_leader_epoch, spec });
+            Ok(partition)
         });
-        let topics = topics.collect();
+    let isolation = isolation(request.isolation_level);
+    let header = header.clone();
+    Asked::one(Request::ListOffsets { isolation, partitions }, move |_, answer| {
+        let results = answer!(answer, Response::ListOffsets(results) => results);
+        let results = results.into_iter().map(|it| (it.partition, it.result));
+        let topics = topics.answer(
+            results,
+            |index, result| listed(&header, index, result),
+            |name, partitions| list_offsets::ListOffsetsTopicResponse { name, partitions },
+        );
         wire::Response::ListOffsets(list_offsets::Response { topics, ..Default::default() })
     })
 }
 
 fn listed(
-    result: &Result<Option<ListedOffset>, ErrorCode>,
-    none: list_offsets::ListOffsetsPartitionResponse,
+    header: &Header,
+    partition_index: i32,
+    result: Result<Option<ListedOffset>, Code>,
 ) -> list_offsets::ListOffsetsPartitionResponse {
-    match result {
-        Ok(Some(found)) => list_offsets::ListOffsetsPartitionResponse {
-            timestamp: found.timestamp.map_or(-1, ms),
-            offset: long(found.offset.0),
-            leader_epoch: number(found.leader_epoch.0),
-            ..none
-        },
-        Ok(None) => none,
-        Err(_) => {
-            list_offsets::ListOffsetsPartitionResponse { error_code: code_by_name(result), ..none }
-        }
+    // `KafkaApis.handleListOffsetRequest`: the newer name came with version 5 (KIP-207).
+    let names = [(ErrorCode::OffsetNotAvailable, ErrorCode::LeaderNotAvailable)];
+    let error_code = older(header, 5, &names, code_by_name(&result));
+    let none = list_offsets::ListOffsetsPartitionResponse {
+        partition_index,
+        error_code,
+        ..Default::default()
+    };
+    let Ok(Some(found)) = result else { return none };
+    list_offsets::ListOffsetsPartitionResponse {
+        timestamp: found.timestamp.map_or(-1, ms),
+        offset: long(found.offset.0),
+        leader_epoch: number(found.leader_epoch.0),
+        ..none
     }
 }
 
@@ -107,19 +104,21 @@ pub(super) fn offset_for_leader_epoch(
 ) -> Asked {
     let mut asked = Vec::new();
     let topics = request.topics.into_iter().map(|topic| {
-        let mut named = Vec::new();
-        for it in topic.partitions {
-            let found = view.partition(&topic.topic, it.partition);
-            asked.extend(found.map(|partition| EpochPartition {
+        let questions = topic.partitions.into_iter().map(|it| (it.partition, it));
+        (topic.topic, questions.collect())
+    });
+    let topics = ByTopic::find(
+        topics,
+        |topic: &String, index, it: offset_for_leader_epoch::OffsetForLeaderPartition| {
+            let partition = view.partition(topic, index)?;
+            asked.push(EpochPartition {
                 partition,
                 current_leader_epoch: epoch(it.current_leader_epoch),
                 leader_epoch: epoch(it.leader_epoch).unwrap_or(LeaderEpoch(0)),
-            }));
-            named.push((it.partition, found));
-        }
-        (topic.topic, named)
-    });
-    let topics = ByTopic(topics.collect());
+            });
+            Ok(partition)
+        },
+    );
     Asked::one(Request::OffsetForLeaderEpoch { partitions: asked }, |_, answer| {
         let results = answer!(answer, Response::OffsetForLeaderEpoch(results) => results);
         let results = results.into_iter().map(|it| (it.partition, it.result));

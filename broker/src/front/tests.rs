@@ -16,6 +16,10 @@ use crate::wire::messages::records::{fetch, produce};
 use crate::wire::messages::transactions::{add_partitions_to_txn, end_txn, list_transactions};
 use crate::wire::{ApiKey, Request, Response};
 
+mod admin;
+mod groups;
+mod records;
+
 const CONN: ConnId = ConnId(1);
 const ORDERS: TopicId = TopicId(7);
 const ORDERS_0: TopicPartition = TopicPartition { topic: ORDERS, index: PartitionIndex(0) };
@@ -66,14 +70,14 @@ impl Rig {
 fn asked(acts: &[Act]) -> Vec<(u32, &core::Request)> {
     let ask = |act| match act {
         &Act::Ask { corr, ref request } => Some((corr, request)),
-        Act::Answer { .. } | Act::Close => None,
+        Act::Answer { .. } | Act::Close { .. } => None,
     };
     acts.iter().filter_map(ask).collect()
 }
 
 fn answers(acts: &[Act]) -> Vec<ApiKey> {
     let answer = |act: &Act| match act {
-        Act::Ask { .. } | Act::Close => None,
+        Act::Ask { .. } | Act::Close { .. } => None,
         Act::Answer { response, .. } => Some(response.key()),
     };
     acts.iter().filter_map(answer).collect()
@@ -93,7 +97,11 @@ fn create(names: usize) -> Request {
 fn produce_to(topic: &str, acks: i16) -> Request {
     let records = Some(Bytes::from_static(b"batch"));
     let partition_data = vec![produce::PartitionProduceData { index: 0, records }];
-    let topic_data = vec![produce::TopicProduceData { name: topic.to_owned(), partition_data }];
+    let topic_data = vec![produce::TopicProduceData {
+        name: topic.to_owned(),
+        partition_data,
+        ..Default::default()
+    }];
     Request::Produce(produce::Request { acks, topic_data, ..Default::default() })
 }
 
@@ -184,7 +192,7 @@ fn produce_without_acks_that_is_refused_closes_the_connection() {
         [("orders", 9, false), ("nowhere", 9, true), ("orders", 2, true)]
     {
         let acts = Rig::new().ask(version, produce_to(topic, 0));
-        assert_eq!(matches!(acts.last(), Some(Act::Close)), closes, "{acts:?}");
+        assert_eq!(matches!(acts.last(), Some(Act::Close { .. })), closes, "{acts:?}");
     }
 }
 
@@ -363,9 +371,58 @@ fn metadata_of_a_missing_topic_creates_it_if_the_client_wishes() {
         let [Act::Answer { response: Response::Metadata(response), .. }] = &acts[..] else {
             panic!("{acts:?}")
         };
-        // LEADER_NOT_AVAILABLE makes the client ask again.
-        assert_eq!(response.topics[0].error_code, if allowed { 5 } else { 3 });
+        // It is not there as yet: the client asks again.
+        assert_eq!(response.topics[0].error_code, 3);
         assert_eq!(response.brokers.len(), 1, "a broker whose address is not known is left out");
+    }
+}
+
+#[test]
+fn metadata_of_a_topic_that_can_not_be_created_says_why() {
+    for (told, code) in [(ErrorCode::InvalidTopicException, 17), (ErrorCode::TopicAlreadyExists, 3)]
+    {
+        let name = Some("new".to_owned());
+        let topics = Some(vec![metadata::MetadataRequestTopic { name, ..Default::default() }]);
+        let request = metadata::Request { topics, ..Default::default() };
+        let mut rig = Rig::new();
+        let acts = rig.ask(9, Request::Metadata(request));
+        let [(create, _), (describe, _)] = asked(&acts)[..] else { panic!("{acts:?}") };
+        rig.answered(create, core::Response::Admin(AdminResponse::Error(told)));
+        let result = Err(ErrorCode::UnknownTopicOrPartition);
+        let topics = vec![core::TopicMetadata { name: "new".to_owned(), result }];
+        let described = core::MetadataResponse { brokers: Vec::new(), topics };
+        let acts = rig.answered(describe, core::Response::Metadata(described));
+        let [Act::Answer { response: Response::Metadata(response), .. }] = &acts[..] else {
+            panic!("{acts:?}")
+        };
+        assert_eq!(response.topics[0].error_code, code);
+    }
+}
+
+#[test]
+fn metadata_of_all_topics_leaves_out_what_nobody_has_led_as_yet() {
+    let leader = Some(NodeId(1));
+    for (by_name, led, there) in [
+        (false, [None, None], false),
+        (true, [None, None], true),
+        (false, [None, Some((3, None))], true),
+        (false, [Some((1, leader)), None], true),
+    ] {
+        let partitions = led.iter().zip(0..).map(|(led, index)| {
+            let (epoch, leader) = led.unwrap_or((0, None));
+            let (index, leader_epoch) = (PartitionIndex(index), LeaderEpoch(epoch));
+            core::PartitionMetadata { index, leader, leader_epoch }
+        });
+        let result = Ok((ORDERS, partitions.collect()));
+        let topics = vec![core::TopicMetadata { name: "orders".to_owned(), result }];
+        let answer = core::Response::Metadata(core::MetadataResponse { brokers: vec![], topics });
+        let name = Some("orders".to_owned());
+        let named = vec![metadata::MetadataRequestTopic { name, ..Default::default() }];
+        let topics = by_name.then_some(named);
+        let request = Request::Metadata(metadata::Request { topics, ..Default::default() });
+        let response = Rig::new().through(9, request, answer);
+        let Response::Metadata(response) = response else { panic!("{response:?}") };
+        assert_eq!(response.topics.len(), usize::from(there), "{by_name} {led:?}");
     }
 }
 
@@ -389,7 +446,7 @@ fn describe_asks_for_each_group_and_answers_in_order() {
     let request =
         Request::DescribeGroups(describe_groups::Request { groups, ..Default::default() });
     let mut rig = Rig::new();
-    let acts = rig.ask(5, request);
+    let acts = rig.ask(6, request);
     let [(first, _), (second, core::Request::Group(GroupRequest::DescribeGroup { group }))] =
         asked(&acts)[..]
     else {

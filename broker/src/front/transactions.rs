@@ -1,5 +1,7 @@
 //! Producers and transactions.
 
+use std::collections::BTreeMap;
+
 use broker_core::ids::{CoordinatorEpoch, ProducerEpoch, ProducerId, TopicPartition};
 use broker_core::protocol::{
     ErrorCode, GroupAnswer, GroupRequest, Request, Response, TransactionResult, TransactionVersion,
@@ -7,9 +9,13 @@ use broker_core::protocol::{
 };
 use broker_core::time::Dur;
 
+use super::codes::older;
 use super::groups::{commits, generation, who};
 use super::records::{millis, ms};
-use super::{Asked, ByTopic, View, answer, by_topic, code, code_by_name, index, long, renamed};
+use super::{
+    Asked, ByTopic, Code, View, answer, by_topic, code, code_by_name, index, long, renamed,
+    transaction_version,
+};
 use crate::wire::messages::transactions::{
     add_offsets_to_txn, add_partitions_to_txn, describe_transactions, end_txn, init_producer_id,
     list_transactions, txn_offset_commit, write_txn_markers,
@@ -40,8 +46,21 @@ fn producer(transactional_id: String, id: i64, epoch: i16) -> TxnProducer {
 
 pub(super) fn init_producer_id(header: &Header, request: init_producer_id::Request) -> Asked {
     let init_producer_id::Request { transactional_id, transaction_timeout_ms, .. } = request;
-    let expected = (request.producer_id >= 0)
-        .then(|| (producer_id(request.producer_id), ProducerEpoch(request.producer_epoch)));
+    // `KafkaApis.handleInitProducerIdRequest`: −1 is none, and both are there or none is.
+    let expected = match (request.producer_id, request.producer_epoch) {
+        (-1, -1) => None,
+        (-1, _) | (_, -1) => {
+            let error_code = ErrorCode::InvalidRequest as i16;
+            let (producer_id, producer_epoch) = NOBODY_TOLD;
+            return Asked::nothing(wire::Response::InitProducerId(init_producer_id::Response {
+                error_code,
+                producer_id,
+                producer_epoch,
+                ..Default::default()
+            }));
+        }
+        (id, epoch) => Some((producer_id(id), ProducerEpoch(epoch))),
+    };
     let asked = match transactional_id {
         Some(transactional_id) => Request::Txn(TxnRequest::InitProducerId {
             transactional_id,
@@ -65,9 +84,12 @@ pub(super) fn init_producer_id(header: &Header, request: init_producer_id::Reque
     })
 }
 
-/// A producer id and its epoch as the wire says them; −1, −1 are none.
+/// No producer id and no epoch, as the wire says it.
+const NOBODY_TOLD: (i64, i16) = (-1, -1);
+
+/// A producer id and its epoch as the wire says them.
 fn told(result: Result<(ProducerId, ProducerEpoch), ErrorCode>) -> (i64, i16) {
-    result.map_or((-1, -1), |(producer, epoch)| (long(producer.0), epoch.0))
+    result.map_or(NOBODY_TOLD, |(producer, epoch)| (long(producer.0), epoch.0))
 }
 
 pub(super) fn add_partitions(
@@ -87,8 +109,8 @@ pub(super) fn add_partitions(
     // (`KafkaApis.handleAddPartitionsToTxnRequest`).
     if topics.0.iter().flat_map(|(_, partitions)| partitions).any(|(_, it)| it.is_err()) {
         let topics = topics.0.into_iter().map(|(name, partitions)| {
-            let refused = |(index, it): (i32, Result<TopicPartition, ErrorCode>)| {
-                (index, it.err().map_or(OPERATION_NOT_ATTEMPTED, |code| code as i16))
+            let refused = |(index, it): (i32, Result<TopicPartition, Code>)| {
+                (index, it.err().unwrap_or(Code::OPERATION_NOT_ATTEMPTED).0)
             };
             added(name, partitions.into_iter().map(refused).collect())
         });
@@ -104,9 +126,6 @@ pub(super) fn add_partitions(
         added_all(topics.answer(results, code, added))
     })
 }
-
-/// AddPartitionsToTxn: another partition of the request was refused.
-const OPERATION_NOT_ATTEMPTED: i16 = 55;
 
 fn added(
     name: String,
@@ -145,8 +164,8 @@ pub(super) fn end(header: &Header, request: end_txn::Request) -> Asked {
     let of = producer(request.transactional_id, request.producer_id, request.producer_epoch);
     let result =
         if request.committed { TransactionResult::Commit } else { TransactionResult::Abort };
-    // From version 5 on the end raises the producer's epoch (KIP-890).
-    let version = if header.version >= 5 { TransactionVersion::V2 } else { TransactionVersion::V1 };
+    // By KIP-890 the end raises the producer's epoch.
+    let version = transaction_version(header, 5);
     let header = header.clone();
     Asked::one(Request::Txn(TxnRequest::End { of, result, version }), move |_, answer| {
         let result = answer!(answer, Response::Txn(TxnAnswer::End(it)) => it);
@@ -174,8 +193,8 @@ pub(super) fn offset_commit(
         (topic.name, topic.partitions.into_iter().map(commit).collect())
     });
     let (topics, offsets) = commits::to_commit(view, topics);
-    // From version 5 on the group's coordinator makes its partition part of the transaction.
-    let version = if header.version >= 5 { TransactionVersion::V2 } else { TransactionVersion::V1 };
+    // By KIP-890 the group's coordinator makes its partition part of the transaction.
+    let version = transaction_version(header, 5);
     let request = GroupRequest::TxnOffsetCommit(TxnOffsetCommit {
         group: request.group_id,
         transactional_id: request.transactional_id,
@@ -191,9 +210,12 @@ pub(super) fn offset_commit(
         let results = answer!(answer, Response::Group(GroupAnswer::TxnOffsetCommit(it)) => it);
         let topics = topics.answer(
             results,
-            |partition_index, result| txn_offset_commit::TxnOffsetCommitResponsePartition {
-                partition_index,
-                error_code: renamed(&header, 4, code_by_name(&result)),
+            |partition_index, result| {
+                let error_code = renamed(&header, 4, code_by_name(&result));
+                txn_offset_commit::TxnOffsetCommitResponsePartition {
+                    partition_index,
+                    error_code: older(&header, 2, LOADING, error_code),
+                }
             },
             |name, partitions| txn_offset_commit::TxnOffsetCommitResponseTopic { name, partitions },
         );
@@ -201,6 +223,11 @@ pub(super) fn offset_commit(
         wire::Response::TxnOffsetCommit(answer)
     })
 }
+
+/// Producers of old may crash when they are told that a coordinator is loading (KAFKA-7296,
+/// `KafkaApis.handleTxnOffsetCommitRequest`).
+const LOADING: &[(ErrorCode, ErrorCode)] =
+    &[(ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable)];
 
 pub(super) fn write_markers(view: View<'_>, request: write_txn_markers::Request) -> Asked {
     let mut asked = Vec::new();
@@ -223,29 +250,41 @@ pub(super) fn write_markers(view: View<'_>, request: write_txn_markers::Request)
             version: TransactionVersion::V1,
             partitions: topics.partitions().collect(),
         });
-        (producer, topics)
+        (marker.producer_id, topics)
     });
-    let markers: Vec<(ProducerId, ByTopic<String>)> = markers.collect();
+    let markers: Vec<(i64, ByTopic<String>)> = markers.collect();
     Asked::one(Request::WriteTxnMarkers { markers: asked }, |_, answer| {
+        // The core answers marker by marker, in the order of the request. Kafka keeps one answer
+        // for each producer and partition, the last (`KafkaApis.handleWriteTxnMarkersRequest`).
         let results = answer!(answer, Response::WriteTxnMarkers(it) => it);
-        let markers = markers.into_iter().map(|(producer, topics)| {
-            let of_it = results.iter().filter(|(of, _, _)| *of == producer);
-            let topics = topics.answer(
-                of_it.map(|(_, partition, result)| (*partition, *result)),
-                |partition_index, result| write_txn_markers::WritableTxnMarkerPartitionResult {
-                    partition_index,
-                    error_code: code_by_name(&result),
-                },
-                |name, partitions| write_txn_markers::WritableTxnMarkerTopicResult {
-                    name,
-                    partitions,
-                },
-            );
-            write_txn_markers::WritableTxnMarkerResult { producer_id: long(producer.0), topics }
+        let mut results = results.into_iter().map(|(_, partition, result)| (partition, result));
+        let mut answers: BTreeMap<i64, BTreeMap<String, BTreeMap<i32, i16>>> = BTreeMap::new();
+        for (producer_id, topics) in markers {
+            let of_it: Vec<_> = results.by_ref().take(topics.partitions().count()).collect();
+            let code = |index, result: Result<(), Code>| (index, code_by_name(&result));
+            for (name, codes) in topics.answer(of_it, code, |name, codes| (name, codes)) {
+                let topics = answers.entry(producer_id).or_default();
+                topics.entry(name).or_default().extend(codes);
+            }
+        }
+        let markers = answers.into_iter().map(|(producer_id, topics)| {
+            let topics = topics.into_iter().map(|(name, codes)| marked(name, codes)).collect();
+            write_txn_markers::WritableTxnMarkerResult { producer_id, topics }
         });
         let markers = markers.collect();
         wire::Response::WriteTxnMarkers(write_txn_markers::Response { markers })
     })
+}
+
+fn marked(
+    name: String,
+    codes: BTreeMap<i32, i16>,
+) -> write_txn_markers::WritableTxnMarkerTopicResult {
+    let partition = |(partition_index, error_code)| {
+        write_txn_markers::WritableTxnMarkerPartitionResult { partition_index, error_code }
+    };
+    let partitions = codes.into_iter().map(partition).collect();
+    write_txn_markers::WritableTxnMarkerTopicResult { name, partitions }
 }
 
 pub(super) fn describe(request: describe_transactions::Request) -> Asked {

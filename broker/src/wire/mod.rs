@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub mod codec;
 pub mod messages;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use codec::{Malformed, Reader, Wire, Writer};
 #[cfg(test)]
@@ -79,7 +79,7 @@ macro_rules! calls {
 }
 
 calls! {
-    Produce = 0, 0..=12, flexible 9, records::produce;
+    Produce = 0, 0..=13, flexible 9, records::produce;
     Fetch = 1, 4..=16, flexible 12, records::fetch;
     ListOffsets = 2, 1..=9, flexible 6, records::list_offsets;
     Metadata = 3, 0..=12, flexible 9, cluster::metadata;
@@ -90,7 +90,7 @@ calls! {
     Heartbeat = 12, 0..=4, flexible 4, groups::heartbeat;
     LeaveGroup = 13, 0..=5, flexible 4, groups::leave_group;
     SyncGroup = 14, 0..=5, flexible 4, groups::sync_group;
-    DescribeGroups = 15, 0..=5, flexible 5, groups::describe_groups;
+    DescribeGroups = 15, 0..=6, flexible 5, groups::describe_groups;
     ListGroups = 16, 0..=5, flexible 3, groups::list_groups;
     ApiVersions = 18, 0..=4, flexible 3, cluster::api_versions;
     CreateTopics = 19, 2..=7, flexible 5, admin::create_topics;
@@ -103,6 +103,7 @@ calls! {
     WriteTxnMarkers = 27, 1..=1, flexible 1, transactions::write_txn_markers;
     TxnOffsetCommit = 28, 0..=5, flexible 3, transactions::txn_offset_commit;
     DescribeConfigs = 32, 1..=4, flexible 4, admin::describe_configs;
+    AlterConfigs = 33, 0..=2, flexible 2, admin::alter_configs;
     CreatePartitions = 37, 0..=3, flexible 2, admin::create_partitions;
     DeleteGroups = 42, 0..=2, flexible 2, groups::delete_groups;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1, admin::incremental_alter_configs;

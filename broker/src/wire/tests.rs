@@ -11,7 +11,7 @@ use sample::{Draw, Sample};
 
 mod differential;
 mod hostile;
-pub(super) mod sample;
+pub(crate) mod sample;
 
 /// Every call in every version.
 fn calls() -> impl Iterator<Item = (ApiKey, i16)> {

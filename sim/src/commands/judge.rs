@@ -15,6 +15,7 @@ use invariants::jsonl::{BadLine, Header, Line, Reader};
 use invariants::{HistoryJudge, OF_HISTORIES, Summary, Violation};
 
 use crate::cli::{BadInput, Exit, JudgeArgs};
+use crate::host::COMMAND;
 use crate::report::{Report, grouped};
 
 /// Large enough that reading is no matter.
@@ -42,7 +43,7 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
         Err(found) => {
             report.line(format!("history {name}: {lines} lines{of}"));
             found.tell(&reader, &source, report);
-            report.line(format!("cargo seedbed judge {}", args.file.display()));
+            report.line(format!("{COMMAND} judge {}", args.file.display()));
             return Ok(Exit::Violated);
         }
     };
@@ -60,6 +61,15 @@ pub fn judge(args: &JudgeArgs, report: &mut Report) -> Result<Exit, BadInput> {
     let word = report.pass("PASS");
     report.line(format!("{word}    {judged} of {} properties", OF_HISTORIES.len()));
     Ok(Exit::Passed)
+}
+
+/// What a history says, without a word to anybody: for tests of what records one.
+///
+/// # Errors
+/// If a line is bad.
+pub fn verdict(text: &str) -> Result<Result<Summary, Violation>, BadInput> {
+    let judged = read_and_judge("history", text.as_bytes())?;
+    Ok(judged.verdict.map_err(|found| found.violation))
 }
 
 /// The file, which is read again for the lines of a witness.

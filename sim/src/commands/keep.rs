@@ -8,6 +8,7 @@ use super::replay::prove;
 use super::shrink::{report_shrunk, shrink_subject};
 use super::subject;
 use crate::cli::{BadInput, Exit, KeepArgs};
+use crate::host::COMMAND;
 use crate::plan::stored::{Found, StoredSeed};
 use crate::plan::toml;
 use crate::report::Report;
@@ -51,7 +52,7 @@ pub fn keep(args: &KeepArgs, report: &mut Report) -> Result<Exit, BadInput> {
         return Ok(exit);
     }
     let file = output.finish(&toml::write_stored(&stored), report)?;
-    report.line(format!("cargo seedbed replay {}", file.display()));
+    report.line(format!("{COMMAND} replay {}", file.display()));
     Ok(Exit::Passed)
 }
 

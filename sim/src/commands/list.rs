@@ -6,7 +6,7 @@ use crate::plan::toml;
 use crate::registry;
 use crate::report::Report;
 
-const MUTANT_KINDS: [&str; 3] = ["core", "determinism", "spark"];
+const MUTANT_KINDS: [&str; 4] = ["core", "determinism", "spark", "shell"];
 
 /// Lists one kind of thing.
 ///

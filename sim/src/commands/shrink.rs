@@ -3,7 +3,8 @@
 use super::output::Output;
 use super::{Subject, subject};
 use crate::cli::{BadInput, Exit, ShrinkArgs};
-use crate::decider::{self, RunOptions};
+use crate::decider::RunOptions;
+use crate::host::{self, COMMAND};
 use crate::interrupt::Interrupt;
 use crate::outcome::Verdict;
 use crate::plan::toml;
@@ -31,7 +32,7 @@ pub fn shrink(args: &ShrinkArgs, report: &mut Report) -> Result<Exit, BadInput> 
     };
     let file = output.finish(&text, report)?;
     let only = only.map(|code| format!(" --only {code}")).unwrap_or_default();
-    report.line(format!("cargo seedbed replay {}{only}", file.display()));
+    report.line(format!("{COMMAND} replay {}{only}", file.display()));
     Ok(Exit::Passed)
 }
 
@@ -50,7 +51,7 @@ pub(super) fn shrink_subject(
     match result {
         Ok(shrunk) => {
             let options = RunOptions { only, ..RunOptions::default() };
-            let verdict = decider::run(&shrunk.plan, options).verdict;
+            let verdict = host::run(&shrunk.plan, options).verdict;
             Ok(Some((shrunk, verdict)))
         }
         Err(Unshrinkable::Passes) => Err(BadInput(format!(
@@ -74,7 +75,7 @@ struct Worlds<'a> {
 
 impl Runner for Worlds<'_> {
     fn judge(&mut self, plan: &Plan) -> Judgement {
-        let outcome = decider::run(plan, RunOptions { only: self.only, ..RunOptions::default() });
+        let outcome = host::run(plan, RunOptions { only: self.only, ..RunOptions::default() });
         Judgement {
             property: outcome.verdict.property().map(|property| match &outcome.verdict {
                 // Another assertion is another bug.
@@ -101,7 +102,7 @@ impl Runner for Worlds<'_> {
             }
         };
         let trace = Some(&mut count as &mut dyn FnMut(&TraceLine));
-        let _ = decider::run(plan, RunOptions { only: self.only, trace, ..RunOptions::default() });
+        let _ = host::run(plan, RunOptions { only: self.only, trace, ..RunOptions::default() });
         found
     }
 

@@ -11,7 +11,7 @@ use crate::world::layout::Endpoint;
 use crate::world::observer::brief;
 use crate::world::scene::{Asked, Scene};
 use crate::world::slab::Handle;
-use crate::world::step::Step;
+use crate::world::step::{Step, Told};
 
 /// What a step is: where it happens, its kind, where it comes from, and in words.
 pub(super) struct Words {
@@ -19,6 +19,22 @@ pub(super) struct Words {
     pub kind: &'static str,
     pub from: Option<String>,
     pub what: String,
+}
+
+/// Describes what the host of processes that run elsewhere tells.
+pub(super) fn told(scene: &Scene, told: &Told<'_>) -> Words {
+    let say = |node: Endpoint, kind, what| Words {
+        node: scene.layout().name(node),
+        kind,
+        from: None,
+        what,
+    };
+    match told {
+        Told::Stepped(node, _, _, input, _) => say(*node, "process", format!("{input:?}")),
+        Told::Asked(node, tok, op) => say(*node, "ask", format!("{op:?} {tok:?}")),
+        Told::Logged(node, tok, op) => say(*node, "log", format!("{op:?} {tok:?}")),
+        Told::Heard(client, input) => say(*client, "hear", format!("{input:?}")),
+    }
 }
 
 /// Describes a step that is about to be taken.

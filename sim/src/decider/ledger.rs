@@ -3,21 +3,23 @@
 
 use std::collections::BTreeSet;
 
+use broker::recording::{Recorder, Role};
+use broker_core::ids::Incarnation;
 use broker_core::probe::Probe;
-use broker_core::step::Effect;
+use broker_core::step::{Cx, Effect, Input};
 use invariants::history::{Call, EventKind, HistoryEvent, SimTime};
 use invariants::view::Evidence;
 use workloads::client::ClientOut;
 use workloads::spark::handoff::CrashPoint;
 use workloads::spark::step::SparkOut;
 
-use crate::decider::describe;
+use crate::decider::{RunOptions, describe};
 use crate::draws::{Draws, Purpose, StreamKey};
 use crate::plan::When;
 use crate::trace::{TraceEffect, TraceHash};
 use crate::world::layout::{Endpoint, Layout};
 use crate::world::spark::{self, MARKS};
-use crate::world::step::{Launch, Sink, Step};
+use crate::world::step::{HandOver, Launch, Sink, Step};
 use crate::world::weather::FaultId;
 
 /// The notes.
@@ -26,6 +28,8 @@ pub(super) struct Ledger {
     pub draws: Draws,
     pub hash: TraceHash,
     pub launches: Vec<Launch>,
+    /// What waits for the host of processes that run elsewhere.
+    pub handed_over: Vec<HandOver>,
     /// How often each probe was seen.
     pub probes: Vec<u64>,
     pub calls_ok: u64,
@@ -40,6 +44,8 @@ pub(super) struct Ledger {
     nodes: Vec<broker_core::ids::NodeId>,
     /// Filled only when someone wants the history.
     pub history: Option<Vec<HistoryEvent>>,
+    /// Told only when someone wants a recording.
+    recorder: Option<Recorder>,
     /// Filled only when someone reads the trace.
     pub effects: Option<Vec<TraceEffect>>,
 }
@@ -54,7 +60,7 @@ struct AnchorCount {
 }
 
 impl Ledger {
-    pub(super) fn new(layout: &Layout, background: u64, traced: bool) -> Self {
+    pub(super) fn new(layout: &Layout, background: u64, options: &RunOptions<'_>) -> Self {
         let mut anchors: Vec<Vec<AnchorCount>> = Vec::new();
         anchors.resize_with(Probe::NAMES.len() + MARKS.len(), Vec::new);
         let names = || Probe::NAMES.iter().copied().chain(MARKS.iter().map(|row| row.0));
@@ -72,6 +78,7 @@ impl Ledger {
             draws: Draws::new(background),
             hash: TraceHash::default(),
             launches: Vec::new(),
+            handed_over: Vec::new(),
             probes: vec![0; Probe::NAMES.len()],
             calls_ok: 0,
             commits: BTreeSet::new(),
@@ -79,8 +86,9 @@ impl Ledger {
             triggered: Vec::new(),
             anchors,
             nodes: (0..layout.nodes()).map(|one| layout.node(Endpoint(one as u8))).collect(),
-            history: None,
-            effects: traced.then(Vec::new),
+            history: options.history.is_some().then(Vec::new),
+            recorder: options.recorder.clone(),
+            effects: options.trace.is_some().then(Vec::new),
         }
     }
 
@@ -129,6 +137,29 @@ impl Ledger {
 impl Sink for Ledger {
     fn entropy(&mut self, who: Endpoint) -> u64 {
         self.draws.bits(StreamKey::new(Purpose::Entropy, who.0.into()))
+    }
+
+    fn begun(&mut self, layout: &Layout, node: Endpoint, incarnation: Incarnation) {
+        let Some(recorder) = &self.recorder else { return };
+        let id = layout.node(node);
+        let role = if layout.is_controller(node) {
+            Role::Controller(layout.controller_config(id))
+        } else {
+            Role::Broker(layout.broker_config(node))
+        };
+        recorder.begun(id, incarnation, &role, layout.mutants);
+    }
+
+    fn fed(&mut self, node: Endpoint, cx: &Cx, input: &Input) {
+        if let Some(recorder) = &self.recorder {
+            recorder.fed(self.nodes[node.index()], cx, input);
+        }
+    }
+
+    fn stepped(&mut self, node: Endpoint, effects: &[Effect]) {
+        if let Some(recorder) = &self.recorder {
+            recorder.stepped(self.nodes[node.index()], effects);
+        }
     }
 
     fn effect(&mut self, _node: Endpoint, effect: &Effect) {
@@ -187,5 +218,9 @@ impl Sink for Ledger {
 
     fn launched(&mut self, launch: Launch) {
         self.launches.push(launch);
+    }
+
+    fn handed_over(&mut self, what: HandOver) {
+        self.handed_over.push(what);
     }
 }

@@ -13,7 +13,7 @@ thread_local! {
 static HOOK: Once = Once::new();
 
 /// Runs `body`; a panic gives its place (file and line) and message.
-pub(super) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, (String, String)> {
+pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, (String, String)> {
     HOOK.call_once(|| {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {

@@ -92,6 +92,11 @@ impl Queue {
         self.planned = std::mem::take(&mut self.heap).into_sorted_vec();
     }
 
+    /// When something is due next.
+    pub(super) fn next(&self) -> Option<SimTime> {
+        self.planned.last().max(self.heap.peek()).map(|event| event.at)
+    }
+
     /// Takes out what is due next.
     pub(super) fn pop(&mut self) -> Option<Event> {
         // The greater event is the earlier one.

@@ -344,19 +344,19 @@ impl Run {
         let (who, ring) = match *step {
             Step::Timer(node, key) => {
                 let now = self.world.scene().clock(node).mono(self.now);
-                (node, self.alarms[node.index()].ring(key, self.now, now))
+                (node, self.alarms[node.index()].ring(key, self.due_at, now))
             }
             Step::ClientTimer(client, key) => {
                 let scene = self.world.scene();
                 let now = scene.clock(client).mono(self.now);
                 let number = usize::from(scene.layout().client_number(client));
-                (client, self.client_alarms[number].ring(key, self.now, now))
+                (client, self.client_alarms[number].ring(key, self.due_at, now))
             }
             Step::Spark(place, SparkStep::Timer(key)) => {
                 let scene = self.world.scene();
                 let driver = scene.spark().expect("it armed this").driver_at(place);
                 let now = scene.clock(driver).mono(self.now);
-                (driver, self.query_alarms[usize::from(place.0)].ring(key, self.now, now))
+                (driver, self.query_alarms[usize::from(place.0)].ring(key, self.due_at, now))
             }
             _ => return true,
         };

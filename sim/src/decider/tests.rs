@@ -101,9 +101,12 @@ pub(crate) fn storm() -> Vec<Fault> {
     ]
 }
 
+fn begun(plan: &Plan) -> Run {
+    Run::new(plan, World::new(plan, None).expect("a good plan"), &RunOptions::default())
+}
+
 fn finished(plan: &Plan) -> Run {
-    let mut run = Run::new(plan, None, false).expect("a good plan");
-    let mut options = RunOptions::default();
+    let (mut run, mut options) = (begun(plan), RunOptions::default());
     while run.advance(&mut options).expect("no violation") {}
     run
 }
@@ -149,8 +152,7 @@ fn run_with_a_fault_that_hits_nothing_says_so() {
 #[test]
 fn run_forked_half_way_ends_as_the_original() {
     let plan = plan(storm());
-    let mut original = Run::new(&plan, None, false).expect("a good plan");
-    let mut options = RunOptions::default();
+    let (mut original, mut options) = (begun(&plan), RunOptions::default());
     for _ in 0..2_000 {
         original.advance(&mut options).expect("no violation");
     }
@@ -159,8 +161,8 @@ fn run_forked_half_way_ends_as_the_original() {
     while fork.advance(&mut options).expect("no violation") {}
     assert_eq!(original.hash(), fork.hash());
     assert_eq!(
-        crate::world::hash::digest(original.world()),
-        crate::world::hash::digest(fork.world())
+        broker_core::hash::digest(original.world()),
+        broker_core::hash::digest(fork.world())
     );
 }
 

@@ -30,6 +30,8 @@ pub enum Purpose {
     Query = 9,
     /// What is done to it.
     QueryFaults = 10,
+    /// When a command of the user's breaks a real cluster, and heals it.
+    Nemesis = 11,
 }
 
 /// One stream of draws.

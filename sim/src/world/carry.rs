@@ -8,7 +8,7 @@ use workloads::client::ClientOut;
 use crate::world::connection::Connection;
 use crate::world::layout::Endpoint;
 use crate::world::scene::{Asked, Message, StoreAsk, Ticket};
-use crate::world::step::{Launch, Sink};
+use crate::world::step::{HandOver, Launch, Sink};
 use crate::world::{Judged, World, observer};
 
 impl World {
@@ -79,6 +79,11 @@ impl World {
     ) -> Judged {
         let scene = &mut self.scene;
         match effect {
+            ClientOut::Open { .. } | ClientOut::Send { .. } | ClientOut::Close(_)
+                if self.elsewhere.is_some() =>
+            {
+                sink.handed_over(HandOver::Client(client, effect));
+            }
             ClientOut::Open { conn, to } => {
                 let Some(broker) = scene.layout.endpoint(to) else { return Ok(()) };
                 let mut connection = Connection::new(conn, client, broker);

@@ -11,7 +11,7 @@ use crate::world::log_device::Loss;
 use crate::world::scene::{Asked, Scene, StoreAsk, Ticket};
 use crate::world::slab::Handle;
 use crate::world::spark::{Of, SparkTicket};
-use crate::world::step::{Launch, Sink, Step};
+use crate::world::step::{HandOver, Launch, Sink, Step};
 use crate::world::weather::FaultId;
 use crate::world::{Judged, World};
 
@@ -67,10 +67,16 @@ impl World {
             Step::Crash(node, keep, lot) => return self.bury(at, node, Some((keep, lot)), sink),
             Step::Pause(node) => {
                 self.scene.slots[node.index()].paused = true;
+                if self.elsewhere.is_some() {
+                    sink.handed_over(HandOver::Pause(node));
+                }
                 return self.node_event(at, node, NodeEvent::Paused, sink);
             }
             Step::Resume(node) => {
                 self.scene.slots[node.index()].paused = false;
+                if self.elsewhere.is_some() {
+                    sink.handed_over(HandOver::Resume(node));
+                }
                 return self.node_event(at, node, NodeEvent::Resumed, sink);
             }
             Step::ClockStep(who, by_us) => self.scene.clocks[who.index()].step(by_us),
@@ -239,6 +245,10 @@ impl World {
         keep: Option<(Keep, u64)>,
         sink: &mut S,
     ) -> Judged {
+        // A process that ends by itself needs nobody to end it.
+        if self.elsewhere.is_some() && keep.is_some() {
+            sink.handed_over(HandOver::Bury(node));
+        }
         let scene = &mut self.scene;
         let slot = &mut scene.slots[node.index()];
         slot.process = None;
@@ -306,6 +316,9 @@ impl World {
     ) -> Judged {
         let before = self.scene.weather.impaired();
         change(&mut self.scene);
+        if self.elsewhere.is_some() {
+            sink.handed_over(HandOver::Weather);
+        }
         let after = self.scene.weather.impaired();
         let steps = [(NodeEvent::Impaired, after.without(before))];
         for (event, whom) in steps.into_iter().chain([(NodeEvent::Restored, before.without(after))])

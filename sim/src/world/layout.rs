@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use broker::host::mutants::ShellMutants;
 use broker_core::config::{BrokerConfig, BrokerLimits, ControllerConfig};
 use broker_core::coordinator::group::GroupLimits;
 use broker_core::ids::{NodeId, ZoneId};
@@ -49,6 +50,11 @@ impl Set {
     /// With one more.
     pub fn insert(&mut self, endpoint: Endpoint) {
         self.0 |= 1 << endpoint.0;
+    }
+
+    /// With one less.
+    pub fn remove(&mut self, endpoint: Endpoint) {
+        self.0 &= !(1 << endpoint.0);
     }
 
     /// All of either.
@@ -109,6 +115,8 @@ pub struct Layout {
     pub list_page_max: usize,
     /// The core's mutants that are on.
     pub mutants: Mutants,
+    /// The shell's mutants that are on; a world that runs its processes itself has no shell.
+    pub shell_mutants: ShellMutants,
     /// Determinism mutants that are on.
     pub nondeterminism: Nondeterminism,
     /// The query.
@@ -138,7 +146,7 @@ impl Layout {
         within("controllers", topology.controllers, 5)?;
         within("brokers", topology.brokers, 9)?;
         within("clients", topology.clients, 64)?;
-        let (mutants, nondeterminism, spark_mutants) = planted(&plan.mutants)?;
+        let (mutants, shell_mutants, nondeterminism, spark_mutants) = planted(&plan.mutants)?;
         if let Some(query) = &plan.query {
             within("executors", query.executors, EXECUTORS_MAX)?;
         }
@@ -151,6 +159,7 @@ impl Layout {
             protocol: plan.protocol.version(),
             list_page_max: plan.limits.list_page_max,
             mutants,
+            shell_mutants,
             nondeterminism,
             query: plan.query.clone(),
             spark_mutants,
@@ -493,8 +502,11 @@ fn limits(plan: &Plan) -> BrokerLimits {
     }
 }
 
-fn planted(ids: &[String]) -> Result<(Mutants, Nondeterminism, SparkMutants), BadPlan> {
+type Planted = (Mutants, ShellMutants, Nondeterminism, SparkMutants);
+
+fn planted(ids: &[String]) -> Result<Planted, BadPlan> {
     let mut core = Mutants::default();
+    let mut shell = ShellMutants::NONE;
     let mut spark = SparkMutants::NONE;
     let mut own = Nondeterminism::default();
     for id in ids {
@@ -502,12 +514,14 @@ fn planted(ids: &[String]) -> Result<(Mutants, Nondeterminism, SparkMutants), Ba
             core = core.with(row.mutant);
         } else if let Some(row) = workloads::spark::mutants::by_id(id) {
             spark = spark.with(row.mutant);
+        } else if let Some(row) = broker::host::mutants::by_id(id) {
+            shell = shell.with(row.mutant);
         } else if !own.switch_on(id) {
             let known = crate::registry::mutants().len();
             return Err(BadPlan(format!("mutant {id} is none of the {known} known ones")));
         }
     }
-    Ok((core, own, spark))
+    Ok((core, shell, own, spark))
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ mod carry;
 pub mod clock;
 pub mod connection;
 pub mod determinism;
+mod elsewhere;
 mod environment;
-pub mod hash;
 pub mod latency;
 pub mod layout;
 pub mod log_device;
@@ -36,11 +36,11 @@ use workloads::client::{ClientIn, ClientOut};
 
 use crate::plan::Plan;
 use crate::world::connection::{Down, Up};
-use crate::world::layout::{BadPlan, Endpoint};
+use crate::world::layout::{BadPlan, Endpoint, Set};
 use crate::world::node::Node;
 use crate::world::scene::Scene;
 use crate::world::slab::Handle;
-use crate::world::step::{Sink, Step};
+use crate::world::step::{HandOver, Sink, Step};
 
 /// Everything that a run's future depends on, but for its draws.
 #[derive(Clone, Debug)]
@@ -48,6 +48,9 @@ pub struct World {
     /// What the judge looks at.
     scene: Scene,
     judge: Judge,
+    /// If the nodes' processes and the clients' connections are elsewhere: those nodes whose
+    /// process has ended by itself and has not been started again.
+    elsewhere: Option<Set>,
     /// Empty between steps; kept for their memory.
     effects: Outbox<Effect>,
     client_effects: Outbox<ClientOut>,
@@ -72,6 +75,7 @@ impl World {
         Ok(Self {
             scene: Scene::new(plan)?,
             judge: Judge::new(only),
+            elsewhere: None,
             effects: Outbox::default(),
             client_effects: Outbox::default(),
         })
@@ -187,6 +191,12 @@ impl World {
         slot.process = Some(process);
         let incarnation = slot.incarnation;
         self.node_event(at, who, NodeEvent::Booted(incarnation), sink)?;
+        if let Some(ended) = &mut self.elsewhere {
+            ended.remove(who);
+            sink.handed_over(HandOver::Boot(who, incarnation));
+            return Ok(());
+        }
+        sink.begun(&self.scene.layout, who, incarnation);
         let incarnation_id = IncarnationId(sink.entropy(who));
         self.feed(at, who, Input::Boot(BootImage { incarnation, incarnation_id }), sink)
     }
@@ -196,9 +206,15 @@ impl World {
         if self.scene.slots[node.index()].process.is_none() {
             return Ok(());
         }
+        if self.elsewhere.is_some() {
+            sink.handed_over(HandOver::Input(node, input));
+            return Ok(());
+        }
         let cx = self.cx(at, node, sink);
         let process = self.scene.slots[node.index()].process.as_mut().expect("seen above");
+        sink.fed(node, &cx, &input);
         process.step(&cx, input, &mut self.effects);
+        sink.stepped(node, self.effects.as_slice());
         let mut effects = mem::take(&mut self.effects);
         let mut judged = Ok(());
         for effect in effects.drain() {

@@ -12,10 +12,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use broker_core::hash::Rolling;
 use broker_core::step::{Cond, Etag, Key, ObjOp, ObjResult};
 use bytes::Bytes;
-
-use crate::world::hash::Rolling;
 
 /// What the store holds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

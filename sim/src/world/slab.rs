@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::world::hash::digest;
+use broker_core::hash::digest;
 
 /// Names something in flight; never mistaken for what stood in the same place before or after.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,16 +1,18 @@
 //! The vocabulary between a world and whoever picks its next step: what can be done next, what a
 //! step set going, and what wants to listen.
 
+use std::hash::{Hash, Hasher};
+
 use broker_core::ids::{ConnId, Incarnation};
-use broker_core::step::{Effect, TimerKey};
+use broker_core::step::{Cx, Effect, Input, LogOp, ObjOp, TimerKey, Tok};
 use broker_core::time::Dur;
 use invariants::view::Evidence;
-use workloads::client::{ClientOut, ClientTimer};
+use workloads::client::{ClientIn, ClientOut, ClientTimer};
 use workloads::spark::handoff::CrashPoint;
 use workloads::spark::step::SparkOut;
 
 use crate::plan::Keep;
-use crate::world::layout::Endpoint;
+use crate::world::layout::{Endpoint, Layout};
 use crate::world::slab::Handle;
 use crate::world::spark::{Place, SparkLaunch, SparkStep};
 use crate::world::weather::FaultId;
@@ -136,6 +138,12 @@ pub enum Launch {
 pub trait Sink {
     /// 64 fresh random bits for a machine's step.
     fn entropy(&mut self, who: Endpoint) -> u64;
+    /// A process of a node begins.
+    fn begun(&mut self, layout: &Layout, node: Endpoint, incarnation: Incarnation);
+    /// A node's machine is about to take a step.
+    fn fed(&mut self, node: Endpoint, cx: &Cx, input: &Input);
+    /// It has taken it; these are its effects, none of which is carried out yet.
+    fn stepped(&mut self, node: Endpoint, effects: &[Effect]);
     /// A node had this effect.
     fn effect(&mut self, node: Endpoint, effect: &Effect);
     /// A client had this effect.
@@ -148,4 +156,53 @@ pub trait Sink {
     fn evidence(&mut self, evidence: &Evidence<'_>);
     /// A step set this going.
     fn launched(&mut self, launch: Launch);
+    /// This is for processes that run elsewhere; a world that runs its own never says so.
+    fn handed_over(&mut self, what: HandOver);
+}
+
+/// What a world whose processes run elsewhere has for their host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HandOver {
+    /// A node's process starts.
+    Boot(Endpoint, Incarnation),
+    /// A node's process is gone.
+    Bury(Endpoint),
+    /// A node's process is frozen.
+    Pause(Endpoint),
+    /// A node's process goes on.
+    Resume(Endpoint),
+    /// Something for a node: what its store or device says, or that it shall stop.
+    Input(Endpoint, Input),
+    /// A client does something about its connections.
+    Client(Endpoint, ClientOut),
+    /// The cuts between endpoints have changed.
+    Weather,
+}
+
+/// What the host of processes that run elsewhere has for their world.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A node's machine has taken a step, with these effects.
+    Stepped(Endpoint, Incarnation, &'a Cx, &'a Input, &'a [Effect]),
+    /// A node's process asks the store.
+    Asked(Endpoint, Tok, ObjOp),
+    /// A controller's process asks its device.
+    Logged(Endpoint, Tok, LogOp),
+    /// A client hears something on its connections.
+    Heard(Endpoint, ClientIn),
+}
+
+impl Hash for Told<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            // The effects are those of the copy here, which are hashed as they come.
+            Self::Stepped(node, incarnation, cx, input, _) => {
+                (node, incarnation, cx.mono, cx.wall, cx.entropy, input).hash(state);
+            }
+            Self::Asked(node, tok, op) => (node, tok, op).hash(state),
+            Self::Logged(node, tok, op) => (node, tok, op).hash(state),
+            Self::Heard(client, input) => (client, input).hash(state),
+        }
+    }
 }

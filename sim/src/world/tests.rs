@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use broker_core::step::{Effect, ObjOp};
+use broker_core::hash::digest;
+use broker_core::ids::Incarnation;
+use broker_core::step::{Cx, Effect, Input, ObjOp};
 use invariants::history::SimTime;
 use invariants::view::{Evidence, View};
 use workloads::client::ClientOut;
@@ -12,10 +14,9 @@ use crate::decider::tests::plan;
 use crate::decider::{Run, RunOptions};
 use crate::draws::{Draws, Purpose, StreamKey};
 use crate::plan::Keep;
-use crate::world::hash::digest;
-use crate::world::layout::Endpoint;
+use crate::world::layout::{Endpoint, Layout};
 use crate::world::scene::Asked;
-use crate::world::step::{Launch, Sink, Step};
+use crate::world::step::{HandOver, Launch, Sink, Step};
 use crate::world::{World, weather::Weather};
 
 /// Gives each endpoint the same entropy whatever the order of the steps, and notes late landings.
@@ -30,6 +31,9 @@ impl Sink for Quiet {
         0x5eed_0000_0000 + u64::from(who.0)
     }
 
+    fn begun(&mut self, _: &Layout, _: Endpoint, _: Incarnation) {}
+    fn fed(&mut self, _: Endpoint, _: &Cx, _: &Input) {}
+    fn stepped(&mut self, _: Endpoint, _: &[Effect]) {}
     fn effect(&mut self, _: Endpoint, _: &Effect) {}
 
     fn spark_effect(&mut self, _: Endpoint, _: &workloads::spark::step::SparkOut) {}
@@ -43,12 +47,16 @@ impl Sink for Quiet {
     fn launched(&mut self, launch: Launch) {
         self.launches.push(launch);
     }
+
+    fn handed_over(&mut self, what: HandOver) {
+        unreachable!("this world runs its own processes: {what:?}")
+    }
 }
 
 /// A run of the calm plan, and its world after every `each` events until `until_s`.
 fn worlds(each: u32, until_s: u64) -> Vec<(SimTime, World)> {
-    let mut run = Run::new(&plan(Vec::new()), None, false).expect("a good plan");
-    let mut options = RunOptions::default();
+    let (plan, mut options) = (plan(Vec::new()), RunOptions::default());
+    let mut run = Run::new(&plan, World::new(&plan, None).expect("a good plan"), &options);
     let mut worlds = Vec::new();
     while run.now().0 < until_s * 1_000_000 {
         for _ in 0..each {

@@ -45,7 +45,8 @@ pub(super) const fn of_produce(code: ErrorCode, acks: Acks) -> Refusal {
         | E::InvalidRecord
         | E::InvalidTopicException
         | E::InvalidRequiredAcks
-        | E::InvalidRequest => failed(Next::Done),
+        | E::InvalidRequest
+        | E::UnsupportedVersion => failed(Next::Done),
         // As above. The batch was damaged on its way, not here: Kafka's producer sends it again.
         E::CorruptMessage => failed(Next::Retry),
         // Partition.appendRecordsToLeader counts the in-sync replicas before it appends (19); what
@@ -94,6 +95,7 @@ pub(super) const fn of_admin(code: ErrorCode) -> Refusal {
         | E::InvalidPartitions
         | E::InvalidConfig
         | E::InvalidRequest
+        | E::UnsupportedVersion
         | E::UnknownTopicOrPartition
         | E::UnknownTopicId => failed(Next::Done),
         E::ThrottlingQuotaExceeded => failed(Next::Retry),

@@ -36,7 +36,7 @@ impl Groups {
             (member.identity(id), metadata, assignment)
         };
         GroupAnswer::DescribeGroup(Ok(DescribedGroup {
-            state: group.state.name(),
+            state: group.state.told(),
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             members: group.members.iter().map(member).collect(),
             protocol,
@@ -57,11 +57,11 @@ impl Groups {
                 None => {
                     let group = self.peek_classic(name)?;
                     let protocol_type = group.protocol_type.clone().unwrap_or_default();
-                    (GroupType::Classic, group.state.name(), protocol_type)
+                    (GroupType::Classic, group.state.told(), protocol_type)
                 }
             };
-            let wanted =
-                states.is_empty() || states.iter().any(|wanted| wanted.eq_ignore_ascii_case(state));
+            let wanted = states.is_empty()
+                || states.iter().any(|wanted| wanted.eq_ignore_ascii_case(state.name()));
             let wanted = wanted && (types.is_empty() || types.contains(&kind));
             wanted.then(|| ListedGroup { group: name.clone(), kind, state, protocol_type })
         };

@@ -30,6 +30,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Outcome, Shard};
 use crate::ids::{Offset, ProducerId, TopicId};
 use crate::mutants::{Mutant, Mutants};
@@ -57,7 +59,7 @@ pub trait Topics {
 }
 
 /// The coordinator's limits; Kafka's defaults.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct GroupLimits {
     /// Members of one group (`group.max.size`, `group.consumer.max.size`).
     pub members_max: usize,

@@ -2,14 +2,14 @@
 
 use broker_core::ids::Offset;
 use broker_core::protocol::{
-    ErrorCode, FetchedOffset, GroupAnswer, GroupRequest, MemberEpoch, OffsetCommit, OffsetFetch,
-    OffsetToCommit, Request, Response,
+    CommittedOffset, ErrorCode, FetchedOffset, GroupAnswer, GroupRequest, MemberEpoch,
+    OffsetCommit, OffsetFetch, OffsetToCommit, Request, Response,
 };
 
 use super::{generation, who};
 use crate::front::records::epoch;
 use crate::front::{
-    Asked, ByTopic, View, answer, by_topic, code, code_by_name, index, long, number,
+    Asked, ByTopic, Code, View, answer, by_topic, code, code_by_name, index, long, number,
 };
 use crate::wire::messages::groups::{offset_commit, offset_delete, offset_fetch};
 use crate::wire::{self, Header};
@@ -23,11 +23,13 @@ pub(in crate::front) fn to_commit(
     topics: impl IntoIterator<Item = (String, Vec<(i32, Commit)>)>,
 ) -> (ByTopic<String>, Vec<OffsetToCommit>) {
     let mut offsets = Vec::new();
-    let topics = ByTopic::find(view, topics, |partition, (offset, leader_epoch, metadata)| {
+    let topics = ByTopic::find(topics, |topic: &String, index, it: Commit| {
+        let partition = view.partition(topic, index)?;
+        let (offset, leader_epoch, metadata) = it;
         let offset = u64::try_from(offset).map(Offset).map_err(|_| ErrorCode::InvalidRequest)?;
         let (leader_epoch, metadata) = (epoch(leader_epoch), metadata.unwrap_or_default());
         offsets.push(OffsetToCommit { partition, offset, leader_epoch, metadata });
-        Ok(())
+        Ok(partition)
     });
     (topics, offsets)
 }
@@ -139,7 +141,8 @@ fn fetched(
             let topics = by_topic(offsets.into_iter().map(|it| (it.partition, it.result)));
             let topics = topics.into_iter().filter_map(|(id, partitions)| {
                 let partitions = partitions.into_iter();
-                let partitions = partitions.map(|(partition, it)| offset(index(partition), it));
+                let partitions = partitions
+                    .map(|(partition, it)| offset(index(partition), it.map_err(Code::from)));
                 Some(topic(view.name(id)?.to_owned(), partitions.collect()))
             });
             topics.collect()
@@ -149,7 +152,7 @@ fn fetched(
 
 fn offset(
     partition_index: i32,
-    result: Result<Option<broker_core::protocol::CommittedOffset>, ErrorCode>,
+    result: Result<Option<CommittedOffset>, Code>,
 ) -> offset_fetch::OffsetFetchResponsePartitions {
     // Of what is not there nothing is committed.
     let unknown = ErrorCode::UnknownTopicOrPartition as i16;

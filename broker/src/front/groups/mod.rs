@@ -7,8 +7,9 @@ use broker_core::protocol::{
 };
 use broker_core::time::Dur;
 
+use super::codes::message;
 use super::records::millis;
-use super::{Asked, answer, by_topic, code, index, partition, uuid};
+use super::{Asked, Code, answer, by_topic, code, index, partition, uuid};
 use crate::wire::messages::groups::{
     consumer_group_heartbeat, heartbeat, join_group, leave_group, sync_group,
 };
@@ -155,7 +156,7 @@ pub(super) fn consumer_heartbeat(request: consumer_group_heartbeat::Request) -> 
     if request.subscribed_topic_regex.as_ref().is_some_and(|regex| !regex.is_empty()) {
         return Asked::nothing(wire::Response::ConsumerGroupHeartbeat(
             consumer_group_heartbeat::Response {
-                error_code: INVALID_REGULAR_EXPRESSION,
+                error_code: Code::INVALID_REGULAR_EXPRESSION.0,
                 error_message: Some("subscriptions by pattern are not known here".to_owned()),
                 ..Default::default()
             },
@@ -182,16 +183,15 @@ pub(super) fn consumer_heartbeat(request: consumer_group_heartbeat::Request) -> 
         let result =
             answer!(answer, Response::Group(GroupAnswer::ConsumerGroupHeartbeat(it)) => it);
         let error_code = code(&result);
-        let none = consumer_group_heartbeat::Response { error_code, ..Default::default() };
+        let error_message = result.as_ref().err().copied().map(message);
+        let none =
+            consumer_group_heartbeat::Response { error_code, error_message, ..Default::default() };
         wire::Response::ConsumerGroupHeartbeat(match result {
             Ok(beat) => self::beat(beat, none),
             Err(_) => none,
         })
     })
 }
-
-/// ConsumerGroupHeartbeat: a pattern that can not be used.
-const INVALID_REGULAR_EXPRESSION: i16 = 128;
 
 fn beat(
     beat: ConsumerGroupBeat,

@@ -2,36 +2,60 @@
 
 use broker_core::ids::TopicPartition;
 use broker_core::protocol::{
-    DescribedConsumer, DescribedGroup, GroupAnswer, GroupRequest, GroupType, Request, Response,
+    DescribedConsumer, DescribedGroup, ErrorCode, GroupAnswer, GroupRequest, GroupType, Request,
+    Response,
 };
 use bytes::Bytes;
 
+use crate::front::codes::message;
+use crate::front::operations;
 use crate::front::{Asked, View, answer, by_topic, code, index, uuid};
-use crate::wire;
 use crate::wire::messages::groups::{
     consumer_group_describe, delete_groups, describe_groups, list_groups,
 };
+use crate::wire::{self, Header};
 
 /// The names of types, by Kafka's `Group.GroupType`.
 const TYPES: &[(GroupType, &str)] =
     &[(GroupType::Classic, "classic"), (GroupType::Consumer, "consumer")];
 
-pub(in crate::front) fn describe(request: describe_groups::Request) -> Asked {
+pub(in crate::front) fn describe(header: &Header, request: describe_groups::Request) -> Asked {
+    // KIP-1043: before version 6 a group that is not there is called dead.
+    let dead_is_fine = header.version < 6;
+    let operations = operations::on_group(request.include_authorized_operations);
     let groups = request.groups;
     let describe = |group: &String| GroupRequest::DescribeGroup { group: group.clone() };
     let parts = groups.iter().map(describe).map(Request::Group).collect();
-    Asked::new(parts, |_, answers| {
+    Asked::new(parts, move |_, answers| {
         let described = groups.into_iter().zip(answers).map(|(group_id, answer)| {
             let result = answer!(answer, Response::Group(GroupAnswer::DescribeGroup(it)) => it);
+            let none = describe_groups::DescribedGroup { group_id, ..Default::default() };
             let error_code = code(&result);
-            let none =
-                describe_groups::DescribedGroup { error_code, group_id, ..Default::default() };
-            result.map_or_else(|_| none.clone(), |group| classic(group, none.clone()))
+            match result {
+                Ok(group) => {
+                    let group = classic(group, none);
+                    describe_groups::DescribedGroup { authorized_operations: operations, ..group }
+                }
+                Err(ErrorCode::GroupIdNotFound) if dead_is_fine => {
+                    describe_groups::DescribedGroup { group_state: DEAD.to_owned(), ..none }
+                }
+                Err(refused) => {
+                    let dead = refused == ErrorCode::GroupIdNotFound;
+                    let group_state = if dead { DEAD.to_owned() } else { String::new() };
+                    let error_message = Some(message(refused));
+                    let none =
+                        describe_groups::DescribedGroup { error_code, error_message, ..none };
+                    describe_groups::DescribedGroup { group_state, ..none }
+                }
+            }
         });
         let groups = described.collect();
         wire::Response::DescribeGroups(describe_groups::Response { groups, ..Default::default() })
     })
 }
+
+/// `ClassicGroupState.DEAD`.
+const DEAD: &str = "Dead";
 
 fn classic(
     group: DescribedGroup,
@@ -48,7 +72,7 @@ fn classic(
         }
     };
     describe_groups::DescribedGroup {
-        group_state: group.state.to_owned(),
+        group_state: group.state.name().to_owned(),
         protocol_type: group.protocol_type,
         protocol_data: group.protocol,
         members: group.members.into_iter().map(member).collect(),
@@ -70,7 +94,7 @@ pub(in crate::front) fn list(request: list_groups::Request) -> Asked {
         let groups = result.unwrap_or_default().into_iter().map(|it| list_groups::ListedGroup {
             group_id: it.group,
             protocol_type: it.protocol_type,
-            group_state: it.state.to_owned(),
+            group_state: it.state.name().to_owned(),
             group_type: TYPES
                 .iter()
                 .find(|(kind, _)| *kind == it.kind)
@@ -97,27 +121,31 @@ pub(in crate::front) fn delete(request: delete_groups::Request) -> Asked {
 }
 
 pub(in crate::front) fn consumer_describe(request: consumer_group_describe::Request) -> Asked {
+    let operations = operations::on_group(request.include_authorized_operations);
     let groups = request.group_ids;
     let describe = |group: &String| GroupRequest::ConsumerGroupDescribe { group: group.clone() };
     let parts = groups.iter().map(describe).map(Request::Group).collect();
-    Asked::new(parts, |view, answers| {
+    Asked::new(parts, move |view, answers| {
         let described = groups.into_iter().zip(answers).map(|(group_id, answer)| {
             let answer =
                 answer!(answer, Response::Group(GroupAnswer::ConsumerGroupDescribe(it)) => it);
             let error_code = code(&answer);
+            let error_message = answer.as_ref().err().copied().map(message);
             let none = consumer_group_describe::DescribedGroup {
                 error_code,
+                error_message,
                 group_id,
                 ..Default::default()
             };
             let Ok(group) = answer else { return none };
             let members = group.members.into_iter().map(|it| member(view, it));
             consumer_group_describe::DescribedGroup {
-                group_state: group.state.to_owned(),
+                group_state: group.state.name().to_owned(),
                 group_epoch: group.epoch.0,
                 assignment_epoch: group.assignment_epoch.0,
                 assignor_name: group.assignor,
                 members: members.collect(),
+                authorized_operations: operations,
                 ..none
             }
         });

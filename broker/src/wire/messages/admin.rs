@@ -130,6 +130,32 @@ messages! { describe_configs
     }
 }
 
+messages! { alter_configs
+    struct Request {
+        resources: Vec<AlterConfigsResource>;
+        validate_only: bool;
+    }
+    struct AlterConfigsResource {
+        resource_type: i8;
+        resource_name: String;
+        configs: Vec<AlterableConfig>;
+    }
+    struct AlterableConfig {
+        name: String;
+        value: Option<String>;
+    }
+    struct Response {
+        throttle_time_ms: i32;
+        responses: Vec<AlterConfigsResourceResponse>;
+    }
+    struct AlterConfigsResourceResponse {
+        error_code: i16;
+        error_message: Option<String>;
+        resource_type: i8;
+        resource_name: String;
+    }
+}
+
 messages! { incremental_alter_configs
     struct Request {
         resources: Vec<AlterConfigsResource>;

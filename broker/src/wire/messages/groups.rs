@@ -219,6 +219,7 @@ messages! { describe_groups
     }
     struct DescribedGroup {
         error_code: i16;
+        error_message: Option<String> [6..];
         group_id: String;
         group_state: String;
         protocol_type: String;

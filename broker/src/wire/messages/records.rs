@@ -8,7 +8,8 @@ messages! { produce
         topic_data: Vec<TopicProduceData>;
     }
     struct TopicProduceData {
-        name: String;
+        name: String [..=12];
+        topic_id: Uuid [13..];
         partition_data: Vec<PartitionProduceData>;
     }
     struct PartitionProduceData {
@@ -21,7 +22,8 @@ messages! { produce
         node_endpoints: Vec<NodeEndpoint> [10..], tag 0;
     }
     struct TopicProduceResponse {
-        name: String;
+        name: String [..=12];
+        topic_id: Uuid [13..];
         partition_responses: Vec<PartitionProduceResponse>;
     }
     struct PartitionProduceResponse {

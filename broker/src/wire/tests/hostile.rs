@@ -128,7 +128,11 @@ fn a_batch_is_shared_with_its_frame_and_what_a_group_keeps_is_not() {
 
     let partition = produce::PartitionProduceData { index: 0, records: Some(batch.clone()) };
     let name = "topic".to_owned();
-    let topic = produce::TopicProduceData { name: name.clone(), partition_data: vec![partition] };
+    let topic = produce::TopicProduceData {
+        name: name.clone(),
+        partition_data: vec![partition],
+        ..Default::default()
+    };
     let request = produce::Request { topic_data: vec![topic], ..<_>::default() };
     let frame = write_request(&header(ApiKey::Produce), &Request::Produce(request));
     let Ok((_, Request::Produce(read))) = read_request(frame.slice(4..)) else { panic!() };

@@ -27,7 +27,7 @@ use crate::coordinator::Outcome;
 use crate::mutants::Mutant;
 use crate::partition::Asker;
 use crate::protocol::{
-    ErrorCode, Generation, GroupAnswer, JoinRefused, Joined, MemberIdentity, Synced,
+    ErrorCode, Generation, GroupAnswer, GroupState, JoinRefused, Joined, MemberIdentity, Synced,
 };
 use crate::step::Cx;
 use crate::time::Dur;
@@ -46,12 +46,13 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) fn name(self) -> &'static str {
+    /// As tools are told.
+    pub(super) fn told(self) -> GroupState {
         match self {
-            Self::Empty => "Empty",
-            Self::PreparingRebalance => "PreparingRebalance",
-            Self::CompletingRebalance => "CompletingRebalance",
-            Self::Stable => "Stable",
+            Self::Empty => GroupState::Empty,
+            Self::PreparingRebalance => GroupState::PreparingRebalance,
+            Self::CompletingRebalance => GroupState::CompletingRebalance,
+            Self::Stable => GroupState::Stable,
         }
     }
 }

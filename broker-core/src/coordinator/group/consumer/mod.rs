@@ -19,7 +19,7 @@ use super::{Groups, Topics};
 use crate::coordinator::Outcome;
 use crate::ids::{TopicId, TopicPartition};
 use crate::mutants::Mutant;
-use crate::protocol::{ErrorCode, Generation, MemberEpoch};
+use crate::protocol::{ErrorCode, Generation, GroupState, MemberEpoch};
 use crate::step::Cx;
 
 /// A KIP-848 group. A member that has no entry in `current` has epoch 0 and owns nothing.
@@ -55,16 +55,16 @@ impl ConsumerGroup {
     }
 
     /// `ConsumerGroup.maybeUpdateGroupState`.
-    pub(super) fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> GroupState {
         let reconciled = |member: &String| {
             let current = self.current(member);
             current.state == MemberState::Stable && current.epoch == self.target_epoch
         };
         match () {
-            () if self.members.is_empty() => "Empty",
-            () if self.epoch() > self.target_epoch => "Assigning",
-            () if !self.members.keys().all(reconciled) => "Reconciling",
-            () => "Stable",
+            () if self.members.is_empty() => GroupState::Empty,
+            () if self.epoch() > self.target_epoch => GroupState::Assigning,
+            () if !self.members.keys().all(reconciled) => GroupState::Reconciling,
+            () => GroupState::Stable,
         }
     }
 

@@ -365,7 +365,7 @@ fn describe_shows_the_parts_of_a_stable_group() {
     let ids = stable(&mut rig, 1);
     let answer = rig.ask(GroupRequest::DescribeGroup { group: GROUP.to_string() });
     let GroupAnswer::DescribeGroup(Ok(group)) = answer else { panic!("{answer:?}") };
-    assert_eq!((group.state, group.protocol.as_str()), ("Stable", "range"));
+    assert_eq!((group.state.name(), group.protocol.as_str()), ("Stable", "range"));
     let part = Bytes::from_static(b"part");
     assert_eq!(group.members, [(who(&ids[0]), Bytes::from_static(READS_A), part)]);
     let answer = rig.ask(GroupRequest::DescribeGroup { group: "other".to_string() });

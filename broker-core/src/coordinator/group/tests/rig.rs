@@ -311,7 +311,7 @@ impl Rig {
     pub(super) fn state(&mut self) -> Option<&'static str> {
         let answer = self.ask(GroupRequest::ListGroups { states: vec![], types: vec![] });
         let GroupAnswer::ListGroups(Ok(groups)) = answer else { panic!("{answer:?}") };
-        groups.iter().find(|listed| listed.group == GROUP).map(|listed| listed.state)
+        groups.iter().find(|listed| listed.group == GROUP).map(|listed| listed.state.name())
     }
 }
 

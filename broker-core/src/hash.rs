@@ -1,8 +1,9 @@
-//! A small multiply-and-mix hasher of 128 bits for traces and worlds: fast, the same on every
-//! platform, not cryptographic. Construction: two lanes folded by 64 × 64 → 128 bit products, as in
-//! wyhash and its descendants.
+//! A small multiply-and-mix hasher of 128 bits for traces, worlds and recordings: fast, the same on
+//! every little-endian platform, not cryptographic. Construction: two lanes folded by 64 × 64 → 128
+//! bit products, as in wyhash and its descendants. What a derived `Hash` writes to it is the
+//! compiler's choice, and has not changed for years; a test in `broker` notices if it does.
 
-use std::hash::{Hash, Hasher};
+use core::hash::{Hash, Hasher};
 
 /// Odd numbers with about half their bits set (from the digits of π).
 const K: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1];
@@ -36,6 +37,7 @@ impl Rolling {
     }
 
     /// Adds one word. Both lanes depend on every word, and on the order.
+    #[inline]
     pub fn word(&mut self, word: u64) {
         self.left = fold(self.left ^ word, K[0]);
         self.right = self.right.rotate_left(23).wrapping_add(word ^ self.left).wrapping_mul(K[2]);
@@ -66,40 +68,49 @@ impl Rolling {
 }
 
 impl Hasher for Rolling {
+    #[inline]
     fn finish(&self) -> u64 {
         self.low()
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         self.bytes(bytes);
     }
 
+    #[inline]
     fn write_u8(&mut self, word: u8) {
         self.word(word.into());
     }
 
+    #[inline]
     fn write_u16(&mut self, word: u16) {
         self.word(word.into());
     }
 
+    #[inline]
     fn write_u32(&mut self, word: u32) {
         self.word(word.into());
     }
 
+    #[inline]
     fn write_u64(&mut self, word: u64) {
         self.word(word);
     }
 
+    #[inline]
     fn write_u128(&mut self, word: u128) {
         self.word(word as u64);
         self.word((word >> 64) as u64);
     }
 
+    #[inline]
     fn write_usize(&mut self, word: usize) {
         self.word(word as u64);
     }
 }
 
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
@@ -116,7 +127,8 @@ pub fn digest<T: Hash + ?Sized>(value: &T) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use alloc::collections::BTreeSet;
+    use alloc::vec;
 
     #[test]
     fn hash_of_single_bit_flips_never_collides() {
