@@ -361,12 +361,18 @@ impl Run {
 
     fn drive(&mut self, options: &mut RunOptions<'_>) -> Judged {
         while self.advance(options)? {
-            if self.step >= STEPS_MAX {
-                let message = format!("{STEPS_MAX} steps and no end at {} µs", self.now.0);
-                return Err(stuck("LV10", message));
+            if let Some(violation) = self.endless() {
+                return Err(violation);
             }
         }
         Ok(())
+    }
+
+    /// A run of so many steps goes round in circles.
+    #[must_use]
+    pub fn endless(&self) -> Option<Violation> {
+        let message = || format!("{STEPS_MAX} steps and no end at {} µs", self.now.0);
+        (self.step >= STEPS_MAX).then(|| stuck("LV10", message()))
     }
 
     /// The judge has looked around. After the healing this is also where a run may end.

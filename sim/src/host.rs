@@ -8,6 +8,9 @@ use crate::plan::Plan;
 /// Whether plans are run with whole processes.
 pub const IS_MADSIM: bool = cfg!(madsim);
 
+/// Kinds of faults that this host does not carry out: under madsim a message is part of a stream.
+pub const NOT_CARRIED_OUT: &[&str] = if IS_MADSIM { &["lossy", "slow-link", "stall"] } else { &[] };
+
 /// The command that a person repeats a run with.
 pub const COMMAND: &str = if IS_MADSIM { "cargo madsim" } else { "cargo seedbed" };
 

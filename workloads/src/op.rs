@@ -174,6 +174,27 @@ impl Op {
     }
 }
 
+impl Op {
+    /// The names of all topics that it is about, to be changed.
+    pub fn topics_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let (topic, other) = match self {
+            Self::Consume { topic, copies_to, .. } => (topic, copies_to.as_mut()),
+            Self::CreateTopic { topic, .. }
+            | Self::DeleteTopic { topic }
+            | Self::AddPartitions { topic, .. }
+            | Self::AlterConfig { topic, .. }
+            | Self::DescribeConfigs { topic }
+            | Self::Produce { topic, .. }
+            | Self::Transaction { topic, .. }
+            | Self::Tail { topic, .. }
+            | Self::CatchUp { topic, .. }
+            | Self::ListOffsets { topic, .. }
+            | Self::EpochEnd { topic, .. } => (topic, None),
+        };
+        core::iter::once(topic).chain(other)
+    }
+}
+
 /// How a transaction ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

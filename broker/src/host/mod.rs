@@ -315,6 +315,8 @@ impl Node {
                 if let Some(event) = events.ready() {
                     running.event(event);
                 }
+                // And one that does so again and again must not keep the thread.
+                tokio::task::yield_now().await;
                 continue;
             }
             if !running.next.is_empty() {

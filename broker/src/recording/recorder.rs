@@ -5,7 +5,7 @@
 //! be written any more ends; what is recorded goes on.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -70,8 +70,10 @@ impl Recorder {
             return Err(Error::new(ErrorKind::InvalidInput, why));
         }
         keep_older(path)?;
-        let mut file = File::create(path)?;
+        // Emptied when it is ours, and not before: another process may have just begun.
+        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         lock(&file)?;
+        file.set_len(0)?;
         file.write_all(&header())?;
         let (path, bytes) = (path.to_owned(), HEADER_BYTES as u64);
         Ok(Self(Arc::new(Mutex::new(Output { path, file, bytes, bytes_max, end: None }))))
@@ -153,14 +155,14 @@ impl Output {
 
 /// Puts an older recording out of the way.
 fn keep_older(path: &Path) -> io::Result<()> {
-    let older = match File::open(path) {
-        Ok(older) => older,
+    // Looked at before it is opened: to open a pipe is to wait for who writes.
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() => {}
+        Ok(_) => return Err(Error::new(ErrorKind::InvalidInput, "it is there, and is no file")),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
-    };
-    if !older.metadata()?.is_file() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is there, and is no file"));
     }
+    let older = File::open(path)?;
     lock(&older)?;
     let mut start = Vec::new();
     (&older).take(MAGIC.len() as u64).read_to_end(&mut start)?;

@@ -13,6 +13,7 @@ use super::judge;
 use super::output::Output;
 use crate::cli::{BadInput, Exit, JudgeArgs, VerifyArgs};
 use crate::interrupt::Interrupt;
+use crate::live::host::Seen;
 use crate::live::load::CLIENTS_MAX;
 use crate::live::verify::{self, Options, Verified};
 use crate::plan::Protocol;
@@ -159,7 +160,17 @@ fn judged(
         report.line(repeat(options));
         return Ok(Exit::Violated);
     }
-    let exit = judge::judge(&JudgeArgs { file: file.to_owned() }, report)?;
+    let mut exit = judge::judge(&JudgeArgs { file: file.to_owned() }, report)?;
+    let Seen { broken, disorders, .. } = &verified.seen;
+    if !broken.is_empty() || *disorders > 0 {
+        let word = report.fail("FAIL");
+        report.line(format!("{word} Protocol: a broker says what Kafka's protocol does not allow"));
+        for (what, times) in broken {
+            report.line(format!("broken  {} times: {what}", grouped(*times)));
+        }
+        report.line(repeat(options));
+        exit = Exit::Violated;
+    }
     if verified.stuck.is_empty() {
         return Ok(exit);
     }

@@ -30,9 +30,12 @@ pub(super) fn told(scene: &Scene, told: &Told<'_>) -> Words {
         what,
     };
     match told {
-        Told::Stepped(node, _, _, input, _) => say(*node, "process", format!("{input:?}")),
-        Told::Asked(node, tok, op) => say(*node, "ask", format!("{op:?} {tok:?}")),
-        Told::Logged(node, tok, op) => say(*node, "log", format!("{op:?} {tok:?}")),
+        Told::Stepped(step) if step.asked.is_empty() => {
+            say(step.node, "process", format!("{:?}", step.input))
+        }
+        Told::Stepped(step) => {
+            say(step.node, "process", format!("{:?} asks {:?}", step.input, step.asked))
+        }
         Told::Heard(client, input) => say(*client, "hear", format!("{input:?}")),
     }
 }

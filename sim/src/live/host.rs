@@ -47,6 +47,8 @@ pub struct Host {
 pub struct Seen {
     /// Connections that were lost or never came to be.
     pub lost: u64,
+    /// What a broker said and Kafka's protocol does not allow, and how often.
+    pub broken: BTreeMap<String, u64>,
     /// Requests that could not be said to the broker, by why.
     pub refused: BTreeMap<String, u64>,
     /// Error codes without a name, and how often they came.
@@ -207,7 +209,10 @@ impl Host {
                     *self.seen.refused.entry(refusal.to_string()).or_default() += 1;
                 }
             }
-            Event::Gone { .. } => {
+            Event::Gone { why, broken } => {
+                if broken {
+                    *self.seen.broken.entry(why).or_default() += 1;
+                }
                 slot.connections.remove(&conn);
                 self.seen.lost += 1;
                 self.step(client, ClientIn::Gone(conn));

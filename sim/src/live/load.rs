@@ -99,20 +99,17 @@ impl Names {
     }
 
     fn apply(&mut self, mut op: Op, length: Duration, consumer_groups: bool) -> Op {
+        let ends = matches!(op, Op::DeleteTopic { .. }).then(|| op.topic().to_owned());
+        op.topics_mut().for_each(|topic| self.topic(topic));
+        if let Some(plain) = ends {
+            *self.deleted.entry(plain).or_default() += 1;
+        }
         match &mut op {
-            Op::DeleteTopic { topic } => {
-                let plain = topic.clone();
-                self.topic(topic);
-                *self.deleted.entry(plain).or_default() += 1;
-            }
-            Op::Transaction { topic, id, think_ms, .. } => {
-                self.topic(topic);
+            Op::Transaction { id, think_ms, .. } => {
                 id.iter_mut().for_each(|id| self.own(id));
                 *think_ms = scaled(*think_ms, length);
             }
-            Op::Consume { topic, group, protocol, stays_ms, copies_to, .. } => {
-                self.topic(topic);
-                copies_to.iter_mut().for_each(|topic| self.topic(topic));
+            Op::Consume { group, protocol, stays_ms, .. } => {
                 self.own(group);
                 *stays_ms = scaled(*stays_ms, length);
                 if *protocol == GroupProtocol::Consumer && !consumer_groups {
@@ -120,15 +117,16 @@ impl Names {
                     self.replaced = true;
                 }
             }
-            Op::CreateTopic { topic, .. }
-            | Op::AddPartitions { topic, .. }
-            | Op::AlterConfig { topic, .. }
-            | Op::DescribeConfigs { topic }
-            | Op::Produce { topic, .. }
-            | Op::Tail { topic, .. }
-            | Op::CatchUp { topic, .. }
-            | Op::ListOffsets { topic, .. }
-            | Op::EpochEnd { topic, .. } => self.topic(topic),
+            Op::CreateTopic { .. }
+            | Op::DeleteTopic { .. }
+            | Op::AddPartitions { .. }
+            | Op::AlterConfig { .. }
+            | Op::DescribeConfigs { .. }
+            | Op::Produce { .. }
+            | Op::Tail { .. }
+            | Op::CatchUp { .. }
+            | Op::ListOffsets { .. }
+            | Op::EpochEnd { .. } => {}
         }
         op
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker::recording::Recorder;
 use broker_core::ids::Incarnation;
+use broker_core::step::{Cx, Effect, Input};
 use invariants::Violation;
 use invariants::history::{HistoryEvent, SimTime};
 use madsim::time::TimeHandle;
@@ -13,7 +14,7 @@ use crate::decider::{Run, RunOptions};
 use crate::trace::{Checkpoint, TraceLine};
 use crate::world::layout::Endpoint;
 use crate::world::scene::Scene;
-use crate::world::step::{HandOver, Told};
+use crate::world::step::{Asked, HandOver, Stepped, Told};
 
 /// What the caller of a run wants beyond its outcome, and what there is of it.
 #[derive(Default)]
@@ -74,6 +75,9 @@ const PROTOCOL: &str = "protocol";
 struct Shared {
     run: Option<Run>,
     notes: Notes,
+    /// What a process has asked of store and device in the step that it takes now: a step of a
+    /// node, with all effects begun, is taken without a pause.
+    asked: Vec<Asked>,
     /// Found by what a process told; the stage ends the run with it.
     broken: Option<Violation>,
     /// Processes that have ended by themselves.
@@ -103,7 +107,8 @@ pub(super) fn now() -> SimTime {
 
 impl Bridge {
     pub(super) fn new(run: Run, notes: Notes) -> Self {
-        let shared = Shared { run: Some(run), notes, broken: None, ended: Vec::new() };
+        let shared =
+            Shared { run: Some(run), notes, asked: Vec::new(), broken: None, ended: Vec::new() };
         Self(Arc::new((Mutex::new(shared), Notify::new())))
     }
 
@@ -130,13 +135,31 @@ impl Bridge {
         look(run.world().scene(), run.now().max(now()))
     }
 
-    /// A process tells something.
+    /// A process asks for something, in a step of which word will follow.
+    pub(super) fn asks(&self, asked: Asked) {
+        self.lock().asked.push(asked);
+    }
+
+    /// A process has taken a step.
+    pub(super) fn stepped(
+        &self,
+        (node, incarnation): (Endpoint, Incarnation),
+        cx: &Cx,
+        input: &Input,
+        effects: &[Effect],
+    ) {
+        let asked = std::mem::take(&mut self.lock().asked);
+        self.told(Told::Stepped(Stepped { node, incarnation, cx, input, effects, asked }));
+    }
+
+    /// Something is told to the world.
     pub(super) fn told(&self, told: Told<'_>) {
         let mut shared = self.lock();
         let Shared { run, notes, broken, .. } = &mut *shared;
         let Some(run) = run.as_mut().filter(|_| broken.is_none()) else { return };
-        if let Err(violation) = notes.with(|options| run.told(now(), told, options)) {
-            *broken = Some(violation);
+        match notes.with(|options| run.told(now(), told, options)) {
+            Ok(()) => *broken = run.endless(),
+            Err(violation) => *broken = Some(violation),
         }
         self.0.1.notify_one();
     }
@@ -170,7 +193,7 @@ impl Bridge {
     /// Takes what is due, up to something that the stage must do.
     pub(super) fn go_on(&self) -> Cue {
         let mut shared = self.lock();
-        let Shared { run, notes, broken, ended } = &mut *shared;
+        let Shared { run, notes, broken, ended, .. } = &mut *shared;
         let run = run.as_mut().expect("the stage runs before the end");
         loop {
             if let Some(violation) = broken.take() {
@@ -185,7 +208,7 @@ impl Bridge {
             }
             match run.next_at() {
                 Some(at) if at <= now() => match notes.with(|options| run.advance(options)) {
-                    Ok(true) => {}
+                    Ok(true) => *broken = run.endless(),
                     Ok(false) => return Cue::Over(Ok(())),
                     Err(violation) => return Cue::Over(Err(violation)),
                 },

@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant};
 
 use super::bridge::{Bridge, now};
 use crate::world::layout::{Endpoint, Layout};
-use crate::world::step::Told;
+use crate::world::step::Asked;
 
 /// Where brokers listen for clients.
 const CLIENTS_PORT: u16 = 9_092;
@@ -191,7 +191,7 @@ impl ObjectStore for ModelStore {
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         owed.entry(tok).or_default().push_back(answer);
         drop(owed);
-        self.who.bridge.told(Told::Asked(self.who.endpoint, tok, op));
+        self.who.bridge.asks(Asked::Store(tok, op));
         Box::pin(async move {
             match answered.await {
                 Ok(result) => result,
@@ -216,7 +216,7 @@ impl LogDevice for ModelDevice {
                 inputs.tell(Event::Log(tok, result)).await;
             }
         });
-        Box::new(move |tok, op| who.bridge.told(Told::Logged(who.endpoint, tok, op)))
+        Box::new(move |tok, op| who.bridge.asks(Asked::Device(tok, op)))
     }
 }
 
@@ -245,7 +245,7 @@ struct Watcher(Who);
 impl Observer for Watcher {
     fn stepped(&mut self, cx: &Cx, input: &Input, effects: &[Effect]) -> ControlFlow<()> {
         let Who { bridge, endpoint, incarnation, .. } = &self.0;
-        bridge.told(Told::Stepped(*endpoint, *incarnation, cx, input, effects));
+        bridge.stepped((*endpoint, *incarnation), cx, input, effects);
         let halts = effects.iter().any(|effect| matches!(effect, Effect::Halt(_)));
         match halts || bridge.lives(*endpoint, *incarnation) {
             true => ControlFlow::Continue(()),

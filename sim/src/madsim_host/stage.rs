@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use broker::client::Refusal;
 use broker_core::ids::{ConnId, TopicPartition};
 use broker_core::protocol::{ErrorCode, Response};
 use broker_core::step::Input;
@@ -192,7 +193,12 @@ async fn hear(
                 }
                 ClientIn::Gone(conn)
             }
-            Event::Refused(_) => continue,
+            // The client knows the topic no more, and hears so.
+            Event::Refused(Refusal::UnknownTopic { .. }) => continue,
+            Event::Refused(refusal) => {
+                bridge.broken(client, &refusal.to_string());
+                continue;
+            }
         };
         bridge.told(Told::Heard(client, input));
     }

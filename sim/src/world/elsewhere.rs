@@ -7,13 +7,13 @@
 //! not what the machine asked for.
 
 use broker_core::ids::Incarnation;
-use broker_core::step::{Cx, Effect, Input};
+use broker_core::step::Effect;
 use invariants::Violation;
 use invariants::history::SimTime;
 
 use crate::plan::Plan;
 use crate::world::layout::{BadPlan, Endpoint, Set};
-use crate::world::step::{Sink, Told};
+use crate::world::step::{Asked, Sink, Stepped, Told};
 use crate::world::{Judged, World};
 
 impl World {
@@ -35,16 +35,7 @@ impl World {
     /// inputs, or its host changes them), or a process goes on after its machine has halted.
     pub fn told<S: Sink>(&mut self, at: SimTime, told: Told<'_>, sink: &mut S) -> Judged {
         match told {
-            Told::Stepped(node, incarnation, cx, input, effects) => {
-                self.stepped(at, (node, incarnation), cx, input, effects, sink)?;
-            }
-            Told::Asked(node, tok, op) if self.lives(node, tok.incarnation) => {
-                self.carry_out(at, node, Effect::Obj(tok, op), sink)?;
-            }
-            Told::Logged(node, tok, op) if self.lives(node, tok.incarnation) => {
-                self.carry_out(at, node, Effect::Log(tok, op), sink)?;
-            }
-            Told::Asked(..) | Told::Logged(..) => {}
+            Told::Stepped(step) => self.stepped(at, step, sink)?,
             Told::Heard(client, input) => self.tell(at, client, input, sink)?,
         }
         match self.scene.spark {
@@ -63,18 +54,24 @@ impl World {
     fn stepped<S: Sink>(
         &mut self,
         at: SimTime,
-        (node, incarnation): (Endpoint, Incarnation),
-        cx: &Cx,
-        input: &Input,
-        effects: &[Effect],
+        step: Stepped<'_>,
         sink: &mut S,
     ) -> Result<(), Violation> {
+        let Stepped { node, incarnation, cx, input, effects, asked } = step;
         if !self.lives(node, incarnation) {
             let current = self.scene.slot(node).incarnation == incarnation;
             let ended = self.elsewhere.is_some_and(|ended| ended.holds(node));
             let name = self.scene.layout.name(node);
             assert!(!(current && ended), "{name} takes a step after it has halted: {input:?}");
             return Ok(());
+        }
+        // What was asked is on its way before a fault strikes that waits for a probe of this step.
+        for asked in asked {
+            let effect = match asked {
+                Asked::Store(tok, op) => Effect::Obj(tok, op),
+                Asked::Device(tok, op) => Effect::Log(tok, op),
+            };
+            self.carry_out(at, node, effect, sink)?;
         }
         let copy = self.scene.slots[node.index()].process.as_mut().expect("it lives");
         copy.step(cx, input.clone(), &mut self.effects);

@@ -182,14 +182,36 @@ pub enum HandOver {
 /// What the host of processes that run elsewhere has for their world.
 #[derive(Debug)]
 pub enum Told<'a> {
-    /// A node's machine has taken a step, with these effects.
-    Stepped(Endpoint, Incarnation, &'a Cx, &'a Input, &'a [Effect]),
-    /// A node's process asks the store.
-    Asked(Endpoint, Tok, ObjOp),
-    /// A controller's process asks its device.
-    Logged(Endpoint, Tok, LogOp),
+    /// A node's machine has taken a step.
+    Stepped(Stepped<'a>),
     /// A client hears something on its connections.
     Heard(Endpoint, ClientIn),
+}
+
+/// A step of a process, and what its host has begun of its effects.
+#[derive(Debug)]
+pub struct Stepped<'a> {
+    /// Whose.
+    pub node: Endpoint,
+    /// Which process.
+    pub incarnation: Incarnation,
+    /// What the machine knew.
+    pub cx: &'a Cx,
+    /// What it was fed.
+    pub input: &'a Input,
+    /// All that it asked of its host.
+    pub effects: &'a [Effect],
+    /// What its host has asked of store and device since the step before.
+    pub asked: Vec<Asked>,
+}
+
+/// What a process asks of the environment.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Asked {
+    /// Of the store.
+    Store(Tok, ObjOp),
+    /// Of its device.
+    Device(Tok, LogOp),
 }
 
 impl Hash for Told<'_> {
@@ -197,11 +219,9 @@ impl Hash for Told<'_> {
         std::mem::discriminant(self).hash(state);
         match self {
             // The effects are those of the copy here, which are hashed as they come.
-            Self::Stepped(node, incarnation, cx, input, _) => {
-                (node, incarnation, cx.mono, cx.wall, cx.entropy, input).hash(state);
+            Self::Stepped(Stepped { node, incarnation, cx, input, asked, effects: _ }) => {
+                (node, incarnation, cx.mono, cx.wall, cx.entropy, input, asked).hash(state);
             }
-            Self::Asked(node, tok, op) => (node, tok, op).hash(state),
-            Self::Logged(node, tok, op) => (node, tok, op).hash(state),
             Self::Heard(client, input) => (client, input).hash(state),
         }
     }

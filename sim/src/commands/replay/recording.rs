@@ -51,6 +51,9 @@ pub(super) fn replay(
     let each = args.trace.then_some(&mut print as &mut flight::Each<'_>);
     let replayed = flight::replay(BufReader::with_capacity(1 << 18, file), each);
     let replayed = replayed.map_err(|bad| format!("can not replay {name}: {bad}"))?;
+    if replayed.steps == 0 && matches!(replayed.verdict, Verdict::Equal) {
+        return Err(BadInput(format!("{name} holds no step: there is nothing to replay")));
+    }
     report.line(format!("recording {name}"));
     tell_file(&replayed, report);
     let (steps, nodes) = (grouped(replayed.steps), replayed.nodes);

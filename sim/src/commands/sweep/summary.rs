@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::repeat_seed;
 use crate::generate::Choice;
+use crate::host::NOT_CARRIED_OUT;
 use crate::plan::Protocol;
 use crate::plan::schema::FAULTS;
 use crate::registry;
@@ -50,6 +51,7 @@ fn idle(totals: &Totals, orders: &Orders, never_reached: &[&'static str]) -> Vec
     }
     let effective = |kind: &str| totals.faults.get(kind).is_some_and(|count| count.effective > 0);
     let kinds = FAULTS.iter().map(|kind| kind.name).filter(|kind| !effective(kind));
+    let kinds = kinds.filter(|kind| !NOT_CARRIED_OUT.contains(kind));
     never_reached.iter().copied().chain(kinds).collect()
 }
 
