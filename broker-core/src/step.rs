@@ -71,7 +71,7 @@ impl<T> Outbox<T> {
     }
 
     /// Takes all effects out, in order, and keeps the memory.
-    pub fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+    pub fn drain(&mut self) -> impl DoubleEndedIterator<Item = T> + '_ {
         self.0.drain(..)
     }
 

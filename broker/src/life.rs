@@ -12,14 +12,13 @@ use broker_core::mutants::Mutants;
 use broker_core::step::HaltReason;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::device::Device;
 use crate::durable;
 use crate::front;
 use crate::host::mutants::ShellMutants;
-use crate::host::{self, Config, Events, Inputs, Links, Node, ObjectStore, Peers, SystemClock};
+use crate::host::{Config, Events, Inputs, Links, Node, ObjectStore, Peers, SystemClock};
 use crate::recording::Recorder;
 
 /// How long a node that ended is dead before it is booted again.
@@ -121,17 +120,5 @@ impl Life {
             recorder.attach(&mut node);
         }
         Ok(node)
-    }
-}
-
-/// Clients are let in once the broker serves, as Kafka does: who asked before would be told of a
-/// cluster that is half there.
-pub(crate) async fn accept(
-    mut serving: watch::Receiver<bool>,
-    socket: TcpListener,
-    inputs: Inputs,
-) {
-    if serving.wait_for(|serving| *serving).await.is_ok() {
-        host::serve(socket, inputs).await;
     }
 }

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::belonging::{self, folder};
 use crate::front;
-use crate::host::{Inputs, ObjectStore, Peers};
-use crate::life::{DRAIN_WITHIN, Kind, Life, Ways, accept};
+use crate::host::{self, Inputs, ObjectStore, Peers};
+use crate::life::{DRAIN_WITHIN, Kind, Life, Ways};
 use crate::metrics::Metrics;
 use crate::recording::Recorder;
 
@@ -141,7 +141,7 @@ impl Cluster {
             let recorder = options.recorder.clone();
             let life = Life { node, folder, kind, store, ways, serving: told, recorder };
             life.check_folder()?;
-            tokio::spawn(accept(serving.clone(), socket, inputs.clone()));
+            tokio::spawn(host::serve_once_serving(serving.clone(), socket, inputs.clone()));
             let life = tokio::spawn(life.live(inputs.clone(), events));
             brokers.push(Broker { node, inputs, serving, life });
         }

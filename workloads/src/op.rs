@@ -172,9 +172,7 @@ impl Op {
             | Self::EpochEnd { topic, .. } => topic,
         }
     }
-}
 
-impl Op {
     /// The names of all topics that it is about, to be changed.
     pub fn topics_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let (topic, other) = match self {

@@ -12,7 +12,7 @@ use broker_core::ids::ConnId;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::limits::{Held, Limits, READ_BYTES, Traffic};
 use super::{Event, Inputs, Meter};
@@ -44,6 +44,18 @@ impl Answers {
 /// Takes connections for a broker until the broker ends.
 pub async fn serve(listener: TcpListener, node: Inputs) {
     serve_within(listener, node, Limits::default()).await;
+}
+
+/// As [`serve`], once the broker serves, as Kafka does: who asked before would be told of a cluster
+/// that is half there.
+pub async fn serve_once_serving(
+    mut serving: watch::Receiver<bool>,
+    listener: TcpListener,
+    node: Inputs,
+) {
+    if serving.wait_for(|serving| *serving).await.is_ok() {
+        serve(listener, node).await;
+    }
 }
 
 async fn serve_within(listener: TcpListener, node: Inputs, limits: Limits) {

@@ -45,7 +45,7 @@ mod tests;
 mod timers;
 
 pub use clock::SystemClock;
-pub use connection::serve;
+pub use connection::{serve, serve_once_serving};
 pub use levels::{BrokerLevels, ControllerLevels, GroupLevels, Levels, PartitionLevels};
 pub use meter::{Meter, StoreCall, StoreOperation};
 use mutants::{Planted, ShellMutant, ShellMutants};
@@ -448,11 +448,9 @@ impl Running {
             Role::Broker(broker, _) => broker.step(&cx, input, &mut out),
         }
         let effects = seen.is_some().then(|| out.as_slice().to_vec());
-        let mut begun: Vec<Effect> = out.drain().collect();
-        if self.planted.on.on(ShellMutant::EffectsReversed) {
-            begun.reverse();
-        }
-        for effect in begun {
+        let reversed = self.planted.on.on(ShellMutant::EffectsReversed);
+        let mut begun = out.drain();
+        while let Some(effect) = if reversed { begun.next_back() } else { begun.next() } {
             self.next.extend(self.planted.told_early(&effect));
             self.begin(&cx, effect);
         }

@@ -16,7 +16,7 @@ use crate::belonging;
 use crate::durable;
 use crate::front;
 use crate::host::{self, Inputs, Links, ObjectStore};
-use crate::life::{self, DRAIN_WITHIN, Kind, Life, Ways};
+use crate::life::{DRAIN_WITHIN, Kind, Life, Ways};
 use crate::metrics::Metrics;
 use crate::recording::Recorder;
 
@@ -106,7 +106,7 @@ impl Running {
         let (inputs, events) = metrics.inputs(node, zones);
         let mut listeners = vec![tokio::spawn(host::listen(sockets.peers, links, inputs.clone()))];
         if let Some(socket) = sockets.clients {
-            let accepting = life::accept(serving.clone(), socket, inputs.clone());
+            let accepting = host::serve_once_serving(serving.clone(), socket, inputs.clone());
             listeners.push(tokio::spawn(accepting));
         }
         let life = tokio::spawn(life.live(inputs.clone(), events));

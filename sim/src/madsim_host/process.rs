@@ -99,7 +99,8 @@ pub(super) fn process(who: Who) -> (Process, impl Future<Output = ()> + Send + '
         let (serving, is_serving) = watch::channel(false);
         if !layout.is_controller(who.endpoint) {
             let clients = TcpListener::bind((Ipv4Addr::UNSPECIFIED, CLIENTS_PORT)).await;
-            tokio::spawn(accept(is_serving, clients.expect("a free port"), inputs.clone()));
+            let clients = clients.expect("a free port");
+            tokio::spawn(host::serve_once_serving(is_serving, clients, inputs.clone()));
         }
         let ways = links.connect(who.incarnation, &inputs);
         let mut node = node(&who, &layout, owed, done, serving);
@@ -110,13 +111,6 @@ pub(super) fn process(who: Who) -> (Process, impl Future<Output = ()> + Send + '
         who.bridge.ended(who.endpoint, who.incarnation);
     };
     (process, life)
-}
-
-/// Clients are let in once the broker serves.
-async fn accept(mut serving: watch::Receiver<bool>, socket: TcpListener, inputs: Inputs) {
-    if serving.wait_for(|serving| *serving).await.is_ok() {
-        host::serve(socket, inputs).await;
-    }
 }
 
 fn links(layout: &Layout, endpoint: Endpoint) -> Links {
