@@ -19,22 +19,10 @@ suites=("${@:-}")
 [ -n "${suites[0]}" ] || suites=(librdkafka rdkafka rskafka)
 # Long enough for every test that passes; one that hangs is a failure.
 patience=${PATIENCE:-150}
-mkdir -p "$folder/sources/src" "$folder/logs"
+mkdir -p "$folder/logs"
 : > "$results"
 
-# Sources as they were published: crate and version.
-fetch() {
-    [ -d "$folder/$1" ] && return
-    touch "$folder/sources/src/lib.rs"
-    printf '[package]\nname = "sources"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n[dependencies]\n"%s" = "=%s"\n' \
-        "$1" "$2" > "$folder/sources/Cargo.toml"
-    rm -f "$folder/sources/Cargo.lock"
-    cargo fetch --quiet --manifest-path "$folder/sources/Cargo.toml"
-    cp -r "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"$1-$2" "$folder/$1"
-    chmod -R u+w "$folder/$1"
-    # Not a part of this workspace.
-    printf '\n[workspace]\n' >> "$folder/$1/Cargo.toml"
-}
+. "$root/ci/clients/sources.sh"
 
 # Starts a cluster whose topics have so many partitions if nobody says how many. Sets bootstrap.
 serve=
@@ -77,12 +65,9 @@ plain() {
 
 # Each test in a process of its own: one that times out makes the runner end itself.
 librdkafka() {
-    fetch rdkafka-sys "4.10.0+2.12.1"
+    librdkafka_sources
     local source="$folder/rdkafka-sys/librdkafka" test outcome log
-    if [ ! -x "$source/tests/test-runner" ]; then
-        (cd "$source" && ./configure --disable-ssl --disable-sasl --disable-curl &&
-            make -j2 libs && make -C tests test-runner) > "$folder/logs/librdkafka.build" 2>&1
-    fi
+    make -C "$source/tests" test-runner > "$folder/logs/librdkafka.build" 2>&1
     # 0118_commit_rebalance expects that two consumers which start together join together.
     start 4 --rebalance-delay 500 --listen 127.0.0.1:0
     echo "bootstrap.servers=$bootstrap" > "$folder/test.conf"

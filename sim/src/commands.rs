@@ -150,6 +150,7 @@ fn report_outcome(outcome: &Outcome, repeat: &str, report: &Report) {
             let what = match place.as_str() {
                 "plan" => "plan that can not be run",
                 place if place.starts_with("broker-core/") => "assertion in the core",
+                place if place.starts_with("broker/") => "panic in the process",
                 _ => "panic in the simulator",
             };
             report.line(format!("{word} {what} at {place}: {message}"));

@@ -350,6 +350,11 @@ fn cli_bad_file_among_good_ones_runs_nothing() {
 }
 
 #[test]
+fn cli_replay_of_what_has_no_end_is_refused() {
+    has(&refused(&["replay", "/dev/zero"]), &["/dev/zero is neither a file nor a folder"]);
+}
+
+#[test]
 fn cli_sweep_that_can_not_write_says_so_before_it_starts() {
     let folder = folder("sweep-out");
     let file = folder.join("taken");

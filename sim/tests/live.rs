@@ -72,7 +72,7 @@ fn options(workload: &str, secs: u64, bootstrap: SocketAddr) -> Options {
 
 async fn run(options: &Options) -> Verified {
     let prepared = prepare(options).await.expect("a cluster that can be run against");
-    prepared.run(options, &Interrupt::default()).await.expect("a run")
+    prepared.run(options, &Interrupt::default()).await
 }
 
 /// What a workload's clients see of a cluster of ours.
@@ -126,7 +126,7 @@ workloads_pass! {
 async fn verify_with_a_nemesis_that_does_nothing_passes() {
     let nemesis = |options: &mut Options| options.nemesis = vec!["true".to_owned()];
     let verified = verified("nemesis", "append-read", nemesis).await;
-    assert!(verified.acts > 0);
+    assert!(verified.acts.as_ref().is_ok_and(|acts| *acts > 0), "{:?}", verified.acts);
     passes(&verified);
 }
 
@@ -170,6 +170,23 @@ async fn verify_that_can_not_read_to_the_end_is_stuck() {
     let verified = tricked(Trick::Hang, "append-read").await;
     assert!(verified.acknowledged > 0);
     assert!(verified.stuck.iter().any(|what| what.contains("read of")), "{:?}", verified.stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_that_is_not_told_where_a_partition_ends_is_stuck() {
+    let verified = tricked(Trick::Untold, "idempotent-retry").await;
+    assert!(verified.acknowledged > 0);
+    let untold = verified.stuck.iter().filter(|what| what.ends_with("tells where it ends"));
+    assert!(untold.count() > 0, "{:?}", verified.stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_whose_nemesis_fails_keeps_what_was_seen() {
+    let fails = |options: &mut Options| options.nemesis = vec!["exit 3".to_owned()];
+    let verified = verified("nemesis-fails", "append-read", fails).await;
+    let why = verified.acts.expect_err("it fails");
+    assert!(why.ends_with("(begin 0) failed: exit status: 3"), "{why}");
+    assert!(verified.acknowledged > 0 && verified.history.lines().count() > 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

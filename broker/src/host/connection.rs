@@ -124,6 +124,9 @@ async fn connection(
         idle = traffic.idle(limits.idle) => Err(idle),
     };
     if let Err(reason) = end {
+        if reason.kind() == io::ErrorKind::InvalidData {
+            node.meter.undecodable(&reason.to_string());
+        }
         tracing::info!(conn = conn.0, %reason, "connection closed");
     }
     writer.abort();

@@ -17,6 +17,8 @@ pub trait Meter: Debug + Send + Sync {
     fn booted(&self) {}
     /// An answer was handed to the socket, so long after its request was read.
     fn answered(&self, _key: ApiKey, _after: Duration) {}
+    /// A client sent what is no request that is spoken here; its connection is closed.
+    fn undecodable(&self, _why: &str) {}
     /// The store has answered a call, or will not.
     fn store_called(&self, _call: StoreCall, _result: &ObjResult, _after: Duration) {}
     /// So many bytes were handed to the socket to another node.

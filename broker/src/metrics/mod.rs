@@ -158,6 +158,7 @@ fn times<L: Clone + Eq + std::hash::Hash>() -> Times<L> {
 struct Counted {
     boots: Family<OfNode, Counter>,
     requests: Times<OfRequest>,
+    undecodable: Family<OfNode, Counter>,
     calls: Times<OfCall>,
     results: Family<OfResult, Counter>,
     put_bytes: Family<OfCall, Counter>,
@@ -173,6 +174,7 @@ impl Default for Counted {
         Self {
             boots: Family::default(),
             requests: times(),
+            undecodable: Family::default(),
             calls: times(),
             results: Family::default(),
             put_bytes: Family::default(),
@@ -190,6 +192,8 @@ impl Counted {
         to.register("node_boots", "Processes of a node", self.boots.clone());
         let help = "From a request read to its answer handed to the socket";
         to.register_with_unit("request_duration", help, Unit::Seconds, self.requests.clone());
+        let help = "Connections closed for what is no request that is spoken here";
+        to.register("undecodable_requests", help, self.undecodable.clone());
         let help = "From a call of the object store to its answer, or to giving it up";
         to.register_with_unit("store_call_duration", help, Unit::Seconds, self.calls.clone());
         let help = "Calls of the object store that have ended";
@@ -238,6 +242,10 @@ impl Meter for NodeMeter {
     fn answered(&self, key: ApiKey, after: Duration) {
         let of = OfRequest { node: self.node.0, request: Name(key) };
         self.counted.requests.get_or_create(&of).observe(after.as_secs_f64());
+    }
+
+    fn undecodable(&self, _why: &str) {
+        self.counted.undecodable.get_or_create(&self.of_node()).inc();
     }
 
     fn store_called(&self, call: StoreCall, result: &ObjResult, after: Duration) {

@@ -59,6 +59,10 @@ pub fn replay(args: &ReplayArgs, report: &mut Report) -> Result<Exit, BadInput> 
 
 /// A plan or a stored seed; none if it is a recording, which is too large to be read in advance.
 fn read(file: &Path, args: &ReplayArgs) -> Result<Option<Document>, BadInput> {
+    // What is no file may have no end.
+    if file.metadata().is_ok_and(|meta| !meta.is_file()) {
+        return Err(BadInput(format!("{} is neither a file nor a folder", file.display())));
+    }
     if recording::is_recording(file) {
         return recording::check(file, args).map(|()| None);
     }

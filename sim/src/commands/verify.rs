@@ -37,12 +37,16 @@ pub fn verify(args: &VerifyArgs, report: &mut Report) -> Result<Exit, BadInput> 
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let prepared = runtime.block_on(verify::prepare(&options))?;
     report.line(format!("seed    {}", options.seed));
-    let verified = runtime.block_on(prepared.run(&options, &Interrupt::listen()))?;
+    let verified = runtime.block_on(prepared.run(&options, &Interrupt::listen()));
     tell(&options, &verified, report);
     let file = match output {
         Some(output) => output.finish(&verified.history, report)?,
         None => kept(&verified.history)?,
     };
+    if let Err(why) = &verified.acts {
+        let why = format!("{why}; what was seen until then is in {}", file.display());
+        return Err(BadInput(why));
+    }
     let exit = judged((&options, &verified), &file, report)?;
     if args.history.is_none() && exit == Exit::Passed {
         // It is in the folder for temporary files: what is left there does no harm.
@@ -94,6 +98,9 @@ fn kept(history: &str) -> Result<PathBuf, BadInput> {
 
 fn tell(options: &Options, verified: &Verified, report: &Report) {
     let Verified { calls, seen, ops, rounds, acts, protocol, .. } = verified;
+    let acts = acts
+        .as_ref()
+        .map_or_else(|_| "it failed".to_owned(), |acts| format!("{} acts", grouped(*acts)));
     let protocol = match protocol {
         TransactionVersion::V1 => "KIP-98",
         TransactionVersion::V2 => "KIP-890",
@@ -105,7 +112,7 @@ fn tell(options: &Options, verified: &Verified, report: &Report) {
         options.length.as_secs(),
         options.run,
     ));
-    report.line(format!("given   {} operations; nemesis: {} acts", grouped(*ops), grouped(*acts)));
+    report.line(format!("given   {} operations; nemesis: {acts}", grouped(*ops)));
     for (name, tally) in calls {
         report.line(format!(
             "call    {name}: {} ok, {} failed, {} unknown",

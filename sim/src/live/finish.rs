@@ -59,7 +59,8 @@ pub(super) async fn finish(host: &mut Host, reader: u16, number: u32, terms: Ter
     // Every partition has a leader that answers.
     last.ends(host, &written, false).await;
     last.finished.settled = Some((host.history.len(), host.now()));
-    last.ends(host, &written, false).await;
+    let ends = last.ends(host, &written, false).await;
+    last.finished.stuck.extend(without_end(&written, &ends, &host.seen().topics));
     for committed in [false, true] {
         if committed && !terms.transactions {
             continue;
@@ -172,6 +173,20 @@ fn written(history: &[HistoryEvent]) -> BTreeSet<TopicPartition> {
     }
     written.retain(|partition| !deleted.contains(&partition.topic));
     written
+}
+
+/// The partitions whose end nobody tells: what was written there can not be read, either.
+fn without_end(
+    written: &BTreeSet<TopicPartition>,
+    ends: &BTreeMap<TopicPartition, Offset>,
+    topics: &BTreeMap<TopicId, String>,
+) -> Vec<String> {
+    let untold = written.iter().filter(|partition| !ends.contains_key(partition));
+    let say = |partition: &TopicPartition| {
+        let topic = topics.get(&partition.topic).map_or("?", String::as_str);
+        format!("{topic} {}: nobody tells where it ends", partition.index)
+    };
+    untold.map(say).collect()
 }
 
 /// What a client was told of the offsets that it asked for; of each partition the newest.

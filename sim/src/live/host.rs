@@ -106,12 +106,15 @@ impl Host {
         self.step(client, ClientIn::Op(number, op));
     }
 
-    /// All clients end as if their processes did: what they have not heard they never will.
-    pub fn end_all(&mut self) {
-        for (_, slot) in std::mem::take(&mut self.slots) {
-            self.seen.take_in(&slot);
-        }
-        self.timers.clear();
+    /// The clients end that have no operation under way that ends by itself, as if their processes
+    /// did. The others live on.
+    pub fn end_idle(&mut self) {
+        let (idle, busy) = std::mem::take(&mut self.slots)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, slot)| slot.client.is_idle());
+        self.slots = busy;
+        idle.values().for_each(|slot| self.seen.take_in(slot));
+        self.timers.retain(|_, (client, _)| self.slots.contains_key(client));
     }
 
     /// No client has an operation that ends by itself and has not ended.
@@ -297,5 +300,30 @@ impl Seen {
         let topics = directory.names.all().map(|(topic, name)| (topic, name.to_owned()));
         self.topics.extend(topics);
         self.disorders += u64::from(slot.client.disorders());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use workloads::op::ListSpec;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn host_keeps_the_clients_that_have_something_under_way() {
+        let nobody = vec![("127.0.0.1".to_owned(), 1)];
+        let mut host = Host::new(1, nobody, TransactionVersion::V2);
+        host.add(0);
+        host.add(1);
+        let topic = "topic".to_owned();
+        let (spec, committed) = (ListSpec::Latest, false);
+        host.give(1, 0, Op::ListOffsets { topic, partition: 0, spec, committed });
+        host.end_idle();
+        let blocked = host.blocked();
+        assert!(matches!(&blocked[..], [one] if one.starts_with("client 1: ")), "{blocked:?}");
+        assert_eq!(host.slots.len(), 1);
+        assert!(host.timers.values().all(|(client, _)| *client == 1));
+        host.run(Instant::now() + Duration::from_millis(50), |_| false).await;
+        assert_eq!(host.blocked().len(), 1, "it lives on");
     }
 }

@@ -1,5 +1,6 @@
 //! The run of a plan, shared by the tasks of its processes and the stage that directs them.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker::recording::Recorder;
@@ -100,6 +101,12 @@ pub(super) enum Cue {
 #[derive(Clone)]
 pub(super) struct Bridge(Arc<(Mutex<Shared>, Notify)>);
 
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bridge").finish_non_exhaustive()
+    }
+}
+
 /// Simulated time.
 pub(super) fn now() -> SimTime {
     SimTime(u64::try_from(TimeHandle::current().elapsed().as_micros()).expect("short runs"))
@@ -164,9 +171,9 @@ impl Bridge {
         self.0.1.notify_one();
     }
 
-    /// A broker has said to this client what Kafka's protocol does not allow.
-    pub(super) fn broken(&self, client: Endpoint, why: &str) {
-        let place = self.look(|scene, _| scene.layout().name(client));
+    /// This client or broker was told what Kafka's protocol does not allow.
+    pub(super) fn broken(&self, who: Endpoint, why: &str) {
+        let place = self.look(|scene, _| scene.layout().name(who));
         let violation = Violation { property: PROTOCOL, place, message: why.to_owned(), at: None };
         self.lock().broken.get_or_insert(violation);
         self.0.1.notify_one();

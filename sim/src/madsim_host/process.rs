@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::front;
 use broker::host::{
-    self, Clock, Config, Event, Inputs, Links, LogAsk, LogDevice, Node, ObjectStore, Observer,
-    Performing,
+    self, Clock, Config, Event, Inputs, Links, LogAsk, LogDevice, Meter, Node, ObjectStore,
+    Observer, Performing,
 };
 use broker_core::ids::{Incarnation, NodeId};
 use broker_core::step::{Cx, Effect, Input, LogResult, ObjOp, ObjResult, Tok};
@@ -71,7 +71,7 @@ impl Process {
 }
 
 /// Who a process is.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Who {
     pub bridge: Bridge,
     pub endpoint: Endpoint,
@@ -82,7 +82,7 @@ pub(super) struct Who {
 
 /// A process, and what it does until it ends; to be run on the node of that process.
 pub(super) fn process(who: Who) -> (Process, impl Future<Output = ()> + Send + 'static) {
-    let (inputs, mut events) = host::inputs();
+    let (inputs, mut events) = host::inputs_measured(Arc::new(who.clone()));
     let (log_done, done) = mpsc::unbounded_channel();
     let owed = Owed::default();
     let process = Process {
@@ -230,6 +230,13 @@ impl Clock for ModelClock {
         let when = self.0.bridge.look(|scene, _| scene.clock(self.0.endpoint).when(at));
         // The clock is read in whole µs: at the next one it will have come to this.
         Instant::now() + Duration::from_micros((when.0 + 1).saturating_sub(now().0))
+    }
+}
+
+/// Nobody here sends what can not be read.
+impl Meter for Who {
+    fn undecodable(&self, why: &str) {
+        self.bridge.broken(self.endpoint, &format!("what a client sent can not be read: {why}"));
     }
 }
 

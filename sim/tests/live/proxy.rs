@@ -20,6 +20,8 @@ const EACH: u64 = 25;
 /// A partition's batches are forgotten from this one on.
 const FORGETS_FROM: u64 = 10;
 
+const UNKNOWN_SERVER_ERROR: i16 = -1;
+
 /// What happens to a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trick {
@@ -36,6 +38,8 @@ pub(crate) enum Trick {
     Hang,
     /// It does not speak CreatePartitions, nor KIP-848.
     Lack,
+    /// It tells nobody where a partition ends.
+    Untold,
 }
 
 /// A proxy: one socket for each broker.
@@ -107,7 +111,7 @@ async fn serve(mut client: TcpStream, mut broker: TcpStream, state: Arc<State>) 
                 broker.write_all(&wire::write_request(&header, &request)).await.ok()?;
                 continue;
             }
-            Some(Trick::Flip | Trick::Lack) | None => {
+            Some(Trick::Flip | Trick::Lack | Trick::Untold) | None => {
                 let response = exchange(&mut broker, &header, &request).await?;
                 took_note(&state, &request, &response);
                 response
@@ -129,7 +133,7 @@ fn play(state: &State, request: &mut Request) -> Option<Trick> {
     if hangs || state.trick == Trick::Refuse && matches!(request, Request::Produce(_)) {
         return Some(state.trick);
     }
-    if matches!(state.trick, Trick::Refuse | Trick::Hang | Trick::Lack) {
+    if matches!(state.trick, Trick::Refuse | Trick::Hang | Trick::Lack | Trick::Untold) {
         return None;
     }
     let Request::Produce(produce) = request else { return None };
@@ -267,6 +271,11 @@ fn readdressed(state: &State, response: Response) -> Response {
             let lacks = [ApiKey::CreatePartitions, ApiKey::ConsumerGroupHeartbeat];
             it.api_keys.retain(|it| lacks.iter().all(|key| *key as i16 != it.api_key));
             Response::ApiVersions(it)
+        }
+        Response::ListOffsets(mut it) if state.trick == Trick::Untold => {
+            let partitions = it.topics.iter_mut().flat_map(|it| &mut it.partitions);
+            partitions.for_each(|it| it.error_code = UNKNOWN_SERVER_ERROR);
+            Response::ListOffsets(it)
         }
         Response::FindCoordinator(mut it) => {
             for found in &mut it.coordinators {
