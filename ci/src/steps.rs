@@ -199,9 +199,11 @@ fn expect(command: &mut Command, code_expected: i32) -> Result<(), String> {
     }
 }
 
+/// As the tests have built it: link-time optimisation would take longer than it saves.
 fn seedbed_command(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
-    command.arg("seedbed").args(arguments).current_dir(root);
+    command.args(["run", "--quiet", "--locked", "--bin", "seedbed", "--"]).args(arguments);
+    command.current_dir(root);
     command
 }
 
