@@ -32,6 +32,7 @@ pub(crate) const ALL: &[Step] = &[
         what: "every plan in seeds/ fails with its mutant, passes without",
         run: replay,
     },
+    Step { name: "check", what: "bounded models hold, searched exhaustively", run: check },
     Step { name: "sweep", what: "a sweep seeded from the commit hash", run: sweep },
     Step {
         name: "madsim",
@@ -117,6 +118,10 @@ fn twice(root: &Path) -> Result<(), String> {
 
 fn replay(root: &Path) -> Result<(), String> {
     seedbed(root, &["replay", "seeds/"], 0)
+}
+
+fn check(root: &Path) -> Result<(), String> {
+    seedbed(root, &["check"], 0)
 }
 
 fn sweep(root: &Path) -> Result<(), String> {

@@ -58,6 +58,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rand_chacha",
             "serde",
             "serde_json",
+            "stateright",
             "tokio",
             "toml",
             "workloads",

@@ -253,6 +253,11 @@ impl Marks {
         }
     }
 
+    pub(crate) fn into_published(mut self) -> BTreeMap<&'static str, u64> {
+        self.publish();
+        self.published
+    }
+
     pub(crate) fn published(&self) -> &BTreeMap<&'static str, u64> {
         &self.published
     }

@@ -1,5 +1,6 @@
 //! The command line of `seedbed`: what there is, what it takes, which exit code comes out.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands;
 use crate::generate::Choice;
 use crate::host;
+use crate::model::configurations::Tier;
 use crate::plan::Protocol;
 use crate::report::Report;
 use crate::seed::{Seed, SeedRange};
@@ -79,6 +81,8 @@ pub enum Command {
     Keep(KeepArgs),
     /// Run a plan in two processes and compare them step by step
     Twice(TwiceArgs),
+    /// Search bounded models exhaustively (docs/model-checking.md)
+    Check(CheckArgs),
     /// Run plans in a world and with whole processes (only `cargo madsim compare`)
     Compare(CompareArgs),
     /// List what can be named in commands and plans
@@ -238,6 +242,30 @@ pub struct SweepArgs {
     /// Folder for failures.jsonl, summary.json and one plan per distinct failure
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// What is searched; else all of the tier
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How much time it may take
+    #[arg(long, value_enum, default_value = "pr")]
+    pub tier: Tier,
+    /// Switch a planted bug on (may be repeated): its shortest counterexample is printed
+    #[arg(long = "mutant", value_name = "ID")]
+    pub mutants: Vec<String>,
+    /// Threads; else one per core. With a planted bug it is always one
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// A search that takes more memory than this has failed
+    #[arg(long, value_name = "GIB", default_value_t = 6)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub memory_max: u64,
+    /// Open stateright's explorer at this address instead, for a browser
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:3000")]
+    pub explore: Option<SocketAddr>,
 }
 
 /// `compare`.
@@ -415,6 +443,7 @@ fn run(command: Command, report: &mut Report) -> Result<Exit, BadInput> {
         Command::Shrink(args) => commands::shrink::shrink(&args, report),
         Command::Keep(args) => commands::keep::keep(&args, report),
         Command::Twice(args) => commands::twice::twice(&args, report),
+        Command::Check(args) => commands::check::check(&args, report),
         Command::Compare(args) => commands::compare::compare(&args, report),
         Command::List(args) => commands::list::list(&args, report),
         Command::Plan(args) => commands::list::plan(&args, report),

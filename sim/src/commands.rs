@@ -1,6 +1,7 @@
 //! One file per command. A command takes its arguments, does its work through the library, and
 //! says what happened through [`crate::report`].
 
+pub mod check;
 pub mod compare;
 pub mod judge;
 pub mod keep;

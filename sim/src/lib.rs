@@ -13,6 +13,7 @@ pub mod interrupt;
 pub mod live;
 #[cfg(madsim)]
 pub mod madsim_host;
+pub mod model;
 pub mod outcome;
 pub mod plan;
 pub mod profiles;

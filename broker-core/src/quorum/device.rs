@@ -69,6 +69,15 @@ impl Device {
         self.writing.is_some()
     }
 
+    /// Gives what is in flight other numbers; the next one is `next`.
+    pub(super) fn renumber(&mut self, number: impl Fn(&mut u64), next: u64) {
+        self.flushes.iter_mut().for_each(|flush| number(&mut flush.seq));
+        if let Some((seq, _)) = &mut self.writing {
+            number(seq);
+        }
+        self.next_seq = next;
+    }
+
     /// Whether no sync and no cut is in flight.
     pub(super) fn is_clean(&self) -> bool {
         self.flushes.is_empty()

@@ -14,6 +14,7 @@ mod device;
 mod election;
 pub mod format;
 mod log;
+mod numbers;
 mod observer;
 mod replication;
 mod roles;

@@ -52,7 +52,7 @@ macro_rules! ask {
 use ask;
 
 /// Judges one run. Its state is bounded by what the run stores, not by how long it lasts.
-#[derive(Clone, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Judge {
     set: Set,
     facts: Facts,
@@ -128,6 +128,17 @@ impl Judge {
             self.quorum_leads.tick(&self.facts, view, &mut self.marks)?;
         }
         Ok(())
+    }
+
+    /// Forgets what depends on the way on which this state was come to: the number and the time of
+    /// the evidence, who has led for how long, and what was reached, which is returned as
+    /// [`Judge::reached`] is. For a search, in which two ways to one state are one.
+    #[must_use]
+    pub fn forget_way(&mut self) -> BTreeMap<&'static str, u64> {
+        self.facts.at = SimTime(0);
+        self.facts.pos = 0;
+        self.quorum_leads = QuorumLeads::default();
+        core::mem::take(&mut self.marks).into_published()
     }
 
     /// Brings [`Judge::reached`] up to date.

@@ -1,6 +1,7 @@
 //! R2 LogMatching: two entries with the same offset and epoch are the same entry and have the same
 //! log before them. Source: Raft §5.3; KAFKA-7164.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use broker_core::ids::{MetaOffset, NodeId, QuorumEpoch};
@@ -9,7 +10,7 @@ use crate::{Check, require};
 
 /// The digest of the log up to each entry that any controller ever held.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct LogMatching(Vec<Vec<(QuorumEpoch, u64)>>);
+pub(crate) struct LogMatching(Vec<BTreeMap<QuorumEpoch, u64>>);
 
 impl LogMatching {
     /// A controller appended an entry, or read it at boot.
@@ -22,14 +23,11 @@ impl LogMatching {
     ) -> Check {
         let place = usize::try_from(offset.0).expect("a run's metadata log fits");
         if place >= self.0.len() {
-            self.0.resize(place + 1, Vec::new());
+            self.0.resize(place + 1, BTreeMap::new());
         }
-        let Some((_, known)) = self.0[place].iter().find(|(known, _)| *known == epoch) else {
-            self.0[place].push((epoch, prefix));
-            return Ok(());
-        };
+        let known = *self.0[place].entry(epoch).or_insert(prefix);
         require!(
-            *known == prefix,
+            known == prefix,
             R2,
             "controller",
             "node {node}: entry {offset} of epoch {epoch} ends the log {prefix:016x}, elsewhere \

@@ -62,6 +62,12 @@ impl LogDevice {
         self.queue.len()
     }
 
+    /// Gives the operations that are not done the numbers 0, 1, …; returns those that they had.
+    pub fn renumber(&mut self) -> Vec<u64> {
+        let give = |(new, (tok, _)): (u64, &mut (Tok, LogOp))| mem::replace(&mut tok.seq, new);
+        (0..).zip(&mut self.queue).map(give).collect()
+    }
+
     /// Does the operation at the head, if any.
     pub fn work(&mut self) -> Option<(Tok, LogResult)> {
         let (tok, op) = self.queue.pop_front()?;

@@ -1,0 +1,164 @@
+//! `seedbed check`: bounded models are searched exhaustively. A search that finds other states than
+//! the ledger says has failed, and so has one that takes more memory than it may, or reaches less
+//! than it must.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use broker_core::mutants::{self, Mutants};
+use stateright::Model;
+
+use crate::cli::{BadInput, CheckArgs, Exit};
+use crate::model::Watch;
+use crate::model::configurations::{self, ALL, Configuration, LedgerRow};
+use crate::model::search::{Found, Order, search};
+use crate::outcome::PANIC;
+use crate::registry;
+use crate::report::{Report, grouped};
+
+/// Searches.
+///
+/// # Errors
+/// If an argument is bad.
+pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    let mutants = planted(&args.mutants)?;
+    let chosen = chosen(args)?;
+    if let Some(address) = args.explore {
+        let [one] = chosen[..] else {
+            let names: Vec<_> = chosen.iter().map(|it| it.name).collect();
+            return Err(format!("--explore is for one of {}", names.join(", ")).into());
+        };
+        report.line(format!("open    http://{address}"));
+        one.model(mutants, Arc::new(Watch::new(args.memory_max << 30))).checker().serve(address);
+        return Ok(Exit::Passed);
+    }
+    let ledger = configurations::ledger();
+    let mut exit = Exit::Passed;
+    for one in &chosen {
+        let judged = run(one, args, mutants, &ledger, report);
+        exit = if exit == Exit::Passed { judged } else { exit };
+        // With a planted bug the first counterexample is the answer.
+        if exit != Exit::Passed && mutants != Mutants::NONE {
+            break;
+        }
+    }
+    if exit == Exit::Passed {
+        report.line(report.pass("PASS"));
+    }
+    Ok(exit)
+}
+
+fn planted(ids: &[String]) -> Result<Mutants, BadInput> {
+    let mut planted = Mutants::NONE;
+    for id in ids {
+        let row = mutants::by_id(id).ok_or_else(|| {
+            let known = mutants::REGISTRY.iter().map(|row| row.id);
+            registry::unknown("mutant of the core", id, known)
+        })?;
+        planted = planted.with(row.mutant);
+    }
+    Ok(planted)
+}
+
+fn chosen(args: &CheckArgs) -> Result<Vec<&'static Configuration>, BadInput> {
+    let named = |name: &String| {
+        configurations::by_name(name).ok_or_else(|| {
+            let known = ALL.iter().map(|it| it.name);
+            BadInput(registry::unknown("configuration", name, known))
+        })
+    };
+    if args.names.is_empty() {
+        return Ok(ALL.iter().filter(|it| it.tier == args.tier).collect());
+    }
+    args.names.iter().map(named).collect()
+}
+
+fn run(
+    one: &Configuration,
+    args: &CheckArgs,
+    mutants: Mutants,
+    ledger: &[LedgerRow],
+    report: &Report,
+) -> Exit {
+    report.line(format!("model   {}: {}", one.name, one.bounds));
+    let watch = Arc::new(Watch::new(args.memory_max << 30));
+    let model = one.model(mutants, watch.clone());
+    // A counterexample shall be a shortest one; if there is none, the order does not matter, and
+    // depth first needs little memory.
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (order, threads) = match mutants == Mutants::NONE {
+        true => (Order::DepthFirst, args.threads.map_or(cores, usize::from)),
+        false => (Order::BreadthFirst, 1),
+    };
+    let found = search(model, order, threads);
+    tell(&found, &watch, report);
+    if let Some((steps, violation)) = &found.broken {
+        let word = report.fail("FAIL");
+        report.line(format!("{word} {violation}"));
+        for (number, step) in (1..).zip(steps) {
+            report.line(format!("{number:>5}   {step}"));
+        }
+        report.line(repeat(one, args));
+        return if violation.property == PANIC { Exit::Assertion } else { Exit::Violated };
+    }
+    let short = match watch.is_over() {
+        true => Some(format!("it took more than {} GiB of memory", args.memory_max)),
+        false if mutants == Mutants::NONE => differs(one, &found, ledger),
+        false => None,
+    };
+    let Some(why) = short.or_else(|| unreached(one, &watch.reached())) else { return Exit::Passed };
+    report.line(format!("{} Incomplete: {why}", report.fail("FAIL")));
+    report.line(repeat(one, args));
+    Exit::Violated
+}
+
+/// How what was found differs from what the ledger says.
+fn differs(one: &Configuration, found: &Found, ledger: &[LedgerRow]) -> Option<String> {
+    let (unique, generated) = (found.unique, found.generated);
+    let bounds = one.bounds.to_string();
+    let new = LedgerRow { name: one.name.to_owned(), bounds, unique, generated };
+    let known = ledger.iter().find(|row| row.name == one.name);
+    (known != Some(&new)).then(|| {
+        let LedgerRow { name, bounds, .. } = &new;
+        format!(
+            "sim/src/model/ledger.toml says otherwise. If the change is meant, write there:\n\
+             [[configuration]]\nname = \"{name}\"\nbounds = \"{bounds}\"\nunique = {unique}\n\
+             generated = {generated}"
+        )
+    })
+}
+
+/// What it was to reach and did not.
+fn unreached(one: &Configuration, reached: &BTreeMap<&'static str, u64>) -> Option<String> {
+    let missing: Vec<_> = one.reaches().filter(|what| !reached.contains_key(what)).collect();
+    (!missing.is_empty()).then(|| format!("never reached: {}", missing.join(", ")))
+}
+
+fn tell(found: &Found, watch: &Watch, report: &Report) {
+    let ms = u64::try_from(found.took.as_millis()).unwrap_or(u64::MAX).max(1);
+    report.line(format!(
+        "states  {}, {} transitions, {}.{} s, {} states/s, {} MiB",
+        grouped(found.unique as u64),
+        grouped(found.generated as u64),
+        ms / 1_000,
+        ms % 1_000 / 100,
+        grouped(found.unique as u64 * 1_000 / ms),
+        watch.memory() >> 20,
+    ));
+    let reached = watch.reached();
+    let of = |evaluated: bool| {
+        let some = reached.iter().filter(|(name, _)| name.starts_with("evaluated:") == evaluated);
+        let some = some.map(|(name, times)| {
+            format!("{} {}", name.trim_start_matches("evaluated:"), grouped(*times))
+        });
+        some.collect::<Vec<_>>().join(", ")
+    };
+    report.line(format!("judged  {}", of(true)));
+    report.line(format!("reached {}", of(false)));
+}
+
+fn repeat(one: &Configuration, args: &CheckArgs) -> String {
+    let mutants: String = args.mutants.iter().map(|id| format!(" --mutant {id}")).collect();
+    format!("cargo seedbed check {}{mutants}", one.name)
+}
