@@ -4,6 +4,7 @@
 //! older versions. Source: Kafka's protocol guide and `Errors.java`.
 
 mod group;
+mod quorum;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,6 +26,7 @@ pub use group::{
     GroupRequest, GroupState, GroupType, JoinGroup, JoinRefused, Joined, ListedGroup, MemberEpoch,
     MemberIdentity, OffsetCommit, OffsetFetch, OffsetToCommit, SyncGroup, Synced, TxnOffsetCommit,
 };
+pub use quorum::{QuorumDescription, ReplicaDescription};
 pub use transaction::{
     TRANSACTION_TIMEOUT_MAX, TxnAnswer, TxnDescription, TxnFilter, TxnProducer, TxnRequest,
     TxnState,
@@ -263,7 +265,7 @@ pub enum Isolation {
     ReadCommitted,
 }
 
-/// Requests that change the cluster's metadata.
+/// Requests to the active controller: changes of the metadata, and one question.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum AdminRequest {
     /// Create a topic.
@@ -294,6 +296,8 @@ pub enum AdminRequest {
         /// Keys and values.
         configs: Vec<(String, Option<String>)>,
     },
+    /// How is the metadata quorum? Changes nothing.
+    DescribeQuorum,
 }
 
 /// The most partitions one topic may have: bounds every per-topic answer.
@@ -511,6 +515,8 @@ pub enum AdminResponse {
     Done,
     /// Refused, or (`RequestTimedOut`) unknown.
     Error(ErrorCode),
+    /// To `DescribeQuorum`.
+    Quorum(QuorumDescription),
 }
 
 /// The cluster as one broker sees it.

@@ -35,7 +35,7 @@ use crate::time::{Dur, Mono, Wall};
 pub struct Cx {
     /// This node's monotonic clock. Never stored.
     pub mono: Mono,
-    /// This node's wall clock. Stored only as data in records.
+    /// This node's wall clock. Stored only as data: in records, and to be told.
     pub wall: Wall,
     /// 64 fresh random bits, the same again in a replay.
     pub entropy: u64,

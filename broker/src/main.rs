@@ -39,6 +39,8 @@ enum What {
     Groups(Asked),
     /// Tell of transactional ids: producer, state, and the partitions of the transaction.
     Transactions(Asked),
+    /// Tell of the metadata quorum: its leader, and how far each voter and broker is behind it.
+    Quorum(Quorum),
     /// Tell of the objects in a store: WAL objects by node, data objects by stream.
     Objects(Stored),
 }
@@ -54,6 +56,16 @@ struct Asked {
     /// Only those of these names [default: all].
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Quorum {
+    /// Any broker of the cluster.
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
+    bootstrap: String,
+    /// Print an array of JSON objects.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -173,6 +185,7 @@ async fn run(what: What) -> std::io::Result<()> {
         What::Topics(it) => (inspect::topics(&it.bootstrap, &it.names).await, it.json),
         What::Groups(it) => (inspect::groups(&it.bootstrap, &it.names).await, it.json),
         What::Transactions(it) => (inspect::transactions(&it.bootstrap, &it.names).await, it.json),
+        What::Quorum(it) => (inspect::quorum(&it.bootstrap).await, it.json),
         What::Objects(it) => (inspect::objects(&there(&it.store)?).await, it.json),
     };
     let table = table.map_err(std::io::Error::other)?;

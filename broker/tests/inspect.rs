@@ -2,7 +2,7 @@
 
 mod client;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
@@ -81,6 +81,35 @@ async fn taken(client: &mut Client) {
     }
 }
 
+/// Three controllers and a broker, which follow the log and are not far behind.
+fn the_quorum(at: &str) {
+    let replicas = rows(&["quorum", "--bootstrap", at, "--json"]);
+    let status: Vec<_> = replicas.iter().map(|it| it["status"].as_str().unwrap()).collect();
+    assert_eq!(status, ["Leader", "Follower", "Follower", "Observer"], "{replicas:?}");
+    assert_eq!(replicas[3]["node"], 1);
+    let nodes: BTreeSet<_> = replicas.iter().map(|it| it["node"].to_string()).collect();
+    assert_eq!(nodes.len(), 4, "{replicas:?}");
+    let number =
+        |it: &Value, name: &str| it[name].as_i64().unwrap_or_else(|| panic!("{name}: {it}"));
+    // The leader's own times are now.
+    let (end, now) =
+        (number(&replicas[0], "log_end_offset"), number(&replicas[0], "last_fetch_ms"));
+    assert!(now > 1_700_000_000_000, "{now}");
+    for it in &replicas {
+        assert!(number(it, "leader_epoch") > 0 && number(it, "high_watermark") > 1, "{it}");
+        assert_eq!(number(it, "lag"), end - number(it, "log_end_offset"), "{it}");
+        for time in ["last_fetch_ms", "last_caught_up_ms"] {
+            assert!((now - 60_000..=now).contains(&number(it, time)), "{time} of {it}, now {now}");
+        }
+    }
+    assert_eq!(replicas[0]["lag"], 0);
+    let text = run(&["quorum", "--bootstrap", at]);
+    assert!(text.starts_with("NODE  STATUS "), "{text}");
+    assert_eq!(text.lines().count(), 5, "{text}");
+    let why = refused(&["quorum", "--bootstrap", at, "nowhere"]);
+    assert!(why.contains("unexpected argument"), "{why}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_tell_what_is_there() {
     let folder = Folder::new("inspect");
@@ -129,13 +158,17 @@ async fn commands_tell_what_is_there() {
     assert_eq!((&id["transactional_id"], &id["state"]), (&"copier".into(), &"Empty".into()));
     assert_eq!((&id["timeout_ms"], &id["partitions"]), (&30_000.into(), &Value::Null));
 
+    the_quorum(&at);
+
     for (command, kind) in [("topics", "topic"), ("groups", "group"), ("transactions", "id")] {
         let why = refused(&[command, "--bootstrap", &at, "nowhere"]);
         assert!(why.contains(&format!("{kind} nowhere: ")), "{why}");
     }
     timeout(PATIENCE, cluster.stop()).await.expect("stops");
-    let why = refused(&["topics", "--bootstrap", &at]);
-    assert!(why.contains(&at), "{why}");
+    for command in ["topics", "quorum"] {
+        let why = refused(&[command, "--bootstrap", &at]);
+        assert!(why.contains(&at), "{why}");
+    }
 
     // All that was acknowledged is in data objects now.
     let mut records: BTreeMap<String, u64> = BTreeMap::new();

@@ -69,6 +69,25 @@ def admin(bootstrap):
     admin.close()
 
 
+@feature("metadata quorum: describe")
+def quorum(bootstrap):
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+
+    def described():
+        return admin.describe_metadata_quorum()["topics"][0]["partitions"][0]
+
+    # A broker that has just begun to follow is told of from its first fetch on.
+    wait_for("three observers", lambda: len(described()["observers"]) == 3)
+    quorum = described()
+    equal(quorum["error"], None, "error")
+    voters = [it["replica_id"] for it in quorum["current_voters"]]
+    equal((len(voters), quorum["leader_id"] in voters), (3, True), "voters, and the leader is one")
+    for replica in quorum["current_voters"] + quorum["observers"]:
+        age = time.time() - replica["last_fetch_timestamp"] / 1_000
+        equal(-1 < age < 30, True, f"a fetch {age} s ago by {replica['replica_id']}")
+    admin.close()
+
+
 @feature("produce with acks 0, 1 and all")
 def produce(bootstrap):
     for acks in (0, 1, "all"):

@@ -26,8 +26,9 @@ use crate::ids::{IncarnationId, MetaOffset, NodeId, QuorumEpoch};
 use crate::metadata::Image;
 use crate::metadata::record::{Record, decode_batch};
 use crate::mutants::Mutant;
-use crate::peer::{ControllerError, ControllerRequest, PeerMsg};
+use crate::peer::{ControllerAnswer, ControllerError, ControllerRequest, PeerMsg};
 use crate::probe::Probe;
+use crate::protocol::{AdminRequest, AdminResponse};
 use crate::quorum::{Entry, Payload, Quorum, QuorumEvent};
 use crate::step::{Cx, Effect, HaltReason, Input, Machine, Outbox, TimerKey};
 use crate::time::Dur;
@@ -256,6 +257,9 @@ impl Controller {
         request: &ControllerRequest,
         out: &mut Outbox<Effect>,
     ) {
+        if let ControllerRequest::Admin { request: AdminRequest::DescribeQuorum, .. } = request {
+            return self.describe_quorum(cx, asker, out);
+        }
         let (changes, answer, barrier) = match &mut self.office {
             Office::Active(active) if !active.is_full() => {
                 match active.decide(cx, asker.node, request, out) {
@@ -283,6 +287,15 @@ impl Controller {
         if let Office::Active(active) = &mut self.office {
             active.park(parked, out);
         }
+    }
+
+    /// Answers at once, be the office overloaded, or not yet taken: the quorum may be what ails.
+    fn describe_quorum(&self, cx: &Cx, asker: Asker, out: &mut Outbox<Effect>) {
+        let answer = match self.quorum.describe(cx) {
+            Some(quorum) => Ok(ControllerAnswer::Admin(AdminResponse::Quorum(quorum))),
+            None => Err(ControllerError::NotController { leader: self.quorum.leader() }),
+        };
+        asker.park(answer).send(out);
     }
 
     fn session_ended(&mut self, cx: &Cx, broker: NodeId, out: &mut Outbox<Effect>) {

@@ -3,6 +3,7 @@
 mod brokers;
 mod objects;
 mod office;
+mod quorum;
 mod rig;
 mod streams;
 mod topics;

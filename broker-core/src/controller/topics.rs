@@ -38,6 +38,7 @@ impl Active {
             AdminRequest::AlterConfigs { topic, configs } => {
                 self.alter_configs(*topic, configs).map(|records| (records, None))
             }
+            AdminRequest::DescribeQuorum => unreachable!("the quorum answers, not the office"),
         };
         let answer = |response| ControllerAnswer::Admin(response);
         Ok(match decided {

@@ -10,6 +10,7 @@
 //!
 //! Not here yet: snapshots (the log has a start) and changes of the voters (they are a value).
 
+mod describe;
 mod device;
 mod election;
 pub mod format;
@@ -29,6 +30,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use describe::OBSERVER_SESSION;
 pub use observer::Observer;
 
 use self::device::{Device, Phase};

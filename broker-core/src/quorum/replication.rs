@@ -140,6 +140,10 @@ impl Quorum {
         if let Some(diverging) = self.divergence(asked.fetch_offset, last_fetched_epoch) {
             return self.reply(from, asked.id, diverging, out);
         }
+        if let RoleState::Leader(leader) = &mut self.role {
+            let fetches = leader.fetches.entry(from).or_default();
+            fetches.note(cx.wall, asked.fetch_offset, self.log.end());
+        }
         self.note_replica(cx, from, asked.fetch_offset, out, events);
         if self.has_news(from, &asked) {
             return self.answer(from, &asked, out);

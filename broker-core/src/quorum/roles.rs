@@ -261,6 +261,7 @@ impl Quorum {
             epoch_start: None,
             replicas: self.others().map(|node| (node, Replica::default())).collect(),
             fetched: BTreeSet::new(),
+            fetches: BTreeMap::new(),
             parked: BTreeMap::new(),
             lingering: false,
         }

@@ -6,6 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
+use super::describe::Fetches;
 use crate::ids::{MetaOffset, NodeId};
 use crate::peer::QuorumMsg;
 use crate::step::QuorumTimer;
@@ -62,6 +63,8 @@ pub(super) struct Leader {
     pub(super) replicas: BTreeMap<NodeId, Replica>,
     /// Voters that fetched since check-quorum last was satisfied.
     pub(super) fetched: BTreeSet<NodeId>,
+    /// What is told of those that fetched, voters and observers: at most one for each node.
+    pub(super) fetches: BTreeMap<NodeId, Fetches>,
     /// Fetches that wait for something new, one for each fetcher.
     pub(super) parked: BTreeMap<NodeId, Asked>,
     /// Entries wait for the linger to pass.

@@ -68,6 +68,7 @@ impl Outcome {
             AdminResponse::Created(topic) => Self { code: 0, why: None, created: Some(topic) },
             AdminResponse::Done => Self { code: 0, why: None, created: None },
             // Whoever names a topic by its id says so.
+            AdminResponse::Quorum(_) => unreachable!("the quorum was not asked about"),
             AdminResponse::Error(code) => {
                 let why = Some(message(code));
                 Self { code: code_by_name(&Err::<(), _>(code)), why, created: None }

@@ -25,6 +25,7 @@ mod configs;
 mod groups;
 mod offsets;
 mod operations;
+mod quorum;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -273,6 +274,7 @@ fn translate(view: View<'_>, header: &Header, request: wire::Request) -> Asked {
         R::ApiVersions(request) => cluster::api_versions(header, &request),
         R::Metadata(request) => cluster::metadata(view, header, request),
         R::DescribeCluster(request) => cluster::describe_cluster(&request),
+        R::DescribeQuorum(request) => quorum::describe(request),
         R::FindCoordinator(request) => cluster::find_coordinator(header, request),
         R::CreateTopics(request) => admin::create_topics(view, request),
         R::DeleteTopics(request) => admin::delete_topics(view, header, request),

@@ -18,6 +18,7 @@ use crate::wire::{ApiKey, Request, Response};
 
 mod admin;
 mod groups;
+mod quorum;
 mod records;
 
 const CONN: ConnId = ConnId(1);

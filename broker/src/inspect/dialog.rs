@@ -71,6 +71,11 @@ impl Cluster {
         Ok(body!(self.first.ask(&request).await?, Metadata).topics)
     }
 
+    /// Asks the broker that was named.
+    pub(super) async fn ask_any(&mut self, request: &Request) -> Result<Response, String> {
+        self.first.ask(request).await
+    }
+
     /// Asks this broker.
     pub(super) async fn ask(&mut self, broker: i32, request: &Request) -> Result<Response, String> {
         if !self.connections.contains_key(&broker) {

@@ -7,12 +7,14 @@
 mod dialog;
 mod groups;
 mod objects;
+mod quorum;
 mod table;
 mod topics;
 mod transactions;
 
 pub use groups::groups;
 pub use objects::objects;
+pub use quorum::quorum;
 pub use table::{Cell, Table};
 pub use topics::topics;
 pub use transactions::transactions;

@@ -336,6 +336,7 @@ numbers! {
     i16: put_i16;
     i32: put_i32;
     i64: put_i64;
+    u16: put_u16;
 }
 
 impl Wire for bool {

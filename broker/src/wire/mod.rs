@@ -108,6 +108,7 @@ calls! {
     DeleteGroups = 42, 0..=2, flexible 2, groups::delete_groups;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1, admin::incremental_alter_configs;
     OffsetDelete = 47, 0..=0, flexible 1, groups::offset_delete;
+    DescribeQuorum = 55, 0..=2, flexible 0, cluster::describe_quorum;
     DescribeCluster = 60, 0..=1, flexible 0, cluster::describe_cluster;
     DescribeTransactions = 65, 0..=0, flexible 0, transactions::describe_transactions;
     ListTransactions = 66, 0..=1, flexible 0, transactions::list_transactions;

@@ -222,3 +222,25 @@ fn broker_topic_deleted_answers_unknown_topic() {
     host.run(LONG);
     assert!(host.broker(leader).is_settled(), "{:?}", host.broker(leader).blocked());
 }
+
+#[test]
+fn broker_passes_the_question_about_the_quorum_to_the_controller_in_office() {
+    let mut host = Host::new(BrokerLimits::default());
+    let ask = |host: &mut Host| host.call(B, Request::Admin(AdminRequest::DescribeQuorum));
+    let Response::Admin(AdminResponse::Quorum(quorum)) = ask(&mut host) else { panic!("refused") };
+    let now = host.wall.0 + host.now as i64;
+    assert_eq!((quorum.leader, quorum.voters.len()), (CONTROLLER, 1));
+    let nodes: Vec<_> = quorum.observers.iter().map(|it| it.node).collect();
+    assert_eq!(nodes, [A, B]);
+    for it in &quorum.observers {
+        assert_eq!((it.end, it.last_fetch), (quorum.high_watermark, it.last_caught_up));
+        assert!(it.last_fetch.is_some_and(|at| now - at.0 < 3_000_000), "{it:?} at {now}");
+    }
+    // The answer that nobody gives.
+    host.kill(CONTROLLER);
+    let conn = host.conn();
+    host.send(B, conn, 0, Request::Admin(AdminRequest::DescribeQuorum));
+    host.run(LONG);
+    let timed_out = Response::Admin(AdminResponse::Error(ErrorCode::RequestTimedOut));
+    assert_eq!(host.replies.remove(&(conn, 0)), Some(timed_out));
+}

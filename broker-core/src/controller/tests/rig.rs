@@ -164,7 +164,12 @@ impl Rig {
         let Some(controller) = self.nodes.get_mut(&node) else { return };
         self.steps += 1;
         let entropy = self.steps.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(node.0) << 40;
-        let cx = Cx { mono: Mono(self.now), wall: Wall(0), entropy, mutants: self.mutants };
+        let cx = Cx {
+            mono: Mono(self.now),
+            wall: Wall(self.now.cast_signed()),
+            entropy,
+            mutants: self.mutants,
+        };
         let mut out = Outbox::default();
         controller.step(&cx, input, &mut out);
         for effect in out.drain() {
@@ -318,7 +323,9 @@ impl Rig {
             AdminRequest::CreateTopic { name: name.to_string(), partitions, configs: Vec::new() };
         match self.admin(nonce, request) {
             AdminResponse::Created(topic) => topic,
-            refused @ (AdminResponse::Done | AdminResponse::Error(_)) => panic!("{refused:?}"),
+            other @ (AdminResponse::Done | AdminResponse::Error(_) | AdminResponse::Quorum(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

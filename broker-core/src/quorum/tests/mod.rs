@@ -2,6 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 
+mod described;
 mod elections;
 mod logs;
 mod observers;

@@ -42,6 +42,8 @@ pub(super) struct Rig {
     /// Operations on the device not yet done.
     pub(super) device: VecDeque<(Tok, LogOp)>,
     pub(super) halted: bool,
+    /// What the wall clock shows when a message comes.
+    pub(super) wall: Wall,
     log: Vec<u8>,
     state: Bytes,
 }
@@ -68,6 +70,7 @@ impl Rig {
             timers: BTreeMap::new(),
             device: VecDeque::new(),
             halted: false,
+            wall: Wall(0),
             log,
             state,
         };
@@ -133,7 +136,8 @@ impl Rig {
     }
 
     pub(super) fn peer(&mut self, from: u16, msg: QuorumMsg) {
-        self.act(|quorum, out, events| quorum.peer(&cx(), NodeId(from), msg, out, events));
+        let cx = Cx { wall: self.wall, ..cx() };
+        self.act(|quorum, out, events| quorum.peer(&cx, NodeId(from), msg, out, events));
     }
 
     pub(super) fn fire(&mut self, timer: QuorumTimer) {

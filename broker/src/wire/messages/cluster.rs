@@ -122,3 +122,52 @@ messages! { find_coordinator
         error_message: Option<String>;
     }
 }
+
+messages! { describe_quorum
+    struct Request {
+        topics: Vec<DescribeQuorumRequestTopic>;
+    }
+    struct DescribeQuorumRequestTopic {
+        topic_name: String;
+        partitions: Vec<DescribeQuorumRequestPartition>;
+    }
+    struct DescribeQuorumRequestPartition {
+        partition_index: i32;
+    }
+    struct Response {
+        error_code: i16;
+        error_message: Option<String> [2..] = Some(String::new());
+        topics: Vec<DescribeQuorumResponseTopic>;
+        nodes: Vec<DescribeQuorumResponseNode> [2..];
+    }
+    struct DescribeQuorumResponseTopic {
+        topic_name: String;
+        partitions: Vec<DescribeQuorumResponsePartition>;
+    }
+    struct DescribeQuorumResponsePartition {
+        partition_index: i32;
+        error_code: i16;
+        error_message: Option<String> [2..] = Some(String::new());
+        leader_id: i32;
+        leader_epoch: i32;
+        high_watermark: i64;
+        current_voters: Vec<DescribeQuorumReplica>;
+        observers: Vec<DescribeQuorumReplica>;
+    }
+    struct DescribeQuorumReplica {
+        replica_id: i32;
+        replica_directory_id: Uuid [2..];
+        log_end_offset: i64;
+        last_fetch_timestamp: i64 [1..] = -1;
+        last_caught_up_timestamp: i64 [1..] = -1;
+    }
+    struct DescribeQuorumResponseNode {
+        node_id: i32;
+        listeners: Vec<DescribeQuorumResponseListener>;
+    }
+    struct DescribeQuorumResponseListener {
+        name: String;
+        host: String;
+        port: u16;
+    }
+}

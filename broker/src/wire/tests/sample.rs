@@ -72,6 +72,12 @@ macro_rules! numbers {
 
 numbers! { i8 i16 i32 i64 }
 
+impl Sample for u16 {
+    fn sample(draw: &mut Draw) -> Self {
+        i16::sample(draw).cast_unsigned()
+    }
+}
+
 impl Sample for bool {
     fn sample(draw: &mut Draw) -> Self {
         draw.below(2) == 1
