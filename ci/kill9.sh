@@ -217,6 +217,11 @@ stop() {
 }
 stop "${brokers[@]}"
 stop "${controllers[@]}"
+# Where nobody was killed nothing was shown.
+for role in broker controller; do
+    [ "$(count " KILL $role")" != 0 ] || echo "no $role was killed: --for is too short" \
+        >> "$run/unexpected"
+done
 if [ -s "$run/unexpected" ]; then
     sed 's/^/FAIL    /' "$run/unexpected"
     [ "$code" != 0 ] || code=1

@@ -6,6 +6,7 @@
 mod group;
 mod quorum;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -298,13 +299,16 @@ pub enum AdminRequest {
     },
     /// How is the metadata quorum? Changes nothing.
     DescribeQuorum,
+    /// What would come of this change? Changes nothing (`validate_only`).
+    Validate(Box<AdminRequest>),
 }
 
 /// The most partitions one topic may have: bounds every per-topic answer.
 pub const MAX_PARTITIONS: u32 = 1_024;
 
 /// Topic configs that the core knows; any other key is `InvalidConfig`.
-pub const TOPIC_CONFIGS: &[&str] = &["max.message.bytes", "message.timestamp.type", "retention.ms"];
+pub const TOPIC_CONFIGS: &[&str] =
+    &["cleanup.policy", "max.message.bytes", "message.timestamp.type", "retention.ms"];
 
 /// Answers, each to the request of the same name.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
     OffsetSpec,
@@ -150,6 +150,7 @@ def fencing(bootstrap):
         raise AssertionError("the zombie's commit went through")
     except KafkaException as error:
         equal(error.args[0].fatal(), True, f"{error} is fatal")
+        equal(error.args[0].code(), KafkaError._FENCED, "the first producer's error")
     second.begin_transaction()
     send(second, name, values("v"))
     second.commit_transaction(30)

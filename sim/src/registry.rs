@@ -139,9 +139,10 @@ pub fn mutants() -> Vec<Entry> {
         properties: query_properties(row).to_vec(),
         ..Entry::new(row.id, row.what, "")
     });
-    let shell = broker::host::mutants::REGISTRY
-        .iter()
-        .map(|row| Entry { kind: "shell", ..Entry::new(row.id, row.what, "") });
+    let shell = broker::host::mutants::REGISTRY.iter().map(|row| {
+        let breaks = format!("breaks {}", row.breaks.join(", "));
+        Entry { kind: "shell", ..Entry::new(row.id, row.what, &breaks) }
+    });
     core.chain(determinism).chain(spark).chain(shell).collect()
 }
 

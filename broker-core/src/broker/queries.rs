@@ -71,6 +71,7 @@ impl Broker {
             Some((_, topic)) => {
                 let batch_bytes_max = self.config.limits.batch_bytes_max.to_string();
                 let defaults = [
+                    ("cleanup.policy", "delete"),
                     ("max.message.bytes", batch_bytes_max.as_str()),
                     ("message.timestamp.type", "CreateTime"),
                     ("retention.ms", RETENTION_MS_DEFAULT),

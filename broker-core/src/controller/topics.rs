@@ -25,7 +25,32 @@ impl Active {
         if let Some(done) = self.image.admin_done.iter().find(|done| done.nonce == nonce) {
             return Ok(Plan::nothing(ControllerAnswer::Admin(success(done.created))));
         }
-        let decided = match request {
+        let answer = |response| ControllerAnswer::Admin(response);
+        let decided = self.planned(cx, nonce, request);
+        if matches!(request, AdminRequest::Validate(_)) {
+            let told = decided.map_or_else(AdminResponse::Error, |(_, created)| success(created));
+            return Ok(Plan::nothing_after_barrier(answer(told)));
+        }
+        Ok(match decided {
+            Ok((records, created)) if records.is_empty() => {
+                Plan::nothing_after_barrier(answer(success(created)))
+            }
+            Ok((mut records, created)) => {
+                records.push(Record::AdminDone { nonce, created });
+                Plan::change(records, answer(success(created)))
+            }
+            Err(code) => Plan::nothing_after_barrier(answer(AdminResponse::Error(code))),
+        })
+    }
+
+    /// What is to be recorded for it, and which topic that creates.
+    fn planned(
+        &self,
+        cx: &Cx,
+        nonce: u64,
+        request: &AdminRequest,
+    ) -> Result<(Vec<Record>, Option<TopicId>), ErrorCode> {
+        match request {
             AdminRequest::CreateTopic { name, partitions, configs } => {
                 self.create_topic(cx, nonce, name, *partitions, configs)
             }
@@ -39,18 +64,8 @@ impl Active {
                 self.alter_configs(*topic, configs).map(|records| (records, None))
             }
             AdminRequest::DescribeQuorum => unreachable!("the quorum answers, not the office"),
-        };
-        let answer = |response| ControllerAnswer::Admin(response);
-        Ok(match decided {
-            Ok((records, created)) if records.is_empty() => {
-                Plan::nothing_after_barrier(answer(success(created)))
-            }
-            Ok((mut records, created)) => {
-                records.push(Record::AdminDone { nonce, created });
-                Plan::change(records, answer(success(created)))
-            }
-            Err(code) => Plan::nothing_after_barrier(answer(AdminResponse::Error(code))),
-        })
+            AdminRequest::Validate(request) => self.planned(cx, nonce, request),
+        }
     }
 
     fn create_topic(
@@ -181,6 +196,8 @@ fn checked_config(key: &str, value: &str) -> Result<String, ErrorCode> {
     checked_key(key)?;
     let value = value.trim();
     let valid = match key {
+        // Topics are not compacted.
+        "cleanup.policy" => value == "delete",
         "max.message.bytes" => value.parse::<i32>().is_ok_and(|bytes| bytes >= 0),
         "message.timestamp.type" => matches!(value, "CreateTime" | "LogAppendTime"),
         "retention.ms" => value.parse::<i64>().is_ok_and(|ms| ms >= -1),

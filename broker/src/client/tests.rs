@@ -42,6 +42,7 @@ impl Rig {
     /// A broker that speaks these versions of a call, and all others that we know.
     fn speaking(limits: &[(ApiKey, (i16, i16))]) -> Self {
         let mut image = Image::default();
+        image.brokers.insert(NodeId(1), front::tests::broker());
         for (name, topic) in [("orders", ORDERS), ("copies", COPIES)] {
             let (nonce, partitions, configs) = (0, 3, BTreeMap::new());
             let name = name.to_owned();

@@ -77,8 +77,9 @@ impl Outcome {
     }
 }
 
-pub(super) fn only_validates() -> Refusal {
-    refusal(ErrorCode::InvalidRequest, "validate_only is not known here")
+/// As it was asked for, or only what would come of it.
+pub(super) fn validated(only: bool, request: AdminRequest) -> AdminRequest {
+    if only { AdminRequest::Validate(Box::new(request)) } else { request }
 }
 
 fn duplicate_name() -> Refusal {
@@ -96,12 +97,10 @@ pub(super) fn create_topics(view: View<'_>, request: create_topics::Request) -> 
             // The core refuses 0, and so it does what is below it.
             number => u32::try_from(number).unwrap_or(0),
         };
-        let request = if validates {
-            Err(only_validates())
-        } else if twice.contains(&topic.name) {
+        let request = if twice.contains(&topic.name) {
             Err(duplicate_name())
         } else {
-            create(&topic, partitions)
+            create(view, &topic, partitions).map(|request| validated(validates, request))
         };
         ((topic.name, partitions), request)
     };
@@ -126,7 +125,11 @@ pub(super) fn create_topics(view: View<'_>, request: create_topics::Request) -> 
 }
 
 /// One topic, if it can be had here.
-fn create(topic: &create_topics::CreatableTopic, partitions: u32) -> Result<AdminRequest, Refusal> {
+fn create(
+    view: View<'_>,
+    topic: &create_topics::CreatableTopic,
+    partitions: u32,
+) -> Result<AdminRequest, Refusal> {
     if topic.name == CLUSTER_METADATA_TOPIC {
         return Err(refusal(Code::TOPIC_AUTHORIZATION_FAILED, "Authorization failed."));
     }
@@ -136,6 +139,15 @@ fn create(topic: &create_topics::CreatableTopic, partitions: u32) -> Result<Admi
     }
     if topic.replication_factor == 0 || topic.replication_factor < -1 {
         let why = "the replication factor is 1 or more, or -1";
+        return Err(refusal(Code::INVALID_REPLICATION_FACTOR, why));
+    }
+    let (wanted, brokers) = (topic.replication_factor, view.image.brokers.len());
+    // `StripedReplicaPlacer`.
+    if usize::try_from(wanted).is_ok_and(|wanted| wanted > brokers) {
+        let why = format!(
+            "The target replication factor of {wanted} cannot be reached because only {brokers} \
+             broker(s) are registered."
+        );
         return Err(refusal(Code::INVALID_REPLICATION_FACTOR, why));
     }
     // `ReplicationControlManager.computeConfigChanges`.
@@ -249,16 +261,15 @@ pub(super) fn create_partitions(view: View<'_>, request: create_partitions::Requ
     let twice = repeated(request.topics.iter().map(|topic| topic.name.clone()));
     let topics = once(request.topics, |topic| topic.name.clone());
     let item = |it: create_partitions::CreatePartitionsTopic| {
-        let request = if validates {
-            Err(only_validates())
-        } else if twice.contains(&it.name) {
+        let request = if twice.contains(&it.name) {
             Err(duplicate_name())
         } else if it.assignments.is_some() {
             let why = "replicas are placed by the controller";
             Err(refusal(Code::INVALID_REPLICA_ASSIGNMENT, why))
         } else {
             let count = u32::try_from(it.count).unwrap_or(0);
-            known(view, &it.name).map(|topic| AdminRequest::CreatePartitions { topic, count })
+            let change = |topic| AdminRequest::CreatePartitions { topic, count };
+            known(view, &it.name).map(|topic| validated(validates, change(topic)))
         };
         (it.name, request)
     };

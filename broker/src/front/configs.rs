@@ -5,7 +5,7 @@
 use broker_core::ids::TopicId;
 use broker_core::protocol::{AdminRequest, ErrorCode, Request, Response};
 
-use super::admin::{Outcome, Refusal, all, known, once, only_validates, refusal};
+use super::admin::{Outcome, Refusal, all, known, once, refusal, validated};
 use super::codes::message;
 use super::{Asked, Code, View, answer, repeated};
 use crate::wire;
@@ -30,9 +30,7 @@ fn all_changes<T>(
     let named_as = |(kind, name, _): &Resource<T>| (*kind, name.clone());
     let twice = repeated(resources.iter().map(named_as));
     let item = |(kind, name, configs): Resource<T>| {
-        let request = if validates {
-            Err(only_validates())
-        } else if twice.contains(&(kind, name.clone())) {
+        let request = if twice.contains(&(kind, name.clone())) {
             let why = "Each resource must appear at most once.";
             Err(refusal(ErrorCode::InvalidRequest, why))
         } else if kind != TOPIC {
@@ -41,7 +39,7 @@ fn all_changes<T>(
         } else {
             known(view, &name).and_then(|topic| {
                 let configs = changes(topic, configs)?;
-                Ok(AdminRequest::AlterConfigs { topic, configs })
+                Ok(validated(validates, AdminRequest::AlterConfigs { topic, configs }))
             })
         };
         ((kind, name), request)
@@ -112,21 +110,31 @@ fn null_value(name: &str) -> Refusal {
     refusal(ErrorCode::InvalidRequest, format!("Null value not supported for : {name}"))
 }
 
-/// `AlterConfigOp.OpType`: 0 sets, 1 deletes; 2 and 3 are for lists, and no config here is one.
+/// `AlterConfigOp.OpType`: 0 sets, 1 deletes; 2 and 3 are for lists. One config here is one, and it
+/// can only be what it is.
 fn changes(configs: Vec<incremental_alter_configs::AlterableConfig>) -> Result<Changes, Refusal> {
     let invalid = |why: &str| Err(refusal(ErrorCode::InvalidRequest, why));
     let change = |it: incremental_alter_configs::AlterableConfig| match it.config_operation {
         1 => Ok((it.name, None)),
         _ if it.value.is_none() => Err(null_value(&it.name)),
         0 => Ok((it.name, it.value)),
+        2 if it.name == LIST && it.value.as_deref() == Some("delete") => Ok((it.name, it.value)),
+        2 | 3 if it.name == LIST => {
+            let why = format!("Topics are not compacted here: {LIST} is delete");
+            Err(refusal(ErrorCode::InvalidConfig, why))
+        }
+        // `ConfigurationControlManager.incrementalAlterConfigResource`.
         2 | 3 => {
-            let why = "only lists can be appended to or subtracted from";
+            let why = format!("Can't append or subtract from non-list config: {}", it.name);
             Err(refusal(ErrorCode::InvalidConfig, why))
         }
         _ => invalid("an operation is 0 (set), 1 (delete), 2 (append) or 3 (subtract)"),
     };
     configs.into_iter().map(change).collect()
 }
+
+/// The config that is a list.
+const LIST: &str = "cleanup.policy";
 
 pub(super) fn describe(request: describe_configs::Request) -> Asked {
     let describe_configs::Request { resources, include_synonyms, .. } = request;
@@ -213,6 +221,7 @@ const DEFAULT_CONFIG: i8 = 5;
 /// (`ServerTopicConfigSynonyms`). `retention.ms` has several such, and the one that Kafka lists
 /// here has no default of its own.
 const KINDS: &[(&str, i8, Option<&str>)] = &[
+    (LIST, 7, Some("log.cleanup.policy")),
     ("max.message.bytes", 3, Some("message.max.bytes")),
     ("message.timestamp.type", 2, Some("log.message.timestamp.type")),
     ("retention.ms", 5, None),

@@ -28,7 +28,7 @@ mod operations;
 mod quorum;
 mod records;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transactions;
 
 /// Parts that the core is asked at once for one connection, of however many requests: those behind

@@ -1,7 +1,7 @@
 //! The front without sockets: order of answers, parts of requests, names and codes of old versions.
 
-use broker_core::ids::{LeaderEpoch, Offset};
-use broker_core::metadata::image::TopicState;
+use broker_core::ids::{BrokerEpoch, IncarnationId, LeaderEpoch, Offset, ZoneId};
+use broker_core::metadata::image::{BrokerState, TopicState};
 use broker_core::protocol::{
     AdminRequest, AdminResponse, FetchResult, Fetched, GroupAnswer, GroupRequest, ProduceResult,
     TxnAnswer,
@@ -25,6 +25,17 @@ const CONN: ConnId = ConnId(1);
 const ORDERS: TopicId = TopicId(7);
 const ORDERS_0: TopicPartition = TopicPartition { topic: ORDERS, index: PartitionIndex(0) };
 
+/// One that is registered.
+pub(crate) fn broker() -> BrokerState {
+    BrokerState {
+        epoch: BrokerEpoch(1),
+        incarnation_id: IncarnationId(1),
+        zone: ZoneId(0),
+        fenced: false,
+        in_controlled_shutdown: false,
+    }
+}
+
 /// A front with the cluster that it stands in: one topic, `orders`.
 struct Rig {
     front: Front,
@@ -39,6 +50,7 @@ impl Rig {
         let name = "orders".to_owned();
         image.topic_ids.insert(name.clone(), ORDERS);
         image.topics.insert(ORDERS, TopicState { name, nonce, partitions, configs });
+        image.brokers.insert(NodeId(1), broker());
         let cluster = Cluster {
             id: "cluster".to_owned(),
             node: NodeId(1),

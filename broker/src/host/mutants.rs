@@ -18,10 +18,12 @@ pub struct ShellMutantRow {
     pub id: &'static str,
     /// What the shell does wrong.
     pub what: &'static str,
+    /// What whole processes under madsim break with it: codes of properties, `panic`, `protocol`.
+    pub breaks: &'static [&'static str],
 }
 
 macro_rules! mutants {
-    ($($variant:ident = $id:literal, $what:literal;)*) => {
+    ($($variant:ident = $id:literal, $what:literal, $breaks:expr;)*) => {
         /// The planted bugs, by name.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(u8)]
@@ -34,33 +36,45 @@ macro_rules! mutants {
             mutant: ShellMutant::$variant,
             id: $id,
             what: $what,
+            breaks: &$breaks,
         }),*];
     };
 }
 
 mutants! {
     PutEarly = "shell-put-early",
-        "a put is reported as done when it is begun";
+        "a put is reported as done when it is begun",
+        ["W1", "O7", "W4"];
     StateEarly = "shell-state-early",
-        "a state file is reported as durable when its write is begun";
+        "a state file is reported as durable when its write is begun",
+        ["R9"];
     EffectsReversed = "shell-effects-reversed",
-        "the effects of a step are begun last to first";
+        "the effects of a step are begun last to first",
+        ["panic"];
     CompletionDropped = "shell-completion-dropped",
-        "one in 32 answers of the store never reaches the machine";
+        "one in 32 answers of the store never reaches the machine",
+        ["LV7", "LV8"];
     UnknownIsDone = "shell-unknown-is-done",
-        "a put without an answer is reported as done";
+        "a put without an answer is reported as done",
+        ["panic", "O7"];
     HaltIgnored = "shell-halt-ignored",
-        "the process goes on when its machine has halted";
+        "the process goes on when its machine has halted",
+        ["panic"];
     TimerLost = "shell-timer-lost",
-        "one in 64 timers that are armed never fires";
+        "one in 64 timers that are armed never fires",
+        ["LV7", "LV1", "LV4", "LV8", "LV5"];
     AnswersSwapped = "shell-answers-swapped",
-        "one in 16 answers to clients is sent behind the next one";
+        "one in 16 answers to clients is sent behind the next one",
+        ["protocol"];
     RequestDropped = "shell-request-dropped",
-        "one in 64 requests of clients never reaches the machine";
+        "one in 64 requests of clients never reaches the machine",
+        ["protocol"];
     AnswerDoubled = "shell-answer-doubled",
-        "one in 64 answers to clients is sent twice";
+        "one in 64 answers to clients is sent twice",
+        ["panic", "protocol"];
     OldCompletion = "shell-old-completion",
-        "the store's answer is given to the operation that was asked before";
+        "the store's answer is given to the operation that was asked before",
+        ["W3", "LV7", "W1", "LV1", "L7"];
 }
 
 /// Which planted bugs of the shell are on.

@@ -43,6 +43,7 @@ pub fn keep(args: &KeepArgs, report: &mut Report) -> Result<Exit, BadInput> {
         seed: subject.seed,
         why: args.why.clone(),
         mutant,
+        unseen_by_madsim: None,
     };
     let stored = StoredSeed { plan, found };
     if stored.found.mutant.is_some()

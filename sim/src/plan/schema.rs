@@ -120,6 +120,7 @@ pub const FOUND: &[Key] = &[
     optional("seed", Type::Seed),
     needed("why", Type::Text),
     optional("mutant", Type::Text),
+    optional("unseen_by_madsim", Type::Text),
 ];
 
 /// `on` of a fault.

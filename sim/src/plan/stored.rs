@@ -37,6 +37,9 @@ pub struct Found {
     /// The planted bug that re-introduces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<String>,
+    /// Why whole processes under madsim do not show it, if they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen_by_madsim: Option<String>,
 }
 
 impl StoredSeed {

@@ -1,5 +1,6 @@
 //! Admin requests.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -45,17 +46,22 @@ fn create_topic_refusals_are_kafkas() {
         (create("t", 1, &bytes("many")), ErrorCode::InvalidConfig),
         (create("t", 1, &[("retention.ms", "-2")]), ErrorCode::InvalidConfig),
         (create("t", 1, &[("message.timestamp.type", "Now")]), ErrorCode::InvalidConfig),
+        (create("t", 1, &[("cleanup.policy", "compact")]), ErrorCode::InvalidConfig),
         (
             create("t", 1, &[("retention.ms", "1"), ("retention.ms", "2")]),
             ErrorCode::InvalidRequest,
         ),
     ];
     for (nonce, (request, expected)) in (100..).zip(cases) {
-        assert_eq!(
-            rig.admin(nonce, request.clone()),
-            AdminResponse::Error(expected),
-            "{request:?}"
-        );
+        let refused = AdminResponse::Error(expected);
+        assert_eq!(rig.admin(nonce, request.clone()), refused, "{request:?}");
+        let request = AdminRequest::Validate(Box::new(request));
+        assert_eq!(rig.admin(nonce + 100, request.clone()), refused, "{request:?}");
+    }
+    // Only whether it could be: with an id, as Kafka has it, and no topic of it.
+    let only = AdminRequest::Validate(Box::new(create("t", 1, &[("cleanup.policy", "delete")])));
+    for nonce in [300, 300, 301] {
+        assert!(matches!(rig.admin(nonce, only.clone()), AdminResponse::Created(_)));
     }
     assert_eq!(rig.image().topics.len(), 2, "no refusal leaves a trace");
     let name = "x".repeat(249);

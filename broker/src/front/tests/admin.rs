@@ -39,6 +39,50 @@ fn create_of_a_topic_named_twice_refuses_it_once_and_does_the_others() {
 }
 
 #[test]
+fn create_with_more_replicas_than_there_are_brokers_is_refused() {
+    for (replicas, code) in [(-2, 38), (-1, 0), (0, 38), (1, 0), (2, 38), (i16::MAX, 38)] {
+        let topics =
+            vec![create_topics::CreatableTopic { replication_factor: replicas, ..topic("a") }];
+        let request = create_topics::Request { topics, ..Default::default() };
+        let (response, _) = done(&mut Rig::new(), 7, Request::CreateTopics(request));
+        let Response::CreateTopics(response) = response else { panic!("{response:?}") };
+        assert_eq!(response.topics[0].error_code, code, "{replicas}");
+    }
+}
+
+#[test]
+fn changes_that_are_only_validated_are_asked_for_as_such() {
+    let topics = vec![topic("a")];
+    let create = create_topics::Request { topics, validate_only: true, ..Default::default() };
+    let more = create_partitions::CreatePartitionsTopic {
+        name: "orders".to_owned(),
+        count: 5,
+        assignments: None,
+    };
+    let more = create_partitions::Request {
+        topics: vec![more],
+        validate_only: true,
+        ..Default::default()
+    };
+    let resource = alter_configs::AlterConfigsResource {
+        resource_type: 2,
+        resource_name: "orders".to_owned(),
+        configs: Vec::new(),
+    };
+    let alter = alter_configs::Request { resources: vec![resource], validate_only: true };
+    for (version, request) in [
+        (7, Request::CreateTopics(create)),
+        (3, Request::CreatePartitions(more)),
+        (2, Request::AlterConfigs(alter)),
+    ] {
+        let acts = Rig::new().ask(version, request);
+        let [(_, core::Request::Admin(AdminRequest::Validate(_)))] = asked(&acts)[..] else {
+            panic!("{acts:?}")
+        };
+    }
+}
+
+#[test]
 fn create_of_the_metadata_log_is_not_authorized() {
     let topics = vec![topic("__cluster_metadata")];
     let request = create_topics::Request { topics, ..Default::default() };
