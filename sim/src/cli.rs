@@ -263,9 +263,35 @@ pub struct CheckArgs {
     #[arg(long, value_name = "GIB", default_value_t = 6)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub memory_max: u64,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "flattened")]
+    pub from: Option<FromArgs>,
     /// Open stateright's explorer at this address instead, for a browser
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:3000")]
     pub explore: Option<SocketAddr>,
+}
+
+/// `check --from`.
+#[derive(Args, Debug)]
+#[group(conflicts_with_all = ["names", "tier", "explore"])]
+pub struct FromArgs {
+    /// Search forward from a run instead: of a seed, or of a file with a plan
+    #[arg(long, value_name = "SEED|FILE", required = false, requires = "at")]
+    pub from: String,
+    /// Where the run is stopped: at a simulated time, such as 12.5s, or when a probe is seen (for
+    /// the Nth time)
+    #[arg(long, value_name = "TIME|PROBE[:N]", required = false, requires = "from")]
+    pub at: String,
+    /// With --from: up to so many steps, in every order; 0: as many as there are
+    #[arg(long, default_value_t = 4)]
+    pub steps: u8,
+    /// With --from: so many timers may fire, beside those that close what has been filled for long
+    /// enough; else any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..255))]
+    pub timers: Option<u8>,
+    /// With --from: of the steps may be so many mishaps (losses, doubles, refusals, crashes)
+    #[arg(long, default_value_t = 1)]
+    pub mishaps: u8,
 }
 
 /// `compare`.

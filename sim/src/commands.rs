@@ -63,6 +63,18 @@ fn exit_of(verdict: &Verdict) -> Exit {
     }
 }
 
+/// A verdict in one line.
+fn verdict_words(verdict: &Verdict, report: &Report) -> String {
+    match verdict {
+        Verdict::Passed => report.pass("PASS"),
+        verdict => {
+            let property = verdict.property().unwrap_or_default();
+            let word = report.fail("FAIL");
+            format!("{word} {property} at {}: {}", verdict.place(), verdict.message())
+        }
+    }
+}
+
 /// Reads a file with a plan or a stored seed.
 fn read_document(path: &Path) -> Result<Document, BadInput> {
     let name = path.display().to_string();

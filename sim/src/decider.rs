@@ -7,7 +7,7 @@
 
 mod alarms;
 mod book;
-mod describe;
+pub(crate) mod describe;
 mod faults;
 mod ledger;
 pub(crate) mod panics;
@@ -17,6 +17,7 @@ mod schedule;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod until;
 
 use std::mem;
 

@@ -10,6 +10,7 @@
 //! * A search that stops early, for want of memory or time, has failed.
 
 pub mod configurations;
+pub mod forward;
 pub mod quorum;
 pub mod search;
 

@@ -511,3 +511,29 @@ fn readme_and_guide_show_what_a_run_prints() {
         assert!(text.contains(&printed), "{page} shows another run than:\n{printed}");
     }
 }
+
+#[test]
+fn cli_check_from_here_needs_a_run_and_a_place_in_it() {
+    let plan = "tests/model/produce.toml";
+    has(&refused(&["check", "--from", plan]), &["--at"]);
+    has(&refused(&["check", "--at", "1s"]), &["--from"]);
+    has(&refused(&["check", "--from", plan, "--at", "1x"]), &["`1x`", "12.5s", "wal.put.sent"]);
+    has(&refused(&["check", "--from", plan, "--at", "wal.put.sent:0"]), &["from 1 on"]);
+    has(&refused(&["check", "--from", plan, "--at", "wal.put.sent:99"]), &["over before"]);
+    has(&refused(&["check", "--from", plan, "--at", "9h"]), &["9h"]);
+    has(&refused(&["check", "--from", "no.toml", "--at", "1s"]), &["no.toml"]);
+    has(&refused(&["check", "quorum-terms", "--from", plan, "--at", "1s"]), &["cannot be used"]);
+    let bug = ["--mutant", "wal-unknown-is-failure"];
+    let from = ["check", "--from", plan, "--at", "wal.put.sent", "--steps", "3"];
+    let output = seedbed(&from);
+    assert_eq!(code(&output), 0, "{output:?}");
+    has(&stdout(&output), &["steps 3, timers any, mishaps 1", "states", "PASS"]);
+    let output = seedbed(&[&from[..], &bug].concat());
+    assert_eq!(code(&output), 1, "{output:?}");
+    has(&stdout(&output), &["FAIL L2 at partition", "    3   broker-0"]);
+    // What breaks on the way there is told as such.
+    let bug = ["--mutant", "partition-hw-is-leo"];
+    let output = seedbed(&[&from[..4], &["5s"], &bug].concat());
+    assert_eq!(code(&output), 1, "{output:?}");
+    has(&stdout(&output), &["FAIL L5", "on the way there"]);
+}

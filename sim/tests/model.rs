@@ -7,11 +7,11 @@ use broker_core::mutants::{self, Mutants};
 use invariants::Violation;
 use sim::model::Watch;
 use sim::model::configurations::{KILLS, by_name};
-use sim::model::quorum::{Bounds, QuorumModel};
+use sim::model::quorum::{Action, Bounds, QuorumModel};
 use sim::model::search::{Found, HOLDS, Judged, Order, search};
 use stateright::{Checker, Model, Property};
 
-fn small(memory: u64, order: Order, threads: usize) -> (Found, bool) {
+fn small(memory: u64, order: Order, threads: usize) -> (Found<Action>, bool) {
     let bounds = Bounds { suspicions: 1, retries: 0, crashes: 0, proposals: 1, disorders: 0 };
     let watch = Arc::new(Watch::new(memory));
     let (mutants, voters) = (Mutants::NONE, 3);

@@ -137,6 +137,14 @@ impl Judge {
     pub fn forget_way(&mut self) -> BTreeMap<&'static str, u64> {
         self.facts.at = SimTime(0);
         self.facts.pos = 0;
+        self.forget_reached()
+    }
+
+    /// Forgets who has led for how long, and what was reached, which is returned as
+    /// [`Judge::reached`] is. Unlike [`Judge::forget_way`] it keeps the order of the evidence, by
+    /// which reads of the store are judged.
+    #[must_use]
+    pub fn forget_reached(&mut self) -> BTreeMap<&'static str, u64> {
         self.quorum_leads = QuorumLeads::default();
         core::mem::take(&mut self.marks).into_published()
     }

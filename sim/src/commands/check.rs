@@ -2,6 +2,8 @@
 //! the ledger says has failed, and so has one that takes more memory than it may, or reaches less
 //! than it must.
 
+mod forward;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -22,6 +24,9 @@ use crate::report::{Report, grouped};
 /// # Errors
 /// If an argument is bad.
 pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
+    if let Some(from) = &args.from {
+        return forward::check(from, args, report);
+    }
     let mutants = planted(&args.mutants)?;
     let chosen = chosen(args)?;
     if let Some(address) = args.explore {
@@ -86,9 +91,8 @@ fn run(
     let model = one.model(mutants, watch.clone());
     // A counterexample shall be a shortest one; if there is none, the order does not matter, and
     // depth first needs little memory.
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (order, threads) = match mutants == Mutants::NONE {
-        true => (Order::DepthFirst, args.threads.map_or(cores, usize::from)),
+        true => (Order::DepthFirst, args.threads.map_or_else(cores, usize::from)),
         false => (Order::BreadthFirst, 1),
     };
     let found = search(model, order, threads);
@@ -114,7 +118,7 @@ fn run(
 }
 
 /// How what was found differs from what the ledger says.
-fn differs(one: &Configuration, found: &Found, ledger: &[LedgerRow]) -> Option<String> {
+fn differs<A>(one: &Configuration, found: &Found<A>, ledger: &[LedgerRow]) -> Option<String> {
     let (unique, generated) = (found.unique, found.generated);
     let bounds = one.bounds.to_string();
     let new = LedgerRow { name: one.name.to_owned(), bounds, unique, generated };
@@ -135,7 +139,12 @@ fn unreached(one: &Configuration, reached: &BTreeMap<&'static str, u64>) -> Opti
     (!missing.is_empty()).then(|| format!("never reached: {}", missing.join(", ")))
 }
 
-fn tell(found: &Found, watch: &Watch, report: &Report) {
+/// As many threads as there are cores.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn tell<A>(found: &Found<A>, watch: &Watch, report: &Report) {
     let ms = u64::try_from(found.took.as_millis()).unwrap_or(u64::MAX).max(1);
     report.line(format!(
         "states  {}, {} transitions, {}.{} s, {} states/s, {} MiB",

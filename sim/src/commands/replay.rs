@@ -8,11 +8,13 @@ mod recording;
 use std::path::{Path, PathBuf};
 
 use super::run::execute_traced;
-use super::{add_mutants, check_only, exit_of, read_document, report_outcome, report_plan};
+use super::{
+    add_mutants, check_only, exit_of, read_document, report_outcome, report_plan, verdict_words,
+};
 use crate::cli::{BadInput, Exit, ReplayArgs};
 use crate::decider::RunOptions;
 use crate::host::{self, COMMAND};
-use crate::outcome::{Outcome, PANIC, Verdict};
+use crate::outcome::{PANIC, Verdict};
 use crate::plan::Plan;
 use crate::plan::check::check_mutant;
 use crate::plan::stored::{RESEEDS, StoredSeed};
@@ -138,20 +140,9 @@ fn replay_plan(
     if alone {
         report_outcome(&outcome, &repeat(file, args), report);
     } else {
-        report.line(format!("{} {}", file.display(), verdict_words(&outcome, report)));
+        report.line(format!("{} {}", file.display(), verdict_words(&outcome.verdict, report)));
     }
     exit_of(&outcome.verdict)
-}
-
-fn verdict_words(outcome: &Outcome, report: &Report) -> String {
-    match &outcome.verdict {
-        Verdict::Passed => report.pass("PASS"),
-        verdict => {
-            let property = verdict.property().unwrap_or_default();
-            let word = report.fail("FAIL");
-            format!("{word} {property} at {}: {}", verdict.place(), verdict.message())
-        }
-    }
 }
 
 fn replay_stored(
@@ -214,7 +205,7 @@ pub(super) fn prove(
         let outcome = run(&plan, only);
         if outcome.verdict != Verdict::Passed {
             let which = if nth == 0 { "the plan".to_owned() } else { format!("reseed {nth}") };
-            let words = verdict_words(&outcome, report);
+            let words = verdict_words(&outcome.verdict, report);
             let sentence = format!("without its mutant, {which} must pass: {words}");
             return Err((exit_of(&outcome.verdict), sentence));
         }

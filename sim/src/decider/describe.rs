@@ -14,7 +14,7 @@ use crate::world::slab::Handle;
 use crate::world::step::{Step, Told};
 
 /// What a step is: where it happens, its kind, where it comes from, and in words.
-pub(super) struct Words {
+pub(crate) struct Words {
     pub node: String,
     pub kind: &'static str,
     pub from: Option<String>,
@@ -41,7 +41,7 @@ pub(super) fn told(scene: &Scene, told: &Told<'_>) -> Words {
 }
 
 /// Describes a step that is about to be taken.
-pub(super) fn step(scene: &Scene, step: &Step) -> Words {
+pub(crate) fn step(scene: &Scene, step: &Step) -> Words {
     let name = |who: Endpoint| scene.layout().name(who);
     let say = |node: String, kind, what| Words { node, kind, from: None, what };
     match *step {

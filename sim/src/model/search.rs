@@ -1,6 +1,5 @@
 //! The search itself, which is stateright's.
 
-use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ pub const HOLDS: &str = "all properties hold";
 
 /// What came of a search.
 #[derive(Debug)]
-pub struct Found {
+pub struct Found<A> {
     /// States.
     pub unique: usize,
     /// Transitions.
@@ -22,7 +21,7 @@ pub struct Found {
     /// How long it took.
     pub took: Duration,
     /// The steps to a state in which a property does not hold, and the property.
-    pub broken: Option<(Vec<String>, Violation)>,
+    pub broken: Option<(Vec<A>, Violation)>,
 }
 
 /// A state that the judge has seen.
@@ -43,11 +42,11 @@ pub enum Order {
 
 /// Searches with so many threads.
 #[must_use]
-pub fn search<M>(model: M, order: Order, threads: usize) -> Found
+pub fn search<M>(model: M, order: Order, threads: usize) -> Found<M::Action>
 where
     M: Model + Send + Sync + 'static,
     M::State: Judged + Clone + PartialEq + Hash + Send + Sync + 'static,
-    M::Action: fmt::Display + Clone + PartialEq + Send + Sync,
+    M::Action: Clone + PartialEq + Send + Sync,
 {
     let watch = Stopwatch::new();
     let checker = model.checker().threads(threads);
@@ -57,16 +56,15 @@ where
     }
 }
 
-fn found<M>(checker: impl Checker<M>, watch: Stopwatch) -> Found
+fn found<M>(checker: impl Checker<M>, watch: Stopwatch) -> Found<M::Action>
 where
     M: Model,
     M::State: Judged + Clone + PartialEq + Hash,
-    M::Action: fmt::Display + Clone + PartialEq,
+    M::Action: Clone + PartialEq,
 {
     let broken = checker.discovery(HOLDS).map(|path| {
         let violation = path.last_state().broken().cloned();
-        let steps = path.into_actions().iter().map(ToString::to_string).collect();
-        (steps, violation.expect("where nothing is broken, all holds"))
+        (path.into_actions(), violation.expect("where nothing is broken, all holds"))
     });
     Found {
         unique: checker.unique_state_count(),

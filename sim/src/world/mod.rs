@@ -101,6 +101,12 @@ impl World {
         self.judge.finish(at, &self.scene)
     }
 
+    /// For a search, in which two ways to one world are one: forgets what was reached on them, and
+    /// returns it.
+    pub(crate) fn forget_reached(&mut self) -> std::collections::BTreeMap<&'static str, u64> {
+        self.judge.forget_reached()
+    }
+
     /// Adds every step that an orderly environment could take next. What only a hostile one does
     /// (lose, double, break, refuse, crash, pause, cut) is left to the caller's budget.
     pub fn enabled(&self, steps: &mut Vec<Step>) {

@@ -1,0 +1,310 @@
+//! A world as a run left it, searched forward: whatever may happen next, in every order, up to a
+//! number of steps, with as many mishaps as are allowed. The run's own draws have led there; the
+//! search goes where no draw would.
+//!
+//! True time stands still: any timer may fire, and any message may take as long as it likes, so
+//! that what is found may need a pause that no fault of the run has. Random bits come from the
+//! state of who asks, so that a way can be taken again. Cuts stay as they are.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use broker_core::hash::digest;
+use broker_core::ids::Incarnation;
+use broker_core::step::{Cx, Effect, Input, QuorumTimer, TimerKey};
+use invariants::Violation;
+use invariants::history::SimTime;
+use invariants::view::Evidence;
+use stateright::{Model, Property};
+use workloads::client::ClientOut;
+use workloads::spark::handoff::CrashPoint;
+use workloads::spark::step::SparkOut;
+
+use super::Watch;
+use super::search::{HOLDS, Judged};
+use crate::decider::describe;
+use crate::decider::panics::caught;
+use crate::outcome::PANIC;
+use crate::plan::Keep;
+use crate::world::World;
+use crate::world::layout::{Endpoint, Layout};
+use crate::world::scene::{Asked, Scene};
+use crate::world::step::{HandOver, Launch, Sink, Step};
+
+/// The search.
+#[derive(Debug)]
+pub struct Forward {
+    start: State,
+    at: SimTime,
+    watch: Arc<Watch>,
+}
+
+/// How often what may happen. Counters in the state: no search may be bounded by its depth.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Bounds {
+    /// Steps of any kind; none: as many as there are.
+    pub steps: Option<u8>,
+    /// Somebody's patience ends, or it looks again at something: any timer but those that close
+    /// what has been filled for long enough. 255: any number.
+    pub timers: u8,
+    /// What goes wrong, 255 as above: a message is lost or doubled, a connection breaks, the store
+    /// refuses or does not answer, a node dies.
+    pub mishaps: u8,
+}
+
+impl Bounds {
+    /// What bounds a step beside the number of steps.
+    fn of(&mut self, step: &Step) -> Option<&mut u8> {
+        match step {
+            Step::Timer(
+                _,
+                TimerKey::WalBulk | TimerKey::UploadSeal | TimerKey::Quorum(QuorumTimer::Linger),
+            ) => None,
+            Step::Timer(..) | Step::ClientTimer(..) => Some(&mut self.timers),
+            step => is_mishap(step).then_some(&mut self.mishaps),
+        }
+    }
+
+    fn allow(mut self, step: &Step) -> bool {
+        self.of(step).is_none_or(|left| *left > 0)
+    }
+
+    fn take(&mut self, step: &Step) {
+        self.steps = self.steps.map(|steps| steps - 1);
+        // 255 is any number.
+        if let Some(left) = self.of(step).filter(|left| **left < u8::MAX) {
+            *left -= 1;
+        }
+    }
+}
+
+/// A world on the way.
+#[derive(Clone, Debug)]
+pub struct State {
+    world: Arc<World>,
+    left: Bounds,
+    broken: Option<Violation>,
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self { world, left, broken } = self;
+        // Stateright's hasher reads bytes one by one: this one does not.
+        (digest(&**world), left, broken).hash(hasher);
+    }
+}
+
+impl PartialEq for State {
+    /// As searches go by fingerprints, so does this.
+    fn eq(&self, other: &Self) -> bool {
+        digest(self) == digest(other)
+    }
+}
+
+impl Judged for State {
+    fn broken(&self) -> Option<&Violation> {
+        self.broken.as_ref()
+    }
+}
+
+/// What happens next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Action(Step);
+
+impl Forward {
+    /// From this world on, at this time.
+    #[must_use]
+    pub fn new(world: World, at: SimTime, bounds: Bounds, watch: Arc<Watch>) -> Self {
+        let mut world = world;
+        // What the run reached is not what the search does.
+        drop(world.forget_reached());
+        let start = State { world: Arc::new(world), left: bounds, broken: None };
+        Self { start, at, watch }
+    }
+
+    /// A way from the start in words, one line each.
+    #[must_use]
+    pub fn story(&self, way: &[Action]) -> Vec<String> {
+        let mut state = self.start.clone();
+        let mut lines = Vec::new();
+        for action in way {
+            let words = describe::step(state.world.scene(), &action.0);
+            let from = words.from.map(|from| format!(" from {from}")).unwrap_or_default();
+            lines.push(format!("{:<12} {}{from} {}", words.node, words.kind, words.what));
+            state = self.next(&state, action.0);
+        }
+        lines
+    }
+
+    fn next(&self, last: &State, step: Step) -> State {
+        let mut state = last.clone();
+        state.left.take(&step);
+        let panicked = caught(|| {
+            let mut world = World::clone(&last.world);
+            let bits = bits(&world, &step);
+            let judged = world.apply(self.at, &step, &mut Still(bits));
+            (world, judged)
+        });
+        match panicked {
+            Ok((mut world, judged)) => {
+                let reached = world.forget_reached();
+                self.watch.note(reached.into_iter().chain([(kind(&step), 1)]));
+                state.world = Arc::new(world);
+                state.broken = judged.err();
+            }
+            Err((place, message)) => {
+                state.broken = Some(Violation { property: PANIC, place, message, at: None });
+            }
+        }
+        state
+    }
+}
+
+/// What a trace calls such a step.
+fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::Boot(_) => "boot",
+        Step::Timer(..) | Step::ClientTimer(..) => "timer",
+        Step::Op(_) => "op",
+        Step::Deliver(_) => "deliver",
+        Step::Up(_) => "request",
+        Step::Down(_) => "response",
+        Step::StoreTake(_) => "store.take",
+        Step::StoreAnswer(_) => "store.answer",
+        Step::Device(..) => "device",
+        Step::Spark(..) => "query",
+        _ => "mishap",
+    }
+}
+
+fn is_mishap(step: &Step) -> bool {
+    kind(step) == "mishap"
+}
+
+/// Random bits for who takes the step: other ones whenever its state is another one.
+fn bits(world: &World, step: &Step) -> u64 {
+    let scene = world.scene();
+    let layout = scene.layout();
+    let Some(who) = scene.target(step) else { return 0 };
+    let state = match layout.is_node(who) {
+        true => digest(scene.slot(who)),
+        false => digest(scene.client(who)),
+    };
+    digest(&(who.0, state)) as u64
+}
+
+/// What goes wrong if somebody wants it to.
+fn mishaps(scene: &Scene, steps: &mut Vec<Step>) {
+    for (handle, _) in scene.messages().iter() {
+        steps.extend([Step::Lose(handle), Step::Duplicate(handle)]);
+    }
+    let connections = scene.clients().iter().flat_map(|client| &client.connections);
+    steps.extend(connections.map(|conn| Step::Break(conn.id)));
+    for (handle, _) in scene.asks().iter() {
+        steps.extend([
+            Step::StoreForget(handle),
+            Step::StoreGiveUp(handle),
+            Step::StoreRefuse(handle),
+            Step::StoreDuplicate(handle),
+        ]);
+    }
+    for node in (0..scene.layout().nodes()).map(|index| Endpoint(index as u8)) {
+        let keeps = [Keep::None, Keep::All, Keep::Torn];
+        // A broker has nothing that could be kept.
+        let keeps = if scene.device(node).is_some() { &keeps[..] } else { &keeps[..1] };
+        steps.extend(keeps.iter().map(|keep| Step::Crash(node, *keep, 0)));
+    }
+}
+
+/// Whether a cut keeps it from happening.
+fn is_cut(scene: &Scene, step: &Step) -> bool {
+    let cut = |from, to| from != to && scene.weather().cut(from, to).is_some();
+    let store = scene.layout().store();
+    match *step {
+        Step::Deliver(handle) | Step::Duplicate(handle) => {
+            scene.messages().get(handle).is_some_and(|it| cut(it.from, it.to))
+        }
+        Step::Up(conn) => scene.connection(conn).is_some_and(|it| cut(it.client, it.broker)),
+        Step::Down(conn) => scene.connection(conn).is_some_and(|it| cut(it.broker, it.client)),
+        Step::StoreTake(handle) | Step::StoreRefuse(handle) | Step::StoreDuplicate(handle) => {
+            scene.asks().get(handle).is_some_and(|it| cut(it.node, store))
+        }
+        Step::StoreAnswer(handle) => scene
+            .asks()
+            .get(handle)
+            .is_some_and(|it| matches!(it.stage, Asked::Answered(_)) && cut(store, it.node)),
+        _ => false,
+    }
+}
+
+impl Model for Forward {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.start.clone()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() || state.left.steps == Some(0) || self.watch.is_over() {
+            return;
+        }
+        let scene = state.world.scene();
+        let mut steps = Vec::new();
+        state.world.enabled(&mut steps);
+        if state.left.mishaps > 0 {
+            mishaps(scene, &mut steps);
+        }
+        let world = &state.world;
+        steps.retain(|it| state.left.allow(it) && world.is_enabled(it) && !is_cut(scene, it));
+        actions.extend(steps.into_iter().map(Action));
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        Some(self.next(last, action.0))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always(HOLDS, |_, state: &State| state.broken.is_none())]
+    }
+}
+
+/// Listens to nothing, and gives these random bits.
+struct Still(u64);
+
+impl Sink for Still {
+    fn entropy(&mut self, _: Endpoint) -> u64 {
+        self.0
+    }
+    fn begun(&mut self, _: &Layout, _: Endpoint, _: Incarnation) {}
+    fn fed(&mut self, _: Endpoint, _: &Cx, _: &Input) {}
+    fn stepped(&mut self, _: Endpoint, _: &[Effect]) {}
+    fn effect(&mut self, _: Endpoint, _: &Effect) {}
+    fn client_effect(&mut self, _: Endpoint, _: &ClientOut) {}
+    fn spark_effect(&mut self, _: Endpoint, _: &SparkOut) {}
+    fn spark_mark(&mut self, _: Endpoint, _: CrashPoint) {}
+    fn evidence(&mut self, _: &Evidence<'_>) {}
+    fn launched(&mut self, _: Launch) {}
+    fn handed_over(&mut self, _: HandOver) {}
+}
+
+/// In words.
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: u8| match number {
+            u8::MAX => "any".to_owned(),
+            number => number.to_string(),
+        };
+        let steps = number(self.steps.unwrap_or(u8::MAX));
+        let (timers, mishaps) = (number(self.timers), number(self.mishaps));
+        write!(f, "steps {steps}, timers {timers}, mishaps {mishaps}")
+    }
+}
+
+/// As stateright's explorer shows it; the story has it in words.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
