@@ -292,6 +292,9 @@ pub struct FromArgs {
     /// With --from: of the steps may be so many mishaps (losses, doubles, refusals, crashes)
     #[arg(long, default_value_t = 1)]
     pub mishaps: u8,
+    /// With --from: write what was found to this file, as a plan for `replay`
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `compare`.

@@ -5,6 +5,7 @@
 //! so; no pending operation may go without progress for [`LIVENESS_US_MAX`]. Source of the two
 //! phases: TigerBeetle's VOPR.
 
+pub(crate) mod ahead;
 mod alarms;
 mod book;
 pub(crate) mod describe;
@@ -88,7 +89,10 @@ pub fn run(plan: &Plan, mut options: RunOptions<'_>) -> Outcome {
         Ok(run) => run,
         Err(bad) => return not_run(bad),
     };
-    let verdict = verdict(panics::caught(|| run.drive(&mut options)));
+    let verdict = verdict(panics::caught(|| match &plan.then {
+        Some(then) => run.follow(then, &mut options),
+        None => run.drive(&mut options),
+    }));
     if let Some(history) = &mut options.history {
         **history = run.take_history();
     }
@@ -150,6 +154,8 @@ pub struct Run {
     /// The copy of a put that was made last.
     copied: Option<Handle>,
     done: bool,
+    /// Steps are taken by name, and nothing follows from one by itself.
+    stands_still: bool,
 }
 
 type Judged = Result<(), Violation>;
@@ -176,6 +182,7 @@ impl Run {
             late: Vec::new(),
             copied: None,
             done: false,
+            stands_still: false,
             world,
         };
         run.plan_ahead();
@@ -334,6 +341,11 @@ impl Run {
         let mut launches = mem::take(&mut self.ledger.launches);
         if self.world.scene().layout().nondeterminism.hash_order {
             launches = crate::world::determinism::in_hash_order(launches);
+        }
+        if self.stands_still {
+            self.ledger.launches.clear();
+            self.ledger.triggered.clear();
+            return Ok(());
         }
         // Faults that a probe of this step triggers strike before anything else happens, so that
         // they reach what the step itself set going.

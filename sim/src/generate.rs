@@ -77,6 +77,7 @@ pub fn generate(seed: u64, choice: &Choice) -> Plan {
         limits: limits(seed),
         faults: Vec::new(),
         query: None,
+        then: None,
         ops: Vec::new(),
     };
     plan.ops = ops(seed, workload, &plan);

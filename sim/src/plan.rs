@@ -9,6 +9,7 @@ pub mod check;
 pub mod micros;
 pub mod schema;
 pub mod stored;
+pub mod then;
 pub mod toml;
 
 use broker_core::protocol::TransactionVersion;
@@ -52,6 +53,9 @@ pub struct Plan {
     /// Client operations.
     #[serde(rename = "op", skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<OpAt>,
+    /// Steps that a search found, from somewhere in the run on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub then: Option<then::Then>,
 }
 
 /// Which protocol transactional clients speak (Kafka's feature `transaction.version`).

@@ -531,6 +531,22 @@ fn cli_check_from_here_needs_a_run_and_a_place_in_it() {
     let output = seedbed(&[&from[..], &bug].concat());
     assert_eq!(code(&output), 1, "{output:?}");
     has(&stdout(&output), &["FAIL L2 at partition", "    3   broker-0"]);
+    // What was found is a plan, and happens again in a run.
+    let file = folder("check-from").join("found.toml");
+    let file = file.to_str().expect("text");
+    assert_eq!(code(&seedbed(&[&from[..], &bug, &["-o", file]].concat())), 1);
+    let output = seedbed(&["replay", file]);
+    assert_eq!(code(&output), 1, "{output:?}");
+    has(&stdout(&output), &["FAIL L2 at partition: partition 0: under leader epoch 0", file]);
+    let text = fs::read_to_string(file).expect("it was written");
+    has(
+        &text,
+        &["[then]", "broker-0 store.give-up from store put wal/", "from = \"wal.put.sent\""],
+    );
+    fs::write(file, text.replace(bug[1], "wal-single-delete")).expect("it can be written");
+    assert_eq!(code(&seedbed(&["replay", file])), 0, "the right core passes");
+    fs::write(file, text.replace("wal.put.sent", "wal.put.gone")).expect("it can be written");
+    has(&refused(&["replay", file]), &["`from`", "`wal.put.gone`", "wal.put.sent"]);
     // What breaks on the way there is told as such.
     let bug = ["--mutant", "partition-hw-is-leo"];
     let output = seedbed(&[&from[..4], &["5s"], &bug].concat());

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use invariants::history::SimTime;
-use sim::decider::until::{Until, world_at};
+use sim::decider::until::world_at;
 use sim::model::Watch;
 use sim::model::forward::{Bounds, Forward};
 use sim::model::search::{Order, search};
 use sim::plan::Plan;
+use sim::plan::then::Until;
 use sim::plan::toml::{Document, read};
 use sim::world::World;
 
@@ -50,7 +51,7 @@ fn forward_search_finds_planted_bugs_by_their_shortest_way() {
         assert_eq!(violation.property, property, "{mutant}: {violation}");
         let story = forward(&start, shortest, &watch).story(&way);
         assert_eq!(story.len(), usize::from(shortest));
-        assert!(story.iter().any(|line| line.contains(step)), "{mutant}: {story:?}");
+        assert!(story.iter().any(|(name, _)| name.contains(step)), "{mutant}: {story:?}");
     }
 }
 

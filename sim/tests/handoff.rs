@@ -100,6 +100,7 @@ fn plan(query: Query, faults: Vec<Fault>) -> Plan {
         },
         faults,
         query: Some(query),
+        then: None,
         ops,
     }
 }

@@ -188,7 +188,10 @@ pub(super) fn prove(
         bite = match nth {
             Some(0) => format!("{} with {mutant}", found.property),
             Some(nth) => format!("{} with {mutant} at reseed {nth}", found.property),
-            None if host::IS_MADSIM && found.unseen_by_madsim.is_some() => {
+            // Steps of a search are a world's.
+            None if host::IS_MADSIM
+                && (found.unseen_by_madsim.is_some() || stored.plan.then.is_some()) =>
+            {
                 format!("{} not seen with {mutant}, as it says", found.property)
             }
             None => {

@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     /// By probe.
     anchors: Vec<Vec<AnchorCount>>,
     nodes: Vec<broker_core::ids::NodeId>,
+    /// The random bits of the step that is being taken, if they are not drawn.
+    pub bits: Option<u64>,
     /// Filled only when someone wants the history.
     pub history: Option<Vec<HistoryEvent>>,
     /// Told only when someone wants a recording.
@@ -86,6 +88,7 @@ impl Ledger {
             triggered: Vec::new(),
             anchors,
             nodes: (0..layout.nodes()).map(|one| layout.node(Endpoint(one as u8))).collect(),
+            bits: None,
             history: options.history.is_some().then(Vec::new),
             recorder: options.recorder.clone(),
             effects: options.trace.is_some().then(Vec::new),
@@ -136,6 +139,9 @@ impl Ledger {
 
 impl Sink for Ledger {
     fn entropy(&mut self, who: Endpoint) -> u64 {
+        if let Some(bits) = self.bits {
+            return bits;
+        }
         self.draws.bits(StreamKey::new(Purpose::Entropy, who.0.into()))
     }
 

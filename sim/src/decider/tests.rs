@@ -54,6 +54,7 @@ pub(crate) fn plan(faults: Vec<Fault>) -> Plan {
         },
         faults,
         query: None,
+        then: None,
         ops,
     }
 }

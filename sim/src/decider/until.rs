@@ -1,25 +1,14 @@
-//! A run up to a point of interest, for whoever goes on from there.
+//! A run up to a point of interest, and what is done there: steps by name, or a search.
 
-use invariants::history::SimTime;
-
-use super::{Run, RunOptions, not_run, panics, verdict};
+use super::{Run, RunOptions, ahead, not_run, panics, verdict};
+use crate::decider::Judged;
+use crate::draws::StreamKey;
 use crate::outcome::Verdict;
 use crate::plan::Plan;
+use crate::plan::then::{Then, Until};
 use crate::world::World;
 
-/// Where a run is stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Until {
-    /// Before the first step that is later than this.
-    At(SimTime),
-    /// Behind the step in which a probe is seen for the nth time, from 1 on.
-    Seen {
-        /// Its number in `Probe::NAMES`.
-        probe: usize,
-        /// How often.
-        nth: u64,
-    },
-}
+use invariants::history::SimTime;
 
 /// The world of a plan there, and the true time; none if the run ends sooner.
 ///
@@ -29,25 +18,53 @@ pub fn world_at(plan: &Plan, until: Until) -> Result<Option<(World, SimTime)>, V
     let mut options = RunOptions::default();
     let world = World::new(plan, None).map_err(|bad| not_run(bad).verdict)?;
     let mut run = Run::new(plan, world, &options);
-    let there = |run: &Run| match until {
-        Until::At(at) => run.next_at().is_some_and(|next| next > at) && !run.done,
-        Until::Seen { probe, nth } => run.ledger.probes[probe] >= nth,
-    };
-    let end = panics::caught(|| {
-        while !there(&run) {
-            if !run.advance(&mut options)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    });
-    match end {
-        Ok(Ok(true)) => {
-            let at = if let Until::At(at) = until { at } else { run.now };
-            Ok(Some((run.world, at)))
-        }
+    match panics::caught(|| run.advance_to(until, &mut options)) {
+        Ok(Ok(true)) => Ok(Some((run.world, run.now))),
         Ok(Ok(false)) => Ok(None),
         Ok(Err(violation)) => Err(verdict(Ok(Err(violation)))),
         Err(panicked) => Err(verdict(Err(panicked))),
+    }
+}
+
+impl Run {
+    /// Goes on until there. False if the run is over sooner.
+    fn advance_to(
+        &mut self,
+        until: Until,
+        options: &mut RunOptions<'_>,
+    ) -> Result<bool, invariants::Violation> {
+        loop {
+            match until {
+                Until::At(at) if self.next_at().is_some_and(|next| next > at) => {
+                    self.now = at;
+                    return Ok(true);
+                }
+                Until::Seen { probe, nth } if self.ledger.probes[probe] >= nth => return Ok(true),
+                Until::At(_) | Until::Seen { .. } => {}
+            }
+            if !self.advance(options)? {
+                return Ok(false);
+            }
+            if let Some(violation) = self.endless() {
+                return Err(violation);
+            }
+        }
+    }
+
+    /// Takes the steps of a plan's [`Then`], as a search does: nothing follows from one by itself,
+    /// no fault begins, and nobody waits for the end.
+    pub(super) fn follow(&mut self, then: &Then, options: &mut RunOptions<'_>) -> Judged {
+        let until = Until::parse(&then.from).expect("the plan was checked");
+        if !self.advance_to(until, options)? {
+            return Ok(());
+        }
+        self.stands_still = true;
+        for name in &then.steps {
+            if let Some(step) = ahead::by_name(&self.world, name) {
+                self.ledger.bits = Some(ahead::bits(&self.world, &step));
+                self.take(step, StreamKey::PLAN, 0, options)?;
+            }
+        }
+        Ok(())
     }
 }

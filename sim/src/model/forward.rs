@@ -23,13 +23,11 @@ use workloads::spark::step::SparkOut;
 
 use super::Watch;
 use super::search::{HOLDS, Judged};
-use crate::decider::describe;
 use crate::decider::panics::caught;
+use crate::decider::{ahead, describe};
 use crate::outcome::PANIC;
-use crate::plan::Keep;
 use crate::world::World;
 use crate::world::layout::{Endpoint, Layout};
-use crate::world::scene::{Asked, Scene};
 use crate::world::step::{HandOver, Launch, Sink, Step};
 
 /// The search.
@@ -62,7 +60,7 @@ impl Bounds {
                 TimerKey::WalBulk | TimerKey::UploadSeal | TimerKey::Quorum(QuorumTimer::Linger),
             ) => None,
             Step::Timer(..) | Step::ClientTimer(..) => Some(&mut self.timers),
-            step => is_mishap(step).then_some(&mut self.mishaps),
+            step => ahead::is_mishap(step).then_some(&mut self.mishaps),
         }
     }
 
@@ -123,16 +121,20 @@ impl Forward {
         Self { start, at, watch }
     }
 
-    /// A way from the start in words, one line each.
+    /// A way from the start: the names of its steps, and what they are in words.
     #[must_use]
-    pub fn story(&self, way: &[Action]) -> Vec<String> {
+    pub fn story(&self, way: &[Action]) -> Vec<(String, String)> {
         let mut state = self.start.clone();
         let mut lines = Vec::new();
-        for action in way {
-            let words = describe::step(state.world.scene(), &action.0);
+        for Action(step) in way {
+            let scene = state.world.scene();
+            let steps = ahead::steps(&state.world, true);
+            let at = steps.iter().position(|it| it == step).expect("it may be next");
+            let name = ahead::names(scene, &steps).swap_remove(at);
+            let words = describe::step(scene, step);
             let from = words.from.map(|from| format!(" from {from}")).unwrap_or_default();
-            lines.push(format!("{:<12} {}{from} {}", words.node, words.kind, words.what));
-            state = self.next(&state, action.0);
+            lines.push((name, format!("{:<12} {}{from} {}", words.node, words.kind, words.what)));
+            state = self.next(&state, *step);
         }
         lines
     }
@@ -142,7 +144,7 @@ impl Forward {
         state.left.take(&step);
         let panicked = caught(|| {
             let mut world = World::clone(&last.world);
-            let bits = bits(&world, &step);
+            let bits = ahead::bits(&world, &step);
             let judged = world.apply(self.at, &step, &mut Still(bits));
             (world, judged)
         });
@@ -161,7 +163,7 @@ impl Forward {
     }
 }
 
-/// What a trace calls such a step.
+/// Under which name it is counted as reached.
 fn kind(step: &Step) -> &'static str {
     match step {
         Step::Boot(_) => "boot",
@@ -178,66 +180,6 @@ fn kind(step: &Step) -> &'static str {
     }
 }
 
-fn is_mishap(step: &Step) -> bool {
-    kind(step) == "mishap"
-}
-
-/// Random bits for who takes the step: other ones whenever its state is another one.
-fn bits(world: &World, step: &Step) -> u64 {
-    let scene = world.scene();
-    let layout = scene.layout();
-    let Some(who) = scene.target(step) else { return 0 };
-    let state = match layout.is_node(who) {
-        true => digest(scene.slot(who)),
-        false => digest(scene.client(who)),
-    };
-    digest(&(who.0, state)) as u64
-}
-
-/// What goes wrong if somebody wants it to.
-fn mishaps(scene: &Scene, steps: &mut Vec<Step>) {
-    for (handle, _) in scene.messages().iter() {
-        steps.extend([Step::Lose(handle), Step::Duplicate(handle)]);
-    }
-    let connections = scene.clients().iter().flat_map(|client| &client.connections);
-    steps.extend(connections.map(|conn| Step::Break(conn.id)));
-    for (handle, _) in scene.asks().iter() {
-        steps.extend([
-            Step::StoreForget(handle),
-            Step::StoreGiveUp(handle),
-            Step::StoreRefuse(handle),
-            Step::StoreDuplicate(handle),
-        ]);
-    }
-    for node in (0..scene.layout().nodes()).map(|index| Endpoint(index as u8)) {
-        let keeps = [Keep::None, Keep::All, Keep::Torn];
-        // A broker has nothing that could be kept.
-        let keeps = if scene.device(node).is_some() { &keeps[..] } else { &keeps[..1] };
-        steps.extend(keeps.iter().map(|keep| Step::Crash(node, *keep, 0)));
-    }
-}
-
-/// Whether a cut keeps it from happening.
-fn is_cut(scene: &Scene, step: &Step) -> bool {
-    let cut = |from, to| from != to && scene.weather().cut(from, to).is_some();
-    let store = scene.layout().store();
-    match *step {
-        Step::Deliver(handle) | Step::Duplicate(handle) => {
-            scene.messages().get(handle).is_some_and(|it| cut(it.from, it.to))
-        }
-        Step::Up(conn) => scene.connection(conn).is_some_and(|it| cut(it.client, it.broker)),
-        Step::Down(conn) => scene.connection(conn).is_some_and(|it| cut(it.broker, it.client)),
-        Step::StoreTake(handle) | Step::StoreRefuse(handle) | Step::StoreDuplicate(handle) => {
-            scene.asks().get(handle).is_some_and(|it| cut(it.node, store))
-        }
-        Step::StoreAnswer(handle) => scene
-            .asks()
-            .get(handle)
-            .is_some_and(|it| matches!(it.stage, Asked::Answered(_)) && cut(store, it.node)),
-        _ => false,
-    }
-}
-
 impl Model for Forward {
     type State = State;
     type Action = Action;
@@ -250,14 +192,8 @@ impl Model for Forward {
         if state.broken.is_some() || state.left.steps == Some(0) || self.watch.is_over() {
             return;
         }
-        let scene = state.world.scene();
-        let mut steps = Vec::new();
-        state.world.enabled(&mut steps);
-        if state.left.mishaps > 0 {
-            mishaps(scene, &mut steps);
-        }
-        let world = &state.world;
-        steps.retain(|it| state.left.allow(it) && world.is_enabled(it) && !is_cut(scene, it));
+        let mut steps = ahead::steps(&state.world, state.left.mishaps > 0);
+        steps.retain(|step| state.left.allow(step));
         actions.extend(steps.into_iter().map(Action));
     }
 

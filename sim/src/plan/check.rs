@@ -6,6 +6,7 @@ use workloads::op::Op;
 
 use self::faults::check_fault;
 use self::topics::{Topics, check_query};
+use super::then::Until;
 use super::{OpAt, Plan, Topology, What, micros};
 use crate::{profiles, registry};
 
@@ -27,6 +28,8 @@ pub enum Place {
     Op(usize),
     /// In `[query]`.
     Query,
+    /// In `[then]`.
+    Then,
     /// In `[found]`.
     Found,
 }
@@ -90,6 +93,10 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
             key,
             message,
         })?;
+    }
+    if let Some(then) = &plan.then {
+        let problem = |message| Problem { place: Place::Then, key: "from", message };
+        Until::parse(&then.from).map_err(problem)?;
     }
     let Some(query) = &plan.query else { return Ok(()) };
     check_begins(query.start_ms * 1_000, plan)

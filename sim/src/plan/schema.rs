@@ -111,6 +111,9 @@ pub const LIMITS: &[Key] = &[
     needed("list_page_max", COUNT),
 ];
 
+/// `[then]`.
+pub const THEN: &[Key] = &[needed("from", Type::Text), needed("steps", Type::Texts)];
+
 /// `[found]` of a stored seed.
 pub const FOUND: &[Key] = &[
     needed("property", Type::Text),

@@ -104,10 +104,11 @@ struct Places<'a, 'i> {
     faults: Vec<(&'a De<'i>, Range<usize>)>,
     ops: Vec<(&'a De<'i>, Range<usize>)>,
     query: Option<(&'a De<'i>, Range<usize>)>,
+    then: Option<(&'a De<'i>, Range<usize>)>,
     found: Option<(&'a De<'i>, Range<usize>)>,
 }
 
-const TABLES: [&str; 6] = ["topology", "limits", "query", "fault", "op", "found"];
+const TABLES: [&str; 7] = ["topology", "limits", "query", "fault", "op", "then", "found"];
 
 impl<'a, 'i> Places<'a, 'i> {
     fn find(source: &Source<'_>, root: &'a De<'i>) -> Result<Self, BadFile> {
@@ -138,6 +139,7 @@ impl<'a, 'i> Places<'a, 'i> {
             faults: tables("fault")?,
             ops: tables("op")?,
             query: table("query")?,
+            then: table("then")?,
             found: table("found")?,
         })
     }
@@ -151,6 +153,11 @@ impl<'a, 'i> Places<'a, 'i> {
             Place::Op(at) => (self.ops[at].0, &self.ops[at].1),
             Place::Query => {
                 let (table, span) = self.query.as_ref().expect("only a query has problems");
+                (*table, span)
+            }
+            Place::Then => {
+                let (table, span) =
+                    self.then.as_ref().expect("only a search's steps have problems");
                 (*table, span)
             }
             Place::Found => {
@@ -189,6 +196,8 @@ fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result
     let limits: Limits = fields(source, (limits, span), schema::LIMITS, "[limits]")?;
     let query = at.query.as_ref();
     let query = query.map(|(table, span)| fields(source, (table, span), schema::QUERY, "[query]"));
+    let then = at.then.as_ref();
+    let then = then.map(|(table, span)| fields(source, (table, span), schema::THEN, "[then]"));
     let protocol = top.remove("protocol").and_then(|name| Protocol::by_name(name.as_str()?));
     let mut text = |key: &str| match top.remove(key) {
         Some(Value::String(text)) => text,
@@ -207,6 +216,7 @@ fn read_plan(source: &Source<'_>, mut top: Table, at: &Places<'_, '_>) -> Result
         query: query.transpose()?,
         faults: numbered(&at.faults, |at, table| read_fault(source, at, table))?,
         ops: numbered(&at.ops, |at, table| read_op(source, at, table))?,
+        then: then.transpose()?,
     })
 }
 

@@ -2,28 +2,29 @@
 
 use std::sync::Arc;
 
-use broker_core::probe::Probe;
-use invariants::history::SimTime;
-
 use super::{cores, tell};
 use crate::cli::{BadInput, CheckArgs, ChoiceArgs, Exit, FromArgs};
+use crate::commands::output::Output;
 use crate::commands::{exit_of, subject_of, verdict_words};
-use crate::decider::until::{Until, world_at};
+use crate::decider::until::world_at;
+use crate::host::COMMAND;
 use crate::model::Watch;
 use crate::model::forward::{Bounds, Forward};
 use crate::model::search::{Order, search};
 use crate::outcome::{PANIC, Verdict};
-use crate::plan::{Protocol, micros};
-use crate::registry;
+use crate::plan::then::{Then, Until};
+use crate::plan::{Plan, Protocol, micros, toml};
 use crate::report::Report;
 
 /// Searches forward from where a run is then.
 pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Result<Exit, BadInput> {
-    let (text, until) = (from.from.as_str(), until(&from.at)?);
+    let (text, until) =
+        (from.from.as_str(), Until::parse(&from.at).map_err(|why| format!("--at: {why}"))?);
     let mutants = args.mutants.clone();
     let choice =
         ChoiceArgs { profile: None, workload: None, protocol: Protocol::default(), mutants };
     let plan = subject_of(text, &choice, None)?.plan;
+    let output = from.output.as_deref().map(Output::begin).transpose()?;
     let (world, at) = match world_at(&plan, until) {
         Ok(Some(found)) => found,
         Ok(None) => return Err(BadInput(format!("{text} is over before it comes to {}", from.at))),
@@ -56,8 +57,14 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
     tell(&found, &watch, report);
     if let Some((way, violation)) = &found.broken {
         report.line(format!("{} {violation}", report.fail("FAIL")));
-        for (number, line) in (1..).zip(model(bounds.steps).story(way)) {
+        let (steps, lines): (Vec<_>, Vec<_>) = model(bounds.steps).story(way).into_iter().unzip();
+        for (number, line) in (1..).zip(lines) {
             report.line(format!("{number:>5}   {line}"));
+        }
+        if let Some(output) = output {
+            let then = Some(Then { from: from.at.clone(), steps });
+            let file = output.finish(&toml::write(&Plan { then, ..plan }), report)?;
+            report.line(format!("{COMMAND} replay {}", file.display()));
         }
         return Ok(if violation.property == PANIC { Exit::Assertion } else { Exit::Violated });
     }
@@ -69,22 +76,4 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
     }
     report.line(report.pass("PASS"));
     Ok(Exit::Passed)
-}
-
-/// A time, or a probe and how often it must have been seen.
-fn until(text: &str) -> Result<Until, BadInput> {
-    if let Some(us) = micros::parse(text) {
-        return Ok(Until::At(SimTime(us)));
-    }
-    let (name, nth) = text.split_once(':').unwrap_or((text, "1"));
-    let nth = nth.parse().ok().filter(|nth| *nth > 0);
-    let nth =
-        nth.ok_or_else(|| format!("--at {text}: behind the probe comes a number from 1 on"))?;
-    match Probe::NAMES.iter().position(|known| *known == name) {
-        Some(probe) => Ok(Until::Seen { probe, nth }),
-        None => {
-            let why = registry::unknown("probe", name, Probe::NAMES.iter().copied());
-            Err(BadInput(format!("--at {text} is no time, such as 12.5s, and {why}")))
-        }
-    }
 }

@@ -14,6 +14,7 @@ pub(super) fn check_links(what: &What, when: &When, plan: &Plan) -> Result<(), R
             mutants: Vec::new(),
             faults: Vec::new(),
             ops: Vec::new(),
+            then: None,
             query: plan.query.clone(),
             ..*plan
         };

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::super::schema::{self, Key, Kind, Type};
 use super::super::stored::StoredSeed;
-use super::super::{Fault, OpAt, Plan, When, micros};
+use super::super::{Fault, OpAt, Plan, When, micros, then};
 use super::format_seed;
 
 /// The plan as TOML; [`super::read`] gives it back unchanged.
@@ -37,6 +37,15 @@ pub fn write(plan: &Plan) -> String {
     }
     for op in &plan.ops {
         write_op(&mut out, op);
+    }
+    if let Some(then::Then { from, steps }) = &plan.then {
+        out.push_str("\n[then]\n");
+        line(&mut out, "from", &text(from));
+        out.push_str("steps = [\n");
+        for step in steps {
+            let _ = writeln!(out, "    {},", text(step));
+        }
+        out.push_str("]\n");
     }
     out
 }

@@ -1,0 +1,118 @@
+//! What may be next in a world, whoever decides it: the orderly steps and the mishaps. Each has a
+//! name by which a plan can ask for it, and a person read it.
+
+use broker_core::hash::digest;
+
+use crate::decider::describe;
+use crate::plan::Keep;
+use crate::world::World;
+use crate::world::layout::Endpoint;
+use crate::world::scene::{Asked, Scene};
+use crate::world::step::Step;
+
+/// All that may be next, but for what a cut keeps from happening.
+pub(crate) fn steps(world: &World, with_mishaps: bool) -> Vec<Step> {
+    let scene = world.scene();
+    let mut steps = Vec::new();
+    world.enabled(&mut steps);
+    if with_mishaps {
+        mishaps(scene, &mut steps);
+    }
+    steps.retain(|it| world.is_enabled(it) && !is_cut(scene, it));
+    steps
+}
+
+/// The name of each, in the same order; what happens to equal things has a number.
+pub(crate) fn names(scene: &Scene, steps: &[Step]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for step in steps {
+        let words = describe::step(scene, step);
+        let from = words.from.map(|from| format!(" from {from}")).unwrap_or_default();
+        // Without what may be different in a later version of the core.
+        let what = words.what.split('{').next().unwrap_or_default().trim();
+        let name = format!("{} {}{from} {what}", words.node, words.kind).trim_end().to_owned();
+        let of_this = |other: &&String| other.split(" #").next() == Some(name.as_str());
+        match names.iter().filter(of_this).count() {
+            0 => names.push(name),
+            before => names.push(format!("{name} #{}", before + 1)),
+        }
+    }
+    names
+}
+
+/// The step of this name, if it may be next.
+pub(crate) fn by_name(world: &World, name: &str) -> Option<Step> {
+    let steps = steps(world, true);
+    let at = names(world.scene(), &steps).iter().position(|known| known == name)?;
+    Some(steps[at])
+}
+
+/// Random bits for who takes the step: other ones whenever its state is another one, and the same
+/// ones whenever a way is taken again.
+pub(crate) fn bits(world: &World, step: &Step) -> u64 {
+    let scene = world.scene();
+    let Some(who) = scene.target(step) else { return 0 };
+    let state = match scene.layout().is_node(who) {
+        true => digest(scene.slot(who)),
+        false => digest(scene.client(who)),
+    };
+    digest(&(who.0, state)) as u64
+}
+
+/// Whether it is what goes wrong.
+pub(crate) fn is_mishap(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Lose(_)
+            | Step::Duplicate(_)
+            | Step::Break(_)
+            | Step::StoreForget(_)
+            | Step::StoreGiveUp(_)
+            | Step::StoreRefuse(_)
+            | Step::StoreDuplicate(_)
+            | Step::Crash(..)
+    )
+}
+
+fn mishaps(scene: &Scene, steps: &mut Vec<Step>) {
+    for (handle, _) in scene.messages().iter() {
+        steps.extend([Step::Lose(handle), Step::Duplicate(handle)]);
+    }
+    let connections = scene.clients().iter().flat_map(|client| &client.connections);
+    steps.extend(connections.map(|conn| Step::Break(conn.id)));
+    for (handle, _) in scene.asks().iter() {
+        steps.extend([
+            Step::StoreForget(handle),
+            Step::StoreGiveUp(handle),
+            Step::StoreRefuse(handle),
+            Step::StoreDuplicate(handle),
+        ]);
+    }
+    for node in (0..scene.layout().nodes()).map(|index| Endpoint(index as u8)) {
+        let keeps = [Keep::None, Keep::All, Keep::Torn];
+        // A broker has nothing that could be kept.
+        let keeps = if scene.device(node).is_some() { &keeps[..] } else { &keeps[..1] };
+        steps.extend(keeps.iter().map(|keep| Step::Crash(node, *keep, 0)));
+    }
+}
+
+/// Whether a cut keeps it from happening.
+fn is_cut(scene: &Scene, step: &Step) -> bool {
+    let cut = |from, to| from != to && scene.weather().cut(from, to).is_some();
+    let store = scene.layout().store();
+    match *step {
+        Step::Deliver(handle) | Step::Duplicate(handle) => {
+            scene.messages().get(handle).is_some_and(|it| cut(it.from, it.to))
+        }
+        Step::Up(conn) => scene.connection(conn).is_some_and(|it| cut(it.client, it.broker)),
+        Step::Down(conn) => scene.connection(conn).is_some_and(|it| cut(it.broker, it.client)),
+        Step::StoreTake(handle) | Step::StoreRefuse(handle) | Step::StoreDuplicate(handle) => {
+            scene.asks().get(handle).is_some_and(|it| cut(it.node, store))
+        }
+        Step::StoreAnswer(handle) => scene
+            .asks()
+            .get(handle)
+            .is_some_and(|it| matches!(it.stage, Asked::Answered(_)) && cut(store, it.node)),
+        _ => false,
+    }
+}
