@@ -13,9 +13,12 @@ use sim::plan::then::Until;
 use sim::plan::toml::{Document, read};
 use sim::world::World;
 
-/// One controller, two brokers, a client that produces two batches; the first is on its way.
+/// The first batch is on its way to the WAL.
 const PUT_SENT: &str = "wal.put.sent";
+/// It is on its way to where it will be read.
+const UPLOAD_SENT: &str = "upload.put.sent";
 
+/// One controller, two brokers, a client that produces two batches.
 fn plan() -> Plan {
     match read("produce.toml", include_str!("model/produce.toml")) {
         Ok(Document::Plan(plan)) => plan,
@@ -23,11 +26,10 @@ fn plan() -> Plan {
     }
 }
 
-fn stopped(mutant: Option<&str>) -> (World, SimTime) {
+fn stopped(at: &str, mutant: Option<&str>) -> (World, SimTime) {
     let mut plan = plan();
     plan.mutants.extend(mutant.map(str::to_owned));
-    let probe = broker_core::probe::Probe::NAMES.iter().position(|name| *name == PUT_SENT);
-    let until = Until::Seen { probe: probe.expect("a probe"), nth: 1 };
+    let until = Until::parse(at).expect("a probe");
     world_at(&plan, until).expect("nothing breaks on the way").expect("it is seen")
 }
 
@@ -39,11 +41,13 @@ fn forward((world, at): &(World, SimTime), steps: u8, watch: &Arc<Watch>) -> For
 #[test]
 fn forward_search_finds_planted_bugs_by_their_shortest_way() {
     let bugs = [
-        ("wal-ack-before-verify", 2, "W1", "store.answer from store put wal/"),
-        ("wal-unknown-is-failure", 3, "L2", "store.give-up from store put wal/"),
+        (PUT_SENT, "wal-ack-before-verify", 2, "W1", "store.answer from store put wal/"),
+        (PUT_SENT, "wal-unknown-is-failure", 3, "L2", "store.give-up from store put wal/"),
+        (PUT_SENT, "controller-epoch-kept", 3, "L8", "controller-0 timer Session(NodeId(100))"),
+        (UPLOAD_SENT, "upload-trim-before-commit", 2, "W2", "store.answer from store put obj/"),
     ];
-    for (mutant, shortest, property, step) in bugs {
-        let start = stopped(Some(mutant));
+    for (at, mutant, shortest, property, step) in bugs {
+        let start = stopped(at, Some(mutant));
         let watch = Arc::new(Watch::new(u64::MAX));
         let broken = |steps| search(forward(&start, steps, &watch), Order::DepthFirst, 2).broken;
         assert!(broken(shortest - 1).is_none(), "{mutant}: there is a shorter way");
@@ -57,7 +61,7 @@ fn forward_search_finds_planted_bugs_by_their_shortest_way() {
 
 #[test]
 fn forward_search_of_the_right_core_finds_the_same_with_any_number_of_threads() {
-    let start = stopped(None);
+    let start = stopped(PUT_SENT, None);
     let watch = Arc::new(Watch::new(u64::MAX));
     let counts = [(Order::DepthFirst, 1), (Order::DepthFirst, 2), (Order::BreadthFirst, 2)].map(
         |(order, threads)| {
@@ -77,7 +81,7 @@ fn forward_search_of_the_right_core_finds_the_same_with_any_number_of_threads() 
 #[test]
 fn forward_search_that_takes_too_much_memory_ends_and_says_so() {
     let watch = Arc::new(Watch::new(1));
-    let found = search(forward(&stopped(None), 5, &watch), Order::DepthFirst, 1);
+    let found = search(forward(&stopped(PUT_SENT, None), 5, &watch), Order::DepthFirst, 1);
     assert!(watch.is_over() && found.unique < 100, "{}", found.unique);
 }
 
