@@ -234,6 +234,11 @@ pub enum ControllerRequest {
         /// The request.
         request: AdminRequest,
     },
+    /// What would come of an admin request? Changes nothing.
+    Validate {
+        /// The request.
+        request: AdminRequest,
+    },
 }
 
 /// Make an uploaded object part of its streams.

@@ -6,7 +6,6 @@
 mod group;
 mod quorum;
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -187,6 +186,8 @@ pub enum Request {
     Txn(TxnRequest),
     /// Asked of the coordinator of a group.
     Group(GroupRequest),
+    /// What would come of this change? Changes nothing (`validate_only`). Answered as it.
+    Validate(AdminRequest),
 }
 
 /// What a coordinator is in charge of.
@@ -299,8 +300,6 @@ pub enum AdminRequest {
     },
     /// How is the metadata quorum? Changes nothing.
     DescribeQuorum,
-    /// What would come of this change? Changes nothing (`validate_only`).
-    Validate(Box<AdminRequest>),
 }
 
 /// The most partitions one topic may have: bounds every per-topic answer.

@@ -30,7 +30,7 @@ pub const MAGIC: [u8; 4] = *b"SBfr";
 
 /// The layout of all that a file holds, the core's inputs and configurations included: raised
 /// whenever any of it changes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// A file grows to this, unless its writer is told otherwise.
 pub const BYTES_MAX: u64 = 1 << 30;

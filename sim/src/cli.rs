@@ -282,15 +282,15 @@ pub struct FromArgs {
     /// the Nth time)
     #[arg(long, value_name = "TIME|PROBE[:N]", required = false, requires = "from")]
     pub at: String,
-    /// With --from: up to so many steps, in every order; 0: as many as there are
-    #[arg(long, default_value_t = 4)]
+    /// With --from: up to so many steps, in every order
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
     pub steps: u8,
     /// With --from: so many timers may fire, beside those that close what has been filled for long
     /// enough; else any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..255))]
     pub timers: Option<u8>,
     /// With --from: of the steps may be so many mishaps (losses, doubles, refusals, crashes)
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(..255))]
     pub mishaps: u8,
     /// With --from: write what was found to this file, as a plan for `replay`
     #[arg(short = 'o', long, value_name = "FILE")]

@@ -109,6 +109,7 @@ pub(crate) fn not_run(BadPlan(message): BadPlan) -> Outcome {
         calls_ok: 0,
         faults: Default::default(),
         probes: Vec::new(),
+        then_taken: 0,
         reached: Default::default(),
     }
 }
@@ -156,6 +157,7 @@ pub struct Run {
     done: bool,
     /// Steps are taken by name, and nothing follows from one by itself.
     stands_still: bool,
+    then_taken: usize,
 }
 
 type Judged = Result<(), Violation>;
@@ -183,6 +185,7 @@ impl Run {
             copied: None,
             done: false,
             stands_still: false,
+            then_taken: 0,
             world,
         };
         run.plan_ahead();
@@ -460,6 +463,7 @@ impl Run {
             sim_us: self.now.0,
             calls_ok: self.ledger.calls_ok,
             faults: self.book.counts(),
+            then_taken: self.then_taken,
             reached: self.world.judge().reached().clone(),
             probes: self.ledger.probes,
         }

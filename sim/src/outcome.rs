@@ -76,6 +76,8 @@ pub struct Outcome {
     pub faults: BTreeMap<&'static str, FaultCount>,
     /// How often each probe was seen, by `Probe::index`.
     pub probes: Vec<u64>,
+    /// Of the steps of the plan's `[then]`: how many were taken.
+    pub then_taken: usize,
     /// `sometimes` marks that were reached, with counts.
     pub reached: BTreeMap<&'static str, u64>,
 }

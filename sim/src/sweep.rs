@@ -286,6 +286,7 @@ mod tests {
             calls_ok: steps,
             faults: BTreeMap::from([("crash", FaultCount { planned: 3, begun: 2, effective: 1 })]),
             probes: Vec::new(),
+            then_taken: 0,
             reached: BTreeMap::from([("hit", 2), ("missed", 0)]),
         };
         Run { seed, plan: generate(seed, &Choice::default()), outcome }

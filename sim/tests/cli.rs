@@ -537,7 +537,9 @@ fn cli_check_from_here_needs_a_run_and_a_place_in_it() {
     assert_eq!(code(&seedbed(&[&from[..], &bug, &["-o", file]].concat())), 1);
     let output = seedbed(&["replay", file]);
     assert_eq!(code(&output), 1, "{output:?}");
-    has(&stdout(&output), &["FAIL L2 at partition: partition 0: under leader epoch 0", file]);
+    let told = "FAIL L2 at partition: partition 0: under leader epoch 0";
+    has(&stdout(&output), &["then    3 of 3 steps taken", told, file]);
+    has(&refused(&["check", "--from", file, "--at", "1s"]), &["[then] already"]);
     let text = fs::read_to_string(file).expect("it was written");
     has(
         &text,

@@ -34,7 +34,7 @@ fn stopped(at: &str, mutant: Option<&str>) -> (World, SimTime) {
 }
 
 fn forward((world, at): &(World, SimTime), steps: u8, watch: &Arc<Watch>) -> Forward {
-    let bounds = Bounds { steps: Some(steps), timers: 1, mishaps: 1 };
+    let bounds = Bounds { steps, timers: 1, mishaps: 1 };
     Forward::new(world.clone(), *at, bounds, watch.clone())
 }
 

@@ -16,7 +16,7 @@ use crate::ids::{
 };
 use crate::metadata::Image;
 use crate::partition::{Asker, Partition};
-use crate::peer::PeerMsg;
+use crate::peer::{ControllerRequest, PeerMsg};
 use crate::protocol::{Acks, ProduceRequest, Request, Response};
 use crate::quorum::Observer;
 use crate::read::Reads;
@@ -180,6 +180,10 @@ impl Broker {
             }
             Request::DescribeConfigs { topic } => self.describe_configs(asker, &topic, out),
             Request::Admin(request) => self.admin(cx, asker, request, out),
+            Request::Validate(request) => {
+                let request = ControllerRequest::Validate { request };
+                self.asks.ask(Purpose::Admin(asker), request, out);
+            }
             Request::InitProducerId => self.init_producer_id(asker, out),
             Request::WriteTxnMarkers { markers } => self.write_txn_markers(cx, asker, markers, out),
             Request::FindCoordinator { kind, name } => {

@@ -202,6 +202,7 @@ impl Active {
                 self.allocate_producer_ids((from, epoch))
             }
             ControllerRequest::Admin { nonce, ref request } => self.admin(cx, nonce, request),
+            ControllerRequest::Validate { ref request } => self.validate(cx, request),
         };
         if let Err(refusal) = verdict {
             match refusal.error {

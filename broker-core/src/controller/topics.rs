@@ -26,12 +26,7 @@ impl Active {
             return Ok(Plan::nothing(ControllerAnswer::Admin(success(done.created))));
         }
         let answer = |response| ControllerAnswer::Admin(response);
-        let decided = self.planned(cx, nonce, request);
-        if matches!(request, AdminRequest::Validate(_)) {
-            let told = decided.map_or_else(AdminResponse::Error, |(_, created)| success(created));
-            return Ok(Plan::nothing_after_barrier(answer(told)));
-        }
-        Ok(match decided {
+        Ok(match self.planned(cx, nonce, request) {
             Ok((records, created)) if records.is_empty() => {
                 Plan::nothing_after_barrier(answer(success(created)))
             }
@@ -41,6 +36,13 @@ impl Active {
             }
             Err(code) => Plan::nothing_after_barrier(answer(AdminResponse::Error(code))),
         })
+    }
+
+    /// What would come of a request, without doing it.
+    pub(super) fn validate(&self, cx: &Cx, request: &AdminRequest) -> Verdict {
+        let planned = self.planned(cx, cx.entropy, request);
+        let told = planned.map_or_else(AdminResponse::Error, |(_, created)| success(created));
+        Ok(Plan::nothing_after_barrier(ControllerAnswer::Admin(told)))
     }
 
     /// What is to be recorded for it, and which topic that creates.
@@ -63,8 +65,8 @@ impl Active {
             AdminRequest::AlterConfigs { topic, configs } => {
                 self.alter_configs(*topic, configs).map(|records| (records, None))
             }
-            AdminRequest::DescribeQuorum => unreachable!("the quorum answers, not the office"),
-            AdminRequest::Validate(request) => self.planned(cx, nonce, request),
+            // The quorum answers it; there is nothing to do for it here.
+            AdminRequest::DescribeQuorum => Ok((Vec::new(), None)),
         }
     }
 

@@ -19,7 +19,7 @@ pub const MAGIC: u32 = u32::from_be_bytes(*b"SBpf");
 
 /// The layout of all that is said between nodes: raised whenever any of it changes. A node speaks
 /// with nodes of its own version only.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// One frame.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

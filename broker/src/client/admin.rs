@@ -30,7 +30,7 @@ pub(super) fn change(view: View<'_>, request: &AdminRequest) -> Result<Asked, Re
         AdminRequest::DeleteTopic { topic } => delete_topic(view, *topic),
         AdminRequest::CreatePartitions { topic, count } => create_partitions(view, *topic, *count),
         AdminRequest::AlterConfigs { topic, configs } => alter_configs(view, *topic, configs),
-        AdminRequest::DescribeQuorum | AdminRequest::Validate(_) => Err(Refusal::NotAClients),
+        AdminRequest::DescribeQuorum => Err(Refusal::NotAClients),
     }
 }
 

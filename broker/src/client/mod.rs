@@ -286,7 +286,7 @@ fn translate(view: View<'_>, request: &core::Request) -> Result<Asked, Refusal> 
         R::InitProducerId => transactions::producer_id(view),
         R::Txn(request) => transactions::ask(view, request),
         R::Group(request) => groups::ask(view, request),
-        R::WriteTxnMarkers { .. } => Err(Refusal::NotAClients),
+        R::WriteTxnMarkers { .. } | R::Validate(_) => Err(Refusal::NotAClients),
     }
 }
 

@@ -152,7 +152,7 @@ pub fn refused(request: &Request, code: ErrorCode) -> Option<Response> {
             let result = |partition| EpochResult { partition, result: Err(code) };
             Response::OffsetForLeaderEpoch(partitions.map(result).collect())
         }
-        Request::Admin(_) => Response::Admin(AdminResponse::Error(code)),
+        Request::Admin(_) | Request::Validate(_) => Response::Admin(AdminResponse::Error(code)),
         Request::DescribeConfigs { .. } => Response::DescribeConfigs(Err(code)),
         Request::InitProducerId => Response::InitProducerId(Err(code)),
         Request::FindCoordinator { .. } => Response::FindCoordinator(Err(code)),

@@ -25,7 +25,7 @@ pub(super) fn refusal(code: impl Into<Code>, why: impl Into<String>) -> Refusal 
 }
 
 /// One thing that a request asks for: its name, and what the core is asked, or why not.
-pub(super) type Item<T> = (T, Result<AdminRequest, Refusal>);
+pub(super) type Item<T> = (T, Result<Request, Refusal>);
 
 /// Asks the core for everything that is not refused, and makes the answer out of all outcomes, in
 /// the request's order.
@@ -35,7 +35,7 @@ pub(super) fn all<T: Send + 'static>(
 ) -> Asked {
     let mut parts = Vec::new();
     let items = items.into_iter().map(|(of, item)| {
-        let asked = item.map(|request| parts.push(Request::Admin(request)));
+        let asked = item.map(|request| parts.push(request));
         (of, asked)
     });
     let items: Vec<_> = items.collect();
@@ -78,8 +78,8 @@ impl Outcome {
 }
 
 /// As it was asked for, or only what would come of it.
-pub(super) fn validated(only: bool, request: AdminRequest) -> AdminRequest {
-    if only { AdminRequest::Validate(Box::new(request)) } else { request }
+pub(super) fn validated(only: bool, request: AdminRequest) -> Request {
+    if only { Request::Validate(request) } else { Request::Admin(request) }
 }
 
 fn duplicate_name() -> Refusal {
@@ -208,7 +208,8 @@ pub(super) fn delete_topics(
             (Err(_), None) => TopicId(it.topic_id.0),
         };
         let name = it.name.or_else(|| view.name(*topic.as_ref().ok()?).map(str::to_owned));
-        ((name, uuid(id), by_id), topic.map(|topic| AdminRequest::DeleteTopic { topic }))
+        let delete = |topic| Request::Admin(AdminRequest::DeleteTopic { topic });
+        ((name, uuid(id), by_id), topic.map(delete))
     };
     all(topics.map(item).collect(), |outcomes| {
         let topic = |((name, topic_id, by_id), outcome): ((_, _, bool), Outcome)| {

@@ -168,7 +168,7 @@ fn recording_of_another_version_or_kind_is_refused() {
     let refused = |bytes: &[u8]| read(bytes).expect_err("refused").0;
     assert!(refused(b"").contains("no recording"));
     assert!(refused(b"[topology]").contains("no recording"));
-    assert!(refused(b"SBfr\x01").contains("version 1; this build reads version 2"));
+    assert!(refused(b"SBfr\x01").contains("version 1; this build reads version 3"));
     // Checks that hold around nonsense, and around a length that nobody may have.
     let sealed = |body: &[u8], length: u32| {
         let mut head = length.to_be_bytes().to_vec();

@@ -137,6 +137,10 @@ fn replay_plan(
         report_plan(&plan, report);
     }
     let outcome = execute_traced(&plan, args.only.as_deref(), args.trace, report);
+    if let Some(then) = &plan.then {
+        let taken = outcome.then_taken;
+        report.line(format!("then    {taken} of {} steps taken", then.steps.len()));
+    }
     if alone {
         report_outcome(&outcome, &repeat(file, args), report);
     } else {

@@ -1,6 +1,8 @@
 //! What may be next in a world, whoever decides it: the orderly steps and the mishaps. Each has a
 //! name by which a plan can ask for it, and a person read it.
 
+use std::collections::BTreeMap;
+
 use broker_core::hash::digest;
 
 use crate::decider::describe;
@@ -24,20 +26,18 @@ pub(crate) fn steps(world: &World, with_mishaps: bool) -> Vec<Step> {
 
 /// The name of each, in the same order; what happens to equal things has a number.
 pub(crate) fn names(scene: &Scene, steps: &[Step]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for step in steps {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let name = |step| {
         let words = describe::step(scene, step);
         let from = words.from.map(|from| format!(" from {from}")).unwrap_or_default();
         // Without what may be different in a later version of the core.
         let what = words.what.split('{').next().unwrap_or_default().trim();
         let name = format!("{} {}{from} {what}", words.node, words.kind).trim_end().to_owned();
-        let of_this = |other: &&String| other.split(" #").next() == Some(name.as_str());
-        match names.iter().filter(of_this).count() {
-            0 => names.push(name),
-            before => names.push(format!("{name} #{}", before + 1)),
-        }
-    }
-    names
+        let nth = seen.entry(name.clone()).or_default();
+        *nth += 1;
+        if *nth == 1 { name } else { format!("{name} #{nth}") }
+    };
+    steps.iter().map(name).collect()
 }
 
 /// The step of this name, if it may be next.
@@ -47,16 +47,21 @@ pub(crate) fn by_name(world: &World, name: &str) -> Option<Step> {
     Some(steps[at])
 }
 
-/// Random bits for who takes the step: other ones whenever its state is another one, and the same
-/// ones whenever a way is taken again.
+/// What the random bits of a step come from: the state of who takes it, or of the query. They are
+/// other ones whenever that state is, and the same ones whenever a way is taken again.
 pub(crate) fn bits(world: &World, step: &Step) -> u64 {
     let scene = world.scene();
-    let Some(who) = scene.target(step) else { return 0 };
-    let state = match scene.layout().is_node(who) {
-        true => digest(scene.slot(who)),
-        false => digest(scene.client(who)),
+    let state = match scene.target(step) {
+        Some(node) if scene.layout().is_node(node) => digest(scene.slot(node)),
+        Some(client) => digest(scene.client(client)),
+        None => digest(&scene.spark()),
     };
-    digest(&(who.0, state)) as u64
+    state as u64
+}
+
+/// The random bits of one that asks in this step.
+pub(crate) fn bits_of(bits: u64, who: Endpoint) -> u64 {
+    digest(&(bits, who.0)) as u64
 }
 
 /// Whether it is what goes wrong.

@@ -13,7 +13,7 @@ use workloads::client::ClientOut;
 use workloads::spark::handoff::CrashPoint;
 use workloads::spark::step::SparkOut;
 
-use crate::decider::{RunOptions, describe};
+use crate::decider::{RunOptions, ahead, describe};
 use crate::draws::{Draws, Purpose, StreamKey};
 use crate::plan::When;
 use crate::trace::{TraceEffect, TraceHash};
@@ -42,7 +42,7 @@ pub(super) struct Ledger {
     /// By probe.
     anchors: Vec<Vec<AnchorCount>>,
     nodes: Vec<broker_core::ids::NodeId>,
-    /// The random bits of the step that is being taken, if they are not drawn.
+    /// What the random bits of the step that is being taken come from, if they are not drawn.
     pub bits: Option<u64>,
     /// Filled only when someone wants the history.
     pub history: Option<Vec<HistoryEvent>>,
@@ -140,7 +140,7 @@ impl Ledger {
 impl Sink for Ledger {
     fn entropy(&mut self, who: Endpoint) -> u64 {
         if let Some(bits) = self.bits {
-            return bits;
+            return ahead::bits_of(bits, who);
         }
         self.draws.bits(StreamKey::new(Purpose::Entropy, who.0.into()))
     }

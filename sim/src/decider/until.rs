@@ -61,6 +61,7 @@ impl Run {
         self.stands_still = true;
         for name in &then.steps {
             if let Some(step) = ahead::by_name(&self.world, name) {
+                self.then_taken += 1;
                 self.ledger.bits = Some(ahead::bits(&self.world, &step));
                 self.take(step, StreamKey::PLAN, 0, options)?;
             }

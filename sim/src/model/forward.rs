@@ -28,6 +28,7 @@ use crate::decider::{ahead, describe};
 use crate::outcome::PANIC;
 use crate::world::World;
 use crate::world::layout::{Endpoint, Layout};
+use crate::world::spark::SparkStep;
 use crate::world::step::{HandOver, Launch, Sink, Step};
 
 /// The search.
@@ -41,8 +42,8 @@ pub struct Forward {
 /// How often what may happen. Counters in the state: no search may be bounded by its depth.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Bounds {
-    /// Steps of any kind; none: as many as there are.
-    pub steps: Option<u8>,
+    /// Steps of any kind.
+    pub steps: u8,
     /// Somebody's patience ends, or it looks again at something: any timer but those that close
     /// what has been filled for long enough. 255: any number.
     pub timers: u8,
@@ -59,7 +60,9 @@ impl Bounds {
                 _,
                 TimerKey::WalBulk | TimerKey::UploadSeal | TimerKey::Quorum(QuorumTimer::Linger),
             ) => None,
-            Step::Timer(..) | Step::ClientTimer(..) => Some(&mut self.timers),
+            Step::Timer(..) | Step::ClientTimer(..) | Step::Spark(_, SparkStep::Timer(_)) => {
+                Some(&mut self.timers)
+            }
             step => ahead::is_mishap(step).then_some(&mut self.mishaps),
         }
     }
@@ -69,7 +72,7 @@ impl Bounds {
     }
 
     fn take(&mut self, step: &Step) {
-        self.steps = self.steps.map(|steps| steps - 1);
+        self.steps -= 1;
         // 255 is any number.
         if let Some(left) = self.of(step).filter(|left| **left < u8::MAX) {
             *left -= 1;
@@ -167,7 +170,7 @@ impl Forward {
 fn kind(step: &Step) -> &'static str {
     match step {
         Step::Boot(_) => "boot",
-        Step::Timer(..) | Step::ClientTimer(..) => "timer",
+        Step::Timer(..) | Step::ClientTimer(..) | Step::Spark(_, SparkStep::Timer(_)) => "timer",
         Step::Op(_) => "op",
         Step::Deliver(_) => "deliver",
         Step::Up(_) => "request",
@@ -189,7 +192,7 @@ impl Model for Forward {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.broken.is_some() || state.left.steps == Some(0) || self.watch.is_over() {
+        if state.broken.is_some() || state.left.steps == 0 || self.watch.is_over() {
             return;
         }
         let mut steps = ahead::steps(&state.world, state.left.mishaps > 0);
@@ -206,12 +209,12 @@ impl Model for Forward {
     }
 }
 
-/// Listens to nothing, and gives these random bits.
+/// Listens to nothing, and gives random bits out of these.
 struct Still(u64);
 
 impl Sink for Still {
-    fn entropy(&mut self, _: Endpoint) -> u64 {
-        self.0
+    fn entropy(&mut self, who: Endpoint) -> u64 {
+        ahead::bits_of(self.0, who)
     }
     fn begun(&mut self, _: &Layout, _: Endpoint, _: Incarnation) {}
     fn fed(&mut self, _: Endpoint, _: &Cx, _: &Input) {}
@@ -232,7 +235,7 @@ impl fmt::Display for Bounds {
             u8::MAX => "any".to_owned(),
             number => number.to_string(),
         };
-        let steps = number(self.steps.unwrap_or(u8::MAX));
+        let steps = self.steps;
         let (timers, mishaps) = (number(self.timers), number(self.mishaps));
         write!(f, "steps {steps}, timers {timers}, mishaps {mishaps}")
     }

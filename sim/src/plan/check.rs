@@ -97,6 +97,10 @@ pub fn check(plan: &Plan) -> Result<(), Problem> {
     if let Some(then) = &plan.then {
         let problem = |message| Problem { place: Place::Then, key: "from", message };
         Until::parse(&then.from).map_err(problem)?;
+        if then.steps.is_empty() {
+            let message = "there are none; allowed: the names of steps".to_owned();
+            return Err(Problem { place: Place::Then, key: "steps", message });
+        }
     }
     let Some(query) = &plan.query else { return Ok(()) };
     check_begins(query.start_ms * 1_000, plan)

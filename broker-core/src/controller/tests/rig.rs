@@ -317,6 +317,13 @@ impl Rig {
         }
     }
 
+    pub(super) fn validate(&mut self, request: AdminRequest) -> AdminResponse {
+        match self.ask(A, ControllerRequest::Validate { request }) {
+            Ok(ControllerAnswer::Admin(response)) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(super) fn topic(&mut self, name: &str, partitions: u32) -> TopicId {
         let nonce = crate::metadata::digest::digest_of(&name);
         let request =

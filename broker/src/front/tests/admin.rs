@@ -76,9 +76,7 @@ fn changes_that_are_only_validated_are_asked_for_as_such() {
         (2, Request::AlterConfigs(alter)),
     ] {
         let acts = Rig::new().ask(version, request);
-        let [(_, core::Request::Admin(AdminRequest::Validate(_)))] = asked(&acts)[..] else {
-            panic!("{acts:?}")
-        };
+        let [(_, core::Request::Validate(_))] = asked(&acts)[..] else { panic!("{acts:?}") };
     }
 }
 

@@ -18,46 +18,51 @@ use crate::report::Report;
 
 /// Searches forward from where a run is then.
 pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Result<Exit, BadInput> {
+    let refused = |why: &str| Err(BadInput(format!("{}: {why}", from.from)));
     let (text, until) =
         (from.from.as_str(), Until::parse(&from.at).map_err(|why| format!("--at: {why}"))?);
     let mutants = args.mutants.clone();
     let choice =
         ChoiceArgs { profile: None, workload: None, protocol: Protocol::default(), mutants };
     let plan = subject_of(text, &choice, None)?.plan;
+    if plan.then.is_some() {
+        return refused("it has [then] already; allowed: a plan without");
+    }
     let output = from.output.as_deref().map(Output::begin).transpose()?;
     let (world, at) = match world_at(&plan, until) {
         Ok(Some(found)) => found,
-        Ok(None) => return Err(BadInput(format!("{text} is over before it comes to {}", from.at))),
+        Ok(None) => return refused(&format!("the run is over before it comes to {}", from.at)),
         Err(verdict @ Verdict::Panicked { .. }) if verdict.place() == "plan" => {
-            return Err(BadInput(format!("{text} can not be run: {}", verdict.message())));
+            return refused(&format!("it can not be run: {}", verdict.message()));
         }
         Err(verdict) => {
             report.line(format!("{} on the way there", verdict_words(&verdict, report)));
             return Ok(exit_of(&verdict));
         }
     };
-    let bounds = Bounds {
-        steps: (from.steps > 0).then_some(from.steps),
-        timers: from.timers.unwrap_or(u8::MAX),
-        mishaps: from.mishaps,
-    };
+    let bounds =
+        Bounds { steps: from.steps, timers: from.timers.unwrap_or(u8::MAX), mishaps: from.mishaps };
     report.line(format!("from    {text} at {}: {bounds}", micros::format(at.0)));
-    let watch = Arc::new(Watch::new(args.memory_max << 30));
-    let model = |steps| Forward::new(world.clone(), at, Bounds { steps, ..bounds }, watch.clone());
+    let model = |steps, watch| Forward::new(world.clone(), at, Bounds { steps, ..bounds }, watch);
     // Depth first, for whole worlds wait for their turn; with one step more each time, so that what
-    // is found is found by a shortest way.
+    // is found is found by a shortest way. The figures are those of the last time.
     let threads = args.threads.map_or_else(cores, usize::from);
-    let mut found = search(model(bounds.steps.map(|_| 1)), Order::DepthFirst, threads);
-    for more in 2..=bounds.steps.unwrap_or(1) {
+    let round = |steps| {
+        let watch = Arc::new(Watch::new(args.memory_max << 30));
+        (search(model(steps, watch.clone()), Order::DepthFirst, threads), watch)
+    };
+    let (mut found, mut watch) = round(1);
+    for more in 2..=bounds.steps {
         if found.broken.is_some() || watch.is_over() {
             break;
         }
-        found = search(model(Some(more)), Order::DepthFirst, threads);
+        (found, watch) = round(more);
     }
     tell(&found, &watch, report);
     if let Some((way, violation)) = &found.broken {
         report.line(format!("{} {violation}", report.fail("FAIL")));
-        let (steps, lines): (Vec<_>, Vec<_>) = model(bounds.steps).story(way).into_iter().unzip();
+        let (steps, lines): (Vec<_>, Vec<_>) =
+            model(bounds.steps, watch).story(way).into_iter().unzip();
         for (number, line) in (1..).zip(lines) {
             report.line(format!("{number:>5}   {line}"));
         }

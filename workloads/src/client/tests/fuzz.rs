@@ -119,7 +119,7 @@ fn answer_to(req: &Request, how: u8) -> Response {
             let partition = partitions[0].partition;
             Response::OffsetForLeaderEpoch(vec![EpochResult { partition, result }])
         }
-        Request::Admin(_) => Response::Admin(match how % 3 {
+        Request::Admin(_) | Request::Validate(_) => Response::Admin(match how % 3 {
             0 => AdminResponse::Created(T),
             1 => AdminResponse::Done,
             _ => AdminResponse::Error(code),
@@ -212,7 +212,7 @@ fn sound(req: &Request) -> u8 {
         // There, and led by B0.
         Request::Metadata { .. } => 103,
         Request::Admin(broker_core::protocol::AdminRequest::CreateTopic { .. }) => 102,
-        Request::Admin(_) => 103,
+        Request::Admin(_) | Request::Validate(_) => 103,
         _ => 101,
     }
 }
