@@ -155,8 +155,7 @@ pub struct Run {
     /// The copy of a put that was made last.
     copied: Option<Handle>,
     done: bool,
-    /// Steps are taken by name, and nothing follows from one by itself.
-    stands_still: bool,
+    /// Steps of the plan's `[then]` that were taken.
     then_taken: usize,
 }
 
@@ -184,7 +183,6 @@ impl Run {
             late: Vec::new(),
             copied: None,
             done: false,
-            stands_still: false,
             then_taken: 0,
             world,
         };
@@ -345,7 +343,8 @@ impl Run {
         if self.world.scene().layout().nondeterminism.hash_order {
             launches = crate::world::determinism::in_hash_order(launches);
         }
-        if self.stands_still {
+        // A step that was taken by its name: nothing follows from it by itself.
+        if self.ledger.bits.is_some() {
             self.ledger.launches.clear();
             self.ledger.triggered.clear();
             return Ok(());
@@ -376,12 +375,24 @@ impl Run {
     }
 
     fn drive(&mut self, options: &mut RunOptions<'_>) -> Judged {
-        while self.advance(options)? {
+        self.advance_until(|_| false, options).map(drop)
+    }
+
+    /// Goes on until it is there. False if the run is over sooner.
+    fn advance_until(
+        &mut self,
+        is_there: impl Fn(&Self) -> bool,
+        options: &mut RunOptions<'_>,
+    ) -> Result<bool, Violation> {
+        while !is_there(self) {
+            if !self.advance(options)? {
+                return Ok(false);
+            }
             if let Some(violation) = self.endless() {
                 return Err(violation);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A run of so many steps goes round in circles.

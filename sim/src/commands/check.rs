@@ -5,10 +5,12 @@
 mod forward;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::thread;
 
 use broker_core::mutants::{self, Mutants};
+use invariants::Violation;
 use stateright::Model;
 
 use crate::cli::{BadInput, CheckArgs, Exit};
@@ -98,22 +100,41 @@ fn run(
     let found = search(model, order, threads);
     tell(&found, &watch, report);
     if let Some((steps, violation)) = &found.broken {
-        let word = report.fail("FAIL");
-        report.line(format!("{word} {violation}"));
-        for (number, step) in (1..).zip(steps) {
-            report.line(format!("{number:>5}   {step}"));
-        }
+        let exit = broken(violation, steps, report);
         report.line(repeat(one, args));
-        return if violation.property == PANIC { Exit::Assertion } else { Exit::Violated };
+        return exit;
     }
-    let short = match watch.is_over() {
-        true => Some(format!("it took more than {} GiB of memory", args.memory_max)),
-        false if mutants == Mutants::NONE => differs(one, &found, ledger),
-        false => None,
+    let short = match over(&watch, args) {
+        None if mutants == Mutants::NONE => differs(one, &found, ledger),
+        short => short,
     };
     let Some(why) = short.or_else(|| unreached(one, &watch.reached())) else { return Exit::Passed };
-    report.line(format!("{} Incomplete: {why}", report.fail("FAIL")));
+    let exit = incomplete(&why, report);
     report.line(repeat(one, args));
+    exit
+}
+
+/// Tells a counterexample.
+fn broken<S: Display>(
+    violation: &Violation,
+    steps: impl IntoIterator<Item = S>,
+    report: &Report,
+) -> Exit {
+    report.line(format!("{} {violation}", report.fail("FAIL")));
+    for (number, step) in (1..).zip(steps) {
+        report.line(format!("{number:>5}   {step}"));
+    }
+    if violation.property == PANIC { Exit::Assertion } else { Exit::Violated }
+}
+
+/// Why a search was ended early, if it was.
+fn over(watch: &Watch, args: &CheckArgs) -> Option<String> {
+    watch.is_over().then(|| format!("it took more than {} GiB of memory", args.memory_max))
+}
+
+/// Tells that a search shows nothing.
+fn incomplete(why: &str, report: &Report) -> Exit {
+    report.line(format!("{} Incomplete: {why}", report.fail("FAIL")));
     Exit::Violated
 }
 

@@ -14,13 +14,12 @@ use crate::world::step::Step;
 
 /// All that may be next, but for what a cut keeps from happening.
 pub(crate) fn steps(world: &World, with_mishaps: bool) -> Vec<Step> {
-    let scene = world.scene();
     let mut steps = Vec::new();
     world.enabled(&mut steps);
     if with_mishaps {
-        mishaps(scene, &mut steps);
+        steps.extend(mishaps(world.scene()).into_iter().filter(|it| world.is_enabled(it)));
     }
-    steps.retain(|it| world.is_enabled(it) && !is_cut(scene, it));
+    steps.retain(|it| !is_cut(world.scene(), it));
     steps
 }
 
@@ -29,7 +28,7 @@ pub(crate) fn names(scene: &Scene, steps: &[Step]) -> Vec<String> {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let name = |step| {
         let words = describe::step(scene, step);
-        let from = words.from.map(|from| format!(" from {from}")).unwrap_or_default();
+        let from = words.origin();
         // Without what may be different in a later version of the core.
         let what = words.what.split('{').next().unwrap_or_default().trim();
         let name = format!("{} {}{from} {what}", words.node, words.kind).trim_end().to_owned();
@@ -79,7 +78,8 @@ pub(crate) fn is_mishap(step: &Step) -> bool {
     )
 }
 
-fn mishaps(scene: &Scene, steps: &mut Vec<Step>) {
+fn mishaps(scene: &Scene) -> Vec<Step> {
+    let mut steps = Vec::new();
     for (handle, _) in scene.messages().iter() {
         steps.extend([Step::Lose(handle), Step::Duplicate(handle)]);
     }
@@ -99,6 +99,7 @@ fn mishaps(scene: &Scene, steps: &mut Vec<Step>) {
         let keeps = if scene.device(node).is_some() { &keeps[..] } else { &keeps[..1] };
         steps.extend(keeps.iter().map(|keep| Step::Crash(node, *keep, 0)));
     }
+    steps
 }
 
 /// Whether a cut keeps it from happening.

@@ -21,6 +21,13 @@ pub(crate) struct Words {
     pub what: String,
 }
 
+impl Words {
+    /// ` from X`, or nothing.
+    pub(crate) fn origin(&self) -> String {
+        self.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default()
+    }
+}
+
 /// Describes what the host of processes that run elsewhere tells.
 pub(super) fn told(scene: &Scene, told: &Told<'_>) -> Words {
     let say = |node: Endpoint, kind, what| Words {

@@ -1,14 +1,14 @@
 //! A run up to a point of interest, and what is done there: steps by name, or a search.
 
-use super::{Run, RunOptions, ahead, not_run, panics, verdict};
-use crate::decider::Judged;
+use invariants::Violation;
+use invariants::history::SimTime;
+
+use super::{Judged, Run, RunOptions, ahead, not_run, panics, verdict};
 use crate::draws::StreamKey;
 use crate::outcome::Verdict;
 use crate::plan::Plan;
 use crate::plan::then::{Then, Until};
 use crate::world::World;
-
-use invariants::history::SimTime;
 
 /// The world of a plan there, and the true time; none if the run ends sooner.
 ///
@@ -32,23 +32,18 @@ impl Run {
         &mut self,
         until: Until,
         options: &mut RunOptions<'_>,
-    ) -> Result<bool, invariants::Violation> {
-        loop {
-            match until {
-                Until::At(at) if self.next_at().is_some_and(|next| next > at) => {
-                    self.now = at;
-                    return Ok(true);
-                }
-                Until::Seen { probe, nth } if self.ledger.probes[probe] >= nth => return Ok(true),
-                Until::At(_) | Until::Seen { .. } => {}
-            }
-            if !self.advance(options)? {
-                return Ok(false);
-            }
-            if let Some(violation) = self.endless() {
-                return Err(violation);
-            }
+    ) -> Result<bool, Violation> {
+        let is_there = |run: &Self| match until {
+            Until::At(at) => run.next_at().is_some_and(|next| next > at),
+            Until::Seen { probe, nth } => run.ledger.probes[probe] >= nth,
+        };
+        let there = self.advance_until(is_there, options)?;
+        if let Until::At(at) = until
+            && there
+        {
+            self.now = at;
         }
+        Ok(there)
     }
 
     /// Takes the steps of a plan's [`Then`], as a search does: nothing follows from one by itself,
@@ -58,7 +53,6 @@ impl Run {
         if !self.advance_to(until, options)? {
             return Ok(());
         }
-        self.stands_still = true;
         for name in &then.steps {
             if let Some(step) = ahead::by_name(&self.world, name) {
                 self.then_taken += 1;

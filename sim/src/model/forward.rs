@@ -116,8 +116,7 @@ pub struct Action(Step);
 impl Forward {
     /// From this world on, at this time.
     #[must_use]
-    pub fn new(world: World, at: SimTime, bounds: Bounds, watch: Arc<Watch>) -> Self {
-        let mut world = world;
+    pub fn new(mut world: World, at: SimTime, bounds: Bounds, watch: Arc<Watch>) -> Self {
         // What the run reached is not what the search does.
         drop(world.forget_reached());
         let start = State { world: Arc::new(world), left: bounds, broken: None };
@@ -135,7 +134,7 @@ impl Forward {
             let at = steps.iter().position(|it| it == step).expect("it may be next");
             let name = ahead::names(scene, &steps).swap_remove(at);
             let words = describe::step(scene, step);
-            let from = words.from.map(|from| format!(" from {from}")).unwrap_or_default();
+            let from = words.origin();
             lines.push((name, format!("{:<12} {}{from} {}", words.node, words.kind, words.what)));
             state = self.next(&state, *step);
         }

@@ -311,14 +311,15 @@ impl Rig {
     }
 
     pub(super) fn admin(&mut self, nonce: u64, request: AdminRequest) -> AdminResponse {
-        match self.ask(A, ControllerRequest::Admin { nonce, request }) {
-            Ok(ControllerAnswer::Admin(response)) => response,
-            other => panic!("{other:?}"),
-        }
+        self.ask_admin(ControllerRequest::Admin { nonce, request })
     }
 
     pub(super) fn validate(&mut self, request: AdminRequest) -> AdminResponse {
-        match self.ask(A, ControllerRequest::Validate { request }) {
+        self.ask_admin(ControllerRequest::Validate { request })
+    }
+
+    fn ask_admin(&mut self, request: ControllerRequest) -> AdminResponse {
+        match self.ask(A, request) {
             Ok(ControllerAnswer::Admin(response)) => response,
             other => panic!("{other:?}"),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{cores, tell};
+use super::{broken, cores, incomplete, over, tell};
 use crate::cli::{BadInput, CheckArgs, ChoiceArgs, Exit, FromArgs};
 use crate::commands::output::Output;
 use crate::commands::{exit_of, subject_of, verdict_words};
@@ -11,7 +11,7 @@ use crate::host::COMMAND;
 use crate::model::Watch;
 use crate::model::forward::{Bounds, Forward};
 use crate::model::search::{Order, search};
-use crate::outcome::{PANIC, Verdict};
+use crate::outcome::Verdict;
 use crate::plan::then::{Then, Until};
 use crate::plan::{Plan, Protocol, micros, toml};
 use crate::report::Report;
@@ -60,24 +60,18 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
     }
     tell(&found, &watch, report);
     if let Some((way, violation)) = &found.broken {
-        report.line(format!("{} {violation}", report.fail("FAIL")));
         let (steps, lines): (Vec<_>, Vec<_>) =
             model(bounds.steps, watch).story(way).into_iter().unzip();
-        for (number, line) in (1..).zip(lines) {
-            report.line(format!("{number:>5}   {line}"));
-        }
+        let exit = broken(violation, lines, report);
         if let Some(output) = output {
             let then = Some(Then { from: from.at.clone(), steps });
             let file = output.finish(&toml::write(&Plan { then, ..plan }), report)?;
             report.line(format!("{COMMAND} replay {}", file.display()));
         }
-        return Ok(if violation.property == PANIC { Exit::Assertion } else { Exit::Violated });
+        return Ok(exit);
     }
-    if watch.is_over() {
-        let most = args.memory_max;
-        let word = report.fail("FAIL");
-        report.line(format!("{word} Incomplete: it took more than {most} GiB of memory"));
-        return Ok(Exit::Violated);
+    if let Some(why) = over(&watch, args) {
+        return Ok(incomplete(&why, report));
     }
     report.line(report.pass("PASS"));
     Ok(Exit::Passed)
