@@ -256,6 +256,10 @@ pub struct CheckArgs {
     /// Switch a planted bug on (may be repeated): its shortest counterexample is printed
     #[arg(long = "mutant", value_name = "ID")]
     pub mutants: Vec<String>,
+    /// Search for every planted bug that is known to be found instead, where it is found: each must
+    /// be, by a way of as many steps as is known
+    #[arg(long, conflicts_with_all = ["tier", "mutants", "output", "threads", "explore"])]
+    pub calibrate: bool,
     /// Threads; else one per core. With a planted bug it is always one
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -263,6 +267,9 @@ pub struct CheckArgs {
     #[arg(long, value_name = "GIB", default_value_t = 6)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub memory_max: u64,
+    /// Write a counterexample to this file, as a plan for `replay`; not of the quorum
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "flattened")]
     pub from: Option<FromArgs>,
@@ -273,7 +280,7 @@ pub struct CheckArgs {
 
 /// `check --from`.
 #[derive(Args, Debug)]
-#[group(conflicts_with_all = ["names", "tier", "explore"])]
+#[group(conflicts_with_all = ["names", "tier", "explore", "calibrate"])]
 pub struct FromArgs {
     /// Search forward from a run instead: of a seed, or of a file with a plan
     #[arg(long, value_name = "SEED|FILE", required = false, requires = "at")]
@@ -292,9 +299,6 @@ pub struct FromArgs {
     /// With --from: of the steps may be so many mishaps (losses, doubles, refusals, crashes)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(..255))]
     pub mishaps: u8,
-    /// With --from: write what was found to this file, as a plan for `replay`
-    #[arg(short = 'o', long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
 }
 
 /// `compare`.

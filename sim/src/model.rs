@@ -12,6 +12,7 @@
 pub mod configurations;
 pub mod forward;
 pub mod quorum;
+pub mod scenarios;
 pub mod search;
 
 use std::collections::BTreeMap;

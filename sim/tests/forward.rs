@@ -6,7 +6,7 @@ use std::sync::Arc;
 use invariants::history::SimTime;
 use sim::decider::until::world_at;
 use sim::model::Watch;
-use sim::model::forward::{Bounds, Forward};
+use sim::model::forward::{Bounds, Forward, Haste};
 use sim::model::search::{Order, search};
 use sim::plan::Plan;
 use sim::plan::then::Until;
@@ -20,7 +20,7 @@ const UPLOAD_SENT: &str = "upload.put.sent";
 
 /// One controller, two brokers, a client that produces two batches.
 fn plan() -> Plan {
-    match read("produce.toml", include_str!("model/produce.toml")) {
+    match read("wal.toml", include_str!("../src/model/plans/wal.toml")) {
         Ok(Document::Plan(plan)) => plan,
         other => panic!("{other:?}"),
     }
@@ -34,8 +34,8 @@ fn stopped(at: &str, mutant: Option<&str>) -> (World, SimTime) {
 }
 
 fn forward((world, at): &(World, SimTime), steps: u8, watch: &Arc<Watch>) -> Forward {
-    let bounds = Bounds { steps, timers: 1, mishaps: 1 };
-    Forward::new(world.clone(), *at, bounds, watch.clone())
+    let bounds = Bounds::in_all(steps, 1, 1);
+    Forward::new(world.clone(), *at, Haste::None, bounds, watch.clone())
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn forward_search_finds_planted_bugs_by_their_shortest_way() {
         assert_eq!(violation.property, property, "{mutant}: {violation}");
         let story = forward(&start, shortest, &watch).story(&way);
         assert_eq!(story.len(), usize::from(shortest));
-        assert!(story.iter().any(|(name, _)| name.contains(step)), "{mutant}: {story:?}");
+        assert!(story.iter().any(|line| line.name.contains(step)), "{mutant}: {story:?}");
     }
 }
 
@@ -65,7 +65,7 @@ fn forward_search_of_the_right_core_finds_the_same_with_any_number_of_threads() 
     let watch = Arc::new(Watch::new(u64::MAX));
     let counts = [(Order::DepthFirst, 1), (Order::DepthFirst, 2), (Order::BreadthFirst, 2)].map(
         |(order, threads)| {
-            let found = search(forward(&start, 5, &watch), order, threads);
+            let found = search(forward(&start, 6, &watch), order, threads);
             assert!(found.broken.is_none(), "{:?}", found.broken);
             (found.unique, found.generated)
         },
@@ -73,7 +73,7 @@ fn forward_search_of_the_right_core_finds_the_same_with_any_number_of_threads() 
     assert!(counts[0].0 > 10_000, "{counts:?}");
     assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
     let reached = watch.reached();
-    for what in ["deliver", "timer", "mishap", "boot", "store.take", "store.answer", "op"] {
+    for what in ["deliver", "timer", "crash", "boot", "store.take", "store.answer", "op"] {
         assert!(reached.contains_key(what), "{what} is not in {reached:?}");
     }
 }

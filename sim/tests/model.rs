@@ -6,7 +6,7 @@ use std::sync::Arc;
 use broker_core::mutants::{self, Mutants};
 use invariants::Violation;
 use sim::model::Watch;
-use sim::model::configurations::{KILLS, by_name};
+use sim::model::configurations::{KILLS, Kill, by_name, ledger};
 use sim::model::quorum::{Action, Bounds, QuorumModel};
 use sim::model::search::{Found, HOLDS, Judged, Order, search};
 use stateright::{Checker, Model, Property};
@@ -42,17 +42,65 @@ fn model_that_takes_too_much_memory_ends_and_says_so() {
     assert!(over && found.unique < 100, "{found:?}");
 }
 
+/// All of the quorum's, and of the others those that take a second; `check --calibrate` asks for
+/// all.
 #[test]
 fn model_finds_planted_bugs_by_their_shortest_way() {
-    for kill in KILLS {
+    let quick = [
+        "controller-epoch-kept",
+        "wal-ack-before-verify",
+        "wal-unknown-is-failure",
+        "txn-last-stable-off-by-one",
+        "txn-marker-unconfirmed-counts",
+    ];
+    let asked =
+        |kill: &&Kill| kill.configuration.starts_with("quorum-") || quick.contains(&kill.mutant);
+    let kills: Vec<_> = KILLS.iter().filter(asked).collect();
+    assert!(kills.len() > quick.len() + 5, "{kills:?}");
+    for kill in kills {
         let mutant = mutants::by_id(kill.mutant).expect("a mutant").mutant;
         let one = by_name(kill.configuration).expect("a configuration");
-        let model = one.model(Mutants::NONE.with(mutant), Arc::new(Watch::new(4 << 30)));
-        let found = search(model, Order::BreadthFirst, 1);
-        let (steps, violation) = found.broken.unwrap_or_else(|| panic!("{kill:?} is not found"));
+        let watch = Arc::new(Watch::new(4 << 30));
+        let found = one.search(Mutants::NONE.with(mutant), &watch, (Order::BreadthFirst, 1));
+        let broken = found.expect("nothing breaks on the way").broken;
+        let (steps, violation) = broken.unwrap_or_else(|| panic!("{kill:?} is not found"));
         let told = (steps.len(), violation.property);
         assert_eq!(told, (kill.steps, kill.property), "{}: {violation}", kill.mutant);
     }
+}
+
+/// Delays are a bound like any other: a state is the same whoever comes to it, and in what order.
+#[test]
+fn model_of_a_world_with_delays_has_as_many_states_with_any_number_of_threads() {
+    let one = by_name("wal-failover").expect("a configuration");
+    let counts = [(Order::BreadthFirst, 1), (Order::DepthFirst, 2)].map(|how| {
+        let watch = Arc::new(Watch::new(4 << 30));
+        let found = one.search(Mutants::NONE, &watch, how).expect("nothing breaks on the way");
+        assert!(found.broken.is_none(), "{:?}", found.broken);
+        (found.unique, found.generated)
+    });
+    assert!(counts[0].0 > 10_000 && counts[0] == counts[1], "{counts:?}");
+}
+
+#[test]
+fn model_page_has_the_ledger_and_the_planted_bugs() {
+    let page = include_str!("../../docs/model-checking.md");
+    for row in ledger() {
+        let figures = format!("| {} | {} |", grouped(row.unique), grouped(row.generated));
+        let is_told = |line: &str| {
+            line.starts_with(&format!("| `{}` |", row.name)) && line.ends_with(&figures)
+        };
+        assert!(page.lines().any(is_told), "{row:?} is not in the page's tables");
+    }
+    for kill in KILLS {
+        let Kill { mutant, configuration, steps, property } = kill;
+        let row = format!("| `{mutant}` | `{configuration}` | {steps} | {property} |");
+        assert!(page.lines().any(|line| line.starts_with(&row)), "the page lacks {row}");
+    }
+}
+
+fn grouped(number: usize) -> String {
+    sim::report::grouped(number as u64)
 }
 
 /// From 0 a long way leads over 1, 2, 3, 4 to 5, and a short one over 10. Behind 5 is 6: broken.

@@ -214,6 +214,17 @@ fn joined(run: Option<(Offset, Offset)>, (from, upto): (Offset, Offset)) -> (Off
 }
 
 impl GroupCalls {
+    /// The numbers of evidence.
+    pub(crate) fn positions(&mut self, with: &mut dyn FnMut(&mut u64)) {
+        self.fresh.iter_mut().for_each(|fresh| with(&mut fresh.place.since));
+        for call in self.open.values_mut() {
+            if let OpenGroupCall::Commit(commit) = call {
+                let places = commit.parts.iter_mut().flat_map(|part| &mut part.places);
+                places.for_each(|place| with(&mut place.since));
+            }
+        }
+    }
+
     fn name(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.names.get(name) {
             return known.clone();

@@ -116,6 +116,12 @@ struct Consumers {
 }
 
 impl Groups {
+    /// The numbers of evidence.
+    pub(crate) fn positions(&mut self, with: &mut dyn FnMut(&mut u64)) {
+        let loads = self.logs.values_mut().flat_map(|log| &mut log.loads);
+        loads.for_each(|(pos, _)| with(pos));
+    }
+
     pub(crate) fn log(&self, log: TopicPartition) -> Option<&Log> {
         self.logs.get(&log)
     }

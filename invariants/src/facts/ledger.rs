@@ -110,6 +110,13 @@ impl Stream {
 }
 
 impl Ledger {
+    /// The numbers of evidence about a node's WALs.
+    pub(crate) fn positions(&mut self, owner: NodeId, with: &mut dyn FnMut(&mut u64)) {
+        let wals = self.wals.range_mut((owner, BrokerEpoch(0))..);
+        let own = wals.take_while(|((node, _), _)| *node == owner);
+        own.filter_map(|(_, wal)| wal.sealed.as_mut()).for_each(|seal| with(&mut seal.pos));
+    }
+
     /// Whether what was appended at `[base, end)` under `epoch` is committed as such, or its stream
     /// is deleted.
     pub(crate) fn covers(

@@ -10,6 +10,7 @@ pub(crate) mod handoff;
 pub(crate) mod horizon;
 pub(crate) mod ledger;
 pub(crate) mod nodes;
+mod positions;
 pub(crate) mod producer_ids;
 pub(crate) mod producers;
 pub(crate) mod raft;

@@ -148,6 +148,25 @@ impl Id {
 }
 
 impl Producers {
+    /// The numbers of evidence.
+    pub(crate) fn positions(&mut self, with: &mut dyn FnMut(&mut u64)) {
+        for id in &mut self.ids {
+            id.failed.values_mut().for_each(&mut *with);
+            id.answered.values_mut().for_each(&mut *with);
+            for producer in id.producers.values_mut() {
+                with(&mut producer.asked);
+                with(&mut producer.since.0);
+                with(&mut producer.proven.0);
+            }
+            for calls in [&mut id.begun, &mut id.late].into_iter().flatten() {
+                with(&mut calls.first.0);
+                with(&mut calls.last.0);
+            }
+            id.under_way.values_mut().for_each(|call| with(&mut call.0));
+            id.coordinator.cut.iter_mut().for_each(&mut *with);
+        }
+    }
+
     pub(crate) fn place(&mut self, name: &TransactionalId) -> u32 {
         if let Some(place) = self.places.get(name) {
             return *place;

@@ -164,6 +164,40 @@ impl Wals {
         self.wals.get(&(node, epoch))
     }
 
+    /// Whose WALs are known.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = NodeId> {
+        let known = self.wals.keys().map(|(owner, _)| *owner);
+        let taken = self.takeovers.keys().map(|(_, owner)| *owner);
+        known.chain(taken).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// The numbers of evidence about a node's WALs.
+    pub(crate) fn positions(&mut self, owner: NodeId, with: &mut dyn FnMut(&mut u64)) {
+        let wals = self.wals.iter_mut().filter(|((node, _), _)| *node == owner);
+        for (_, wal) in wals {
+            for object in wal.objects.values_mut() {
+                let WalObject { put_first, put_last, deleted_last, done, .. } = object;
+                for pos in [put_first, put_last, deleted_last, done].into_iter().flatten() {
+                    with(pos);
+                }
+            }
+            wal.listed.iter_mut().for_each(&mut *with);
+        }
+        let verifies = self.verifies.iter_mut().filter(|((node, _), _)| *node == owner);
+        for (_, verify) in verifies {
+            with(&mut verify.sent);
+            verify.listed.iter_mut().for_each(|listed| with(&mut listed.pos));
+        }
+        let takeovers = self.takeovers.iter_mut().filter(|((_, of), _)| *of == owner);
+        for (_, takeover) in takeovers {
+            takeover.claimed.iter_mut().for_each(|(_, pos)| with(pos));
+            if let Some((first, last)) = &mut takeover.listed {
+                with(first);
+                with(last);
+            }
+        }
+    }
+
     pub(crate) fn newest_claim(&self, of: NodeId) -> Option<Claim> {
         self.claims.get(&of)?.values().next_back().copied()
     }

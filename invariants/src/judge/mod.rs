@@ -130,22 +130,21 @@ impl Judge {
         Ok(())
     }
 
-    /// Forgets what depends on the way on which this state was come to: the number and the time of
-    /// the evidence, who has led for how long, and what was reached, which is returned as
-    /// [`Judge::reached`] is. For a search, in which two ways to one state are one.
+    /// As [`Judge::forget_reached`], and forgets the time. For a search, in which two ways to one
+    /// state are one.
     #[must_use]
     pub fn forget_way(&mut self) -> BTreeMap<&'static str, u64> {
         self.facts.at = SimTime(0);
-        self.facts.pos = 0;
         self.forget_reached()
     }
 
     /// Forgets who has led for how long, and what was reached, which is returned as
-    /// [`Judge::reached`] is. Unlike [`Judge::forget_way`] it keeps the order of the evidence, by
-    /// which reads of the store are judged.
+    /// [`Judge::reached`] is. Of the evidence only the order is kept by which reads of the store,
+    /// producers and groups are judged.
     #[must_use]
     pub fn forget_reached(&mut self) -> BTreeMap<&'static str, u64> {
         self.quorum_leads = QuorumLeads::default();
+        self.facts.renumber();
         core::mem::take(&mut self.marks).into_published()
     }
 

@@ -2,6 +2,7 @@
 //! the ledger says has failed, and so has one that takes more memory than it may, or reaches less
 //! than it must.
 
+mod calibrate;
 mod forward;
 
 use std::collections::BTreeMap;
@@ -14,10 +15,12 @@ use invariants::Violation;
 use stateright::Model;
 
 use crate::cli::{BadInput, CheckArgs, Exit};
+use crate::commands::output::Output;
+use crate::commands::{exit_of, verdict_words};
 use crate::model::Watch;
-use crate::model::configurations::{self, ALL, Configuration, LedgerRow};
-use crate::model::search::{Found, Order, search};
-use crate::outcome::PANIC;
+use crate::model::configurations::{self, ALL, Configuration, LedgerRow, Subject};
+use crate::model::search::{Found, Order};
+use crate::outcome::{PANIC, Verdict};
 use crate::registry;
 use crate::report::{Report, grouped};
 
@@ -31,19 +34,40 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
     }
     let mutants = planted(&args.mutants)?;
     let chosen = chosen(args)?;
+    if args.calibrate {
+        return Ok(calibrate::check(&chosen, args, report));
+    }
     if let Some(address) = args.explore {
         let [one] = chosen[..] else {
             let names: Vec<_> = chosen.iter().map(|it| it.name).collect();
             return Err(format!("--explore is for one of {}", names.join(", ")).into());
         };
         report.line(format!("open    http://{address}"));
-        one.model(mutants, Arc::new(Watch::new(args.memory_max << 30))).checker().serve(address);
+        let watch = Arc::new(Watch::new(args.memory_max << 30));
+        match &one.subject {
+            Subject::Quorum(bounds) => {
+                let model = configurations::quorum_model(*bounds, mutants, watch);
+                model.checker().serve(address);
+            }
+            Subject::World(scenario) => match scenario.model(mutants, watch) {
+                Ok(model) => drop(model.checker().serve(address)),
+                Err(verdict) => return Ok(on_the_way(&verdict, report)),
+            },
+        }
         return Ok(Exit::Passed);
     }
     let ledger = configurations::ledger();
+    let no_plan = chosen.iter().find(|one| matches!(one.subject, Subject::Quorum(_)));
+    if let (Some(one), Some(_)) = (no_plan, &args.output) {
+        let worlds = ALL.iter().filter(|one| matches!(one.subject, Subject::World(_)));
+        let allowed: Vec<_> = worlds.map(|one| one.name).collect();
+        let (name, allowed) = (one.name, allowed.join(", "));
+        return Err(format!("-o: what {name} finds is no plan; allowed: {allowed}").into());
+    }
+    let mut output = args.output.as_deref().map(Output::begin).transpose()?;
     let mut exit = Exit::Passed;
     for one in &chosen {
-        let judged = run(one, args, mutants, &ledger, report);
+        let judged = run(one, args, mutants, &ledger, &mut output, report)?;
         exit = if exit == Exit::Passed { judged } else { exit };
         // With a planted bug the first counterexample is the answer.
         if exit != Exit::Passed && mutants != Mutants::NONE {
@@ -76,7 +100,7 @@ fn chosen(args: &CheckArgs) -> Result<Vec<&'static Configuration>, BadInput> {
         })
     };
     if args.names.is_empty() {
-        return Ok(ALL.iter().filter(|it| it.tier == args.tier).collect());
+        return Ok(ALL.iter().filter(|it| args.calibrate || it.tier == args.tier).collect());
     }
     args.names.iter().map(named).collect()
 }
@@ -86,32 +110,48 @@ fn run(
     args: &CheckArgs,
     mutants: Mutants,
     ledger: &[LedgerRow],
+    output: &mut Option<Output>,
     report: &Report,
-) -> Exit {
-    report.line(format!("model   {}: {}", one.name, one.bounds));
+) -> Result<Exit, BadInput> {
+    report.line(format!("model   {}: {}", one.name, one.bounds()));
     let watch = Arc::new(Watch::new(args.memory_max << 30));
-    let model = one.model(mutants, watch.clone());
     // A counterexample shall be a shortest one; if there is none, the order does not matter, and
     // depth first needs little memory.
     let (order, threads) = match mutants == Mutants::NONE {
         true => (Order::DepthFirst, args.threads.map_or_else(cores, usize::from)),
         false => (Order::BreadthFirst, 1),
     };
-    let found = search(model, order, threads);
+    let found = match one.search(mutants, &watch, (order, threads)) {
+        Ok(found) => found,
+        Err(verdict) => return Ok(on_the_way(&verdict, report)),
+    };
     tell(&found, &watch, report);
-    if let Some((steps, violation)) = &found.broken {
-        let exit = broken(violation, steps, report);
-        report.line(repeat(one, args));
-        return exit;
+    if let Some((story, violation)) = found.broken {
+        let exit = broken(&violation, story.iter().map(|line| &line.words), report);
+        match (&one.subject, output.take()) {
+            (Subject::World(scenario), Some(output)) => {
+                let (plan, from) = (scenario.plan(mutants), scenario.from);
+                forward::write(plan, from, story, output, report)?;
+            }
+            _ => report.line(repeat(one, args)),
+        }
+        return Ok(exit);
     }
     let short = match over(&watch, args) {
         None if mutants == Mutants::NONE => differs(one, &found, ledger),
         short => short,
     };
-    let Some(why) = short.or_else(|| unreached(one, &watch.reached())) else { return Exit::Passed };
+    let short = short.or_else(|| unreached(one, &watch.reached()));
+    let Some(why) = short else { return Ok(Exit::Passed) };
     let exit = incomplete(&why, report);
     report.line(repeat(one, args));
-    exit
+    Ok(exit)
+}
+
+/// Tells what broke before the search.
+fn on_the_way(verdict: &Verdict, report: &Report) -> Exit {
+    report.line(format!("{} on the way there", verdict_words(verdict, report)));
+    exit_of(verdict)
 }
 
 /// Tells a counterexample.
@@ -141,7 +181,7 @@ fn incomplete(why: &str, report: &Report) -> Exit {
 /// How what was found differs from what the ledger says.
 fn differs<A>(one: &Configuration, found: &Found<A>, ledger: &[LedgerRow]) -> Option<String> {
     let (unique, generated) = (found.unique, found.generated);
-    let bounds = one.bounds.to_string();
+    let bounds = one.bounds();
     let new = LedgerRow { name: one.name.to_owned(), bounds, unique, generated };
     let known = ledger.iter().find(|row| row.name == one.name);
     (known != Some(&new)).then(|| {
@@ -156,7 +196,8 @@ fn differs<A>(one: &Configuration, found: &Found<A>, ledger: &[LedgerRow]) -> Op
 
 /// What it was to reach and did not.
 fn unreached(one: &Configuration, reached: &BTreeMap<&'static str, u64>) -> Option<String> {
-    let missing: Vec<_> = one.reaches().filter(|what| !reached.contains_key(what)).collect();
+    let mut missing = one.reaches();
+    missing.retain(|what| !reached.contains_key(what));
     (!missing.is_empty()).then(|| format!("never reached: {}", missing.join(", ")))
 }
 

@@ -7,7 +7,11 @@ use invariants::EVALUATED;
 use serde::Deserialize;
 
 use super::Watch;
-use super::quorum::{Bounds, QuorumModel};
+use super::forward::Line;
+use super::quorum::{self, Action, QuorumModel};
+use super::scenarios::{self, Scenario};
+use super::search::{Found, Order, search};
+use crate::outcome::Verdict;
 
 /// How much time a search may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, clap::ValueEnum)]
@@ -26,76 +30,144 @@ pub struct Configuration {
     pub name: &'static str,
     /// When it is searched.
     pub tier: Tier,
-    /// How often what may happen.
-    pub bounds: Bounds,
+    /// What is searched.
+    pub subject: Subject,
+}
+
+/// What a configuration searches.
+#[derive(Debug)]
+pub enum Subject {
+    /// Three voters, and what may happen how often.
+    Quorum(quorum::Bounds),
+    /// A world.
+    World(Scenario),
 }
 
 /// Voters of the quorum's model.
 const VOTERS: u16 = 3;
 
 impl Configuration {
-    /// Its model.
+    /// The bounds, in words.
     #[must_use]
-    pub fn model(&self, mutants: Mutants, watch: Arc<Watch>) -> QuorumModel {
-        QuorumModel { voters: VOTERS, bounds: self.bounds, mutants, watch }
+    pub fn bounds(&self) -> String {
+        match &self.subject {
+            Subject::Quorum(bounds) => bounds.to_string(),
+            Subject::World(scenario) => scenario.bounds.to_string(),
+        }
     }
 
-    /// What it must reach, or it shows nothing: each property of the quorum's, each kind of action
+    /// Searches it with so many threads; what is found is told in words.
+    ///
+    /// # Errors
+    /// If a property is violated before the search begins: how that ended.
+    pub fn search(
+        &self,
+        mutants: Mutants,
+        watch: &Arc<Watch>,
+        (order, threads): (Order, usize),
+    ) -> Result<Found<Line>, Verdict> {
+        match &self.subject {
+            Subject::Quorum(bounds) => {
+                let model = quorum_model(*bounds, mutants, watch.clone());
+                let line = |step: Action| Line { name: String::new(), words: step.to_string() };
+                let story = |way: Vec<_>| way.into_iter().map(line).collect();
+                Ok(search(model, order, threads).told(story))
+            }
+            Subject::World(scenario) => {
+                let model = scenario.model(mutants, watch.clone())?;
+                Ok(search(model.clone(), order, threads).told(|way| model.story(&way)))
+            }
+        }
+    }
+
+    /// What it must reach, or it shows nothing: each property of its protocol, each kind of action
     /// that its bounds allow.
-    pub fn reaches(&self) -> impl Iterator<Item = &'static str> {
-        let Bounds { suspicions, retries: _, crashes, proposals, disorders } = self.bounds;
-        let properties = ["R1", "R2", "R3", "R4", "R5", "R6", "R9"];
-        let evaluated = EVALUATED.iter().copied().filter(move |name| {
-            properties.iter().any(|code| name.strip_prefix("evaluated:") == Some(*code))
-        });
-        let actions = [
-            (true, "deliver"),
-            (suspicions > 0, "fire"),
-            (suspicions > 0, "second-leader"),
-            (crashes > 0, "work"),
-            (crashes > 0, "crash"),
-            (crashes > 0, "unflushed-tail-lost"),
-            (proposals > 0, "propose"),
-            (disorders > 0, "lose"),
-            (disorders > 0, "double"),
-            (disorders > 0, "overtake"),
-        ];
-        evaluated.chain(actions.into_iter().filter(|(may, _)| *may).map(|(_, name)| name))
+    #[must_use]
+    pub fn reaches(&self) -> Vec<&'static str> {
+        match &self.subject {
+            Subject::Quorum(bounds) => quorum_reaches(*bounds),
+            Subject::World(scenario) => scenario.reaches(),
+        }
     }
 }
 
-/// All configurations, the quick ones first.
+/// The model of a quorum within bounds.
+#[must_use]
+pub fn quorum_model(bounds: quorum::Bounds, mutants: Mutants, watch: Arc<Watch>) -> QuorumModel {
+    QuorumModel { voters: VOTERS, bounds, mutants, watch }
+}
+
+fn quorum_reaches(bounds: quorum::Bounds) -> Vec<&'static str> {
+    let quorum::Bounds { suspicions, retries: _, crashes, proposals, disorders } = bounds;
+    let actions = [
+        (true, "deliver"),
+        (suspicions > 0, "fire"),
+        (suspicions > 0, "second-leader"),
+        (crashes > 0, "work"),
+        (crashes > 0, "crash"),
+        (crashes > 0, "unflushed-tail-lost"),
+        (proposals > 0, "propose"),
+        (disorders > 0, "lose"),
+        (disorders > 0, "double"),
+        (disorders > 0, "overtake"),
+    ];
+    let actions = actions.into_iter().filter(|(may, _)| *may).map(|(_, name)| name);
+    evaluated(&["R1", "R2", "R3", "R4", "R5", "R6", "R9"]).chain(actions).collect()
+}
+
+/// The marks of these properties' evaluation.
+pub(super) fn evaluated(properties: &[&str]) -> impl Iterator<Item = &'static str> {
+    let of =
+        |name: &&str| name.strip_prefix("evaluated:").is_some_and(|it| properties.contains(&it));
+    EVALUATED.iter().copied().filter(of)
+}
+
+const fn quorum(name: &'static str, tier: Tier, bounds: quorum::Bounds) -> Configuration {
+    Configuration { name, tier, subject: Subject::Quorum(bounds) }
+}
+
+const fn world(name: &'static str, tier: Tier, scenario: Scenario) -> Configuration {
+    Configuration { name, tier, subject: Subject::World(scenario) }
+}
+
+/// No way for anything to go wrong in a quorum.
+const CALM: quorum::Bounds =
+    quorum::Bounds { suspicions: 0, retries: 0, crashes: 0, proposals: 0, disorders: 0 };
+
+/// All configurations.
 pub const ALL: &[Configuration] = &[
-    Configuration {
-        name: "quorum-elections",
-        tier: Tier::Pr,
-        bounds: Bounds { suspicions: 2, retries: 0, crashes: 0, proposals: 0, disorders: 0 },
-    },
-    Configuration {
-        name: "quorum-appends",
-        tier: Tier::Pr,
-        bounds: Bounds { suspicions: 1, retries: 0, crashes: 0, proposals: 2, disorders: 0 },
-    },
-    Configuration {
-        name: "quorum-disorders",
-        tier: Tier::Pr,
-        bounds: Bounds { suspicions: 1, retries: 0, crashes: 0, proposals: 1, disorders: 1 },
-    },
-    Configuration {
-        name: "quorum-retries",
-        tier: Tier::Pr,
-        bounds: Bounds { suspicions: 1, retries: 1, crashes: 0, proposals: 1, disorders: 0 },
-    },
-    Configuration {
-        name: "quorum-crashes",
-        tier: Tier::Pr,
-        bounds: Bounds { suspicions: 0, retries: 0, crashes: 1, proposals: 1, disorders: 0 },
-    },
-    Configuration {
-        name: "quorum-terms",
-        tier: Tier::Nightly,
-        bounds: Bounds { suspicions: 2, retries: 0, crashes: 0, proposals: 1, disorders: 0 },
-    },
+    quorum("quorum-elections", Tier::Pr, quorum::Bounds { suspicions: 2, ..CALM }),
+    quorum("quorum-appends", Tier::Pr, quorum::Bounds { suspicions: 1, proposals: 2, ..CALM }),
+    quorum(
+        "quorum-disorders",
+        Tier::Pr,
+        quorum::Bounds { suspicions: 1, proposals: 1, disorders: 1, ..CALM },
+    ),
+    quorum(
+        "quorum-retries",
+        Tier::Pr,
+        quorum::Bounds { suspicions: 1, retries: 1, proposals: 1, ..CALM },
+    ),
+    quorum("quorum-crashes", Tier::Pr, quorum::Bounds { crashes: 1, proposals: 1, ..CALM }),
+    quorum("quorum-terms", Tier::Nightly, quorum::Bounds { suspicions: 2, proposals: 1, ..CALM }),
+    world("controllers-crash", Tier::Pr, scenarios::CONTROLLERS_CRASH),
+    world("controllers-diverge", Tier::Pr, scenarios::CONTROLLERS_DIVERGE),
+    world("controllers-elections", Tier::Pr, scenarios::CONTROLLERS_ELECTIONS),
+    world("wal-store", Tier::Pr, scenarios::WAL_STORE),
+    world("wal-failover", Tier::Pr, scenarios::WAL_FAILOVER),
+    world("wal-controller", Tier::Pr, scenarios::WAL_CONTROLLER),
+    world("wal-late", Tier::Nightly, scenarios::WAL_LATE),
+    world("wal-store-failover", Tier::Nightly, scenarios::WAL_STORE_FAILOVER),
+    world("producer-retries", Tier::Pr, scenarios::PRODUCER_RETRIES),
+    world("producer-failover", Tier::Pr, scenarios::PRODUCER_FAILOVER),
+    world("txn-late", Tier::Pr, scenarios::TRANSACTIONS_LATE),
+    world("txn-failover", Tier::Pr, scenarios::TRANSACTIONS_FAILOVER),
+    world("txn-links", Tier::Pr, scenarios::TRANSACTIONS_LINKS),
+    world("txn-late-failover", Tier::Nightly, scenarios::TRANSACTIONS_LATE_FAILOVER),
+    world("group-classic", Tier::Pr, scenarios::CLASSIC_LATE),
+    world("group-classic-failover", Tier::Pr, scenarios::CLASSIC_FAILOVER),
+    world("group-consumer", Tier::Pr, scenarios::CONSUMER_LATE),
+    world("group-consumer-failover", Tier::Pr, scenarios::CONSUMER_FAILOVER),
 ];
 
 /// A planted bug of the core, and its shortest counterexample.
@@ -119,6 +191,38 @@ pub const KILLS: &[Kill] = &[
     kill("quorum-hw-prior-epoch", "quorum-crashes", 14, "R3"),
     kill("quorum-fetch-unvalidated", "quorum-crashes", 17, "R5"),
     kill("quorum-truncate-skipped", "quorum-crashes", 17, "R5"),
+    kill("quorum-hw-prior-epoch", "controllers-crash", 21, "R3"),
+    kill("quorum-restart-as-leader", "controllers-crash", 5, "R1"),
+    kill("quorum-ack-before-fsync", "controllers-crash", 0, "R9"),
+    kill("quorum-vote-not-persisted", "controllers-crash", 0, "R9"),
+    kill("quorum-fetch-unvalidated", "controllers-diverge", 51, "R5"),
+    kill("quorum-truncate-skipped", "controllers-diverge", 51, "R5"),
+    kill("controller-continuity-first", "wal-store", 29, "O3"),
+    kill("controller-end-set-back", "wal-store", 28, "O3"),
+    kill("wal-ack-before-verify", "wal-store", 7, "W1"),
+    kill("wal-verify-before-put", "wal-store", 14, "W1"),
+    kill("wal-confirm-max", "wal-store", 13, "W1"),
+    kill("wal-cache-on-put-order", "wal-store", 20, "L5"),
+    kill("wal-unknown-is-failure", "wal-store", 10, "L2"),
+    kill("upload-trim-before-commit", "wal-store", 19, "W2"),
+    kill("upload-unconfirmed", "wal-store", 16, "L5"),
+    kill("upload-unknown-deletes", "wal-store", 26, "O7"),
+    kill("controller-epoch-unchecked", "wal-failover", 9, "O4"),
+    kill("controller-open-unchecked", "wal-failover", 16, "O4"),
+    kill("controller-epoch-kept", "wal-failover", 3, "L8"),
+    kill("wal-claim-overwrites", "wal-failover", 38, "W1"),
+    kill("partition-hw-is-leo", "producer-retries", 17, "L5"),
+    kill("partition-hw-stale", "producer-failover", 74, "L6"),
+    kill("txn-fetch-to-the-end", "txn-late", 31, "T3"),
+    kill("txn-last-stable-off-by-one", "txn-late", 1, "T3"),
+    kill("txn-marker-unconfirmed-counts", "txn-late", 41, "T3"),
+    kill("txn-aborted-untold-after-wait", "txn-late", 43, "T2"),
+    kill("txn-commit-taken-for-abort", "txn-late", 7, "T1"),
+    kill("txn-epoch-not-raised", "txn-late", 14, "L2"),
+    kill("txn-marker-answered-early", "txn-late", 34, "T5"),
+    kill("txn-aborted-untold-from-objects", "txn-failover", 151, "T2"),
+    kill("group-given-before-revoked", "group-consumer-failover", 8, "G5"),
+    kill("txn-open-forgotten", "txn-failover", 109, "T3"),
 ];
 
 const fn kill(

@@ -6,13 +6,16 @@
 //! that what is found may need a pause that no fault of the run has. Random bits come from the
 //! state of who asks, so that a way can be taken again. Cuts stay as they are.
 
+mod bounds;
+mod turns;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use broker_core::hash::digest;
 use broker_core::ids::Incarnation;
-use broker_core::step::{Cx, Effect, Input, QuorumTimer, TimerKey};
+use broker_core::step::{Cx, Effect, Input, TimerKey};
 use invariants::Violation;
 use invariants::history::SimTime;
 use invariants::view::Evidence;
@@ -31,53 +34,24 @@ use crate::world::layout::{Endpoint, Layout};
 use crate::world::spark::SparkStep;
 use crate::world::step::{HandOver, Launch, Sink, Step};
 
+pub use bounds::{ANY, Bounds};
+
 /// The search.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Forward {
     start: State,
     at: SimTime,
+    order: Haste,
     watch: Arc<Watch>,
 }
 
-/// How often what may happen. Counters in the state: no search may be bounded by its depth.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Bounds {
-    /// Steps of any kind.
-    pub steps: u8,
-    /// Somebody's patience ends, or it looks again at something: any timer but those that close
-    /// what has been filled for long enough. 255: any number.
-    pub timers: u8,
-    /// What goes wrong, 255 as above: a message is lost or doubled, a connection breaks, the store
-    /// refuses or does not answer, a node dies.
-    pub mishaps: u8,
-}
-
-impl Bounds {
-    /// What bounds a step beside the number of steps.
-    fn of(&mut self, step: &Step) -> Option<&mut u8> {
-        match step {
-            Step::Timer(
-                _,
-                TimerKey::WalBulk | TimerKey::UploadSeal | TimerKey::Quorum(QuorumTimer::Linger),
-            ) => None,
-            Step::Timer(..) | Step::ClientTimer(..) | Step::Spark(_, SparkStep::Timer(_)) => {
-                Some(&mut self.timers)
-            }
-            step => ahead::is_mishap(step).then_some(&mut self.mishaps),
-        }
-    }
-
-    fn allow(mut self, step: &Step) -> bool {
-        self.of(step).is_none_or(|left| *left > 0)
-    }
-
-    fn take(&mut self, step: &Step) {
-        self.steps -= 1;
-        // 255 is any number.
-        if let Some(left) = self.of(step).filter(|left| **left < u8::MAX) {
-            *left -= 1;
-        }
-    }
+/// Which steps wait for their turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Haste {
+    /// All.
+    None,
+    /// What makes no difference, by the bounds that are left, is done at once: see [`urgent`].
+    Urgent,
 }
 
 /// A world on the way.
@@ -86,13 +60,19 @@ pub struct State {
     world: Arc<World>,
     left: Bounds,
     broken: Option<Violation>,
+    /// What has missed its turn, and may be next at any time.
+    late: Vec<Step>,
+    /// What may happen next, which follows from the rest.
+    next: Vec<Action>,
 }
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Self { world, left, broken } = self;
+        let Self { world, left, broken, late, next: _ } = self;
+        let late = late.iter().map(|step| turns::content(world.scene(), step));
+        let late = late.fold(0, u128::wrapping_add);
         // Stateright's hasher reads bytes one by one: this one does not.
-        (digest(&**world), left, broken).hash(hasher);
+        (digest(&**world), left, broken, late).hash(hasher);
     }
 }
 
@@ -111,64 +91,117 @@ impl Judged for State {
 
 /// What happens next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Action(Step);
+pub enum Action {
+    /// A step is taken.
+    Take(Step),
+    /// Whose turn it is, is late.
+    Delay(Step),
+}
 
 impl Forward {
     /// From this world on, at this time.
     #[must_use]
-    pub fn new(mut world: World, at: SimTime, bounds: Bounds, watch: Arc<Watch>) -> Self {
+    pub fn new(
+        mut world: World,
+        at: SimTime,
+        order: Haste,
+        left: Bounds,
+        watch: Arc<Watch>,
+    ) -> Self {
         // What the run reached is not what the search does.
         drop(world.forget_reached());
-        let start = State { world: Arc::new(world), left: bounds, broken: None };
-        Self { start, at, watch }
+        let (next, late) = (turns::next_of(&world, left, &[]), Vec::new());
+        let start = State { world: Arc::new(world), left, broken: None, late, next };
+        Self { start, at, order, watch }
     }
 
-    /// A way from the start: the names of its steps, and what they are in words.
+    /// A way from the start, with the steps that are taken at once.
     #[must_use]
-    pub fn story(&self, way: &[Action]) -> Vec<(String, String)> {
+    pub fn story(&self, way: &[Action]) -> Vec<Line> {
         let mut state = self.start.clone();
         let mut lines = Vec::new();
-        for Action(step) in way {
-            let scene = state.world.scene();
-            let steps = ahead::steps(&state.world, true);
-            let at = steps.iter().position(|it| it == step).expect("it may be next");
-            let name = ahead::names(scene, &steps).swap_remove(at);
-            let words = describe::step(scene, step);
-            let from = words.origin();
-            lines.push((name, format!("{:<12} {}{from} {}", words.node, words.kind, words.what)));
-            state = self.next(&state, *step);
+        for action in way {
+            state = self.next(&state, *action, |world, step| lines.push(told(world, step)));
         }
         lines
     }
 
-    fn next(&self, last: &State, step: Step) -> State {
-        let mut state = last.clone();
-        state.left.take(&step);
+    /// Takes a step, and what is done at once behind it; each is shown first, with the world that
+    /// it is taken in.
+    fn next(&self, last: &State, action: Action, mut show: impl FnMut(&World, &Step)) -> State {
+        let step = match action {
+            Action::Take(step) => step,
+            Action::Delay(step) => return self.delay(last, step),
+        };
+        let mut left = last.left;
+        left.take(last.world.scene(), &step);
         let panicked = caught(|| {
-            let mut world = World::clone(&last.world);
-            let bits = ahead::bits(&world, &step);
-            let judged = world.apply(self.at, &step, &mut Still(bits));
-            (world, judged)
-        });
-        match panicked {
-            Ok((mut world, judged)) => {
-                let reached = world.forget_reached();
+            let (mut world, mut step) = (World::clone(&last.world), step);
+            loop {
+                show(&world, &step);
+                let bits = ahead::bits(&world, &step);
+                let applied = world.apply(self.at, &step, &mut Still(bits));
+                let (concluded, reached) = world.conclude(self.at);
+                drop(world.forget_reached());
                 self.watch.note(reached.into_iter().chain([(kind(&step), 1)]));
-                state.world = Arc::new(world);
-                state.broken = judged.err();
+                let broken = applied.and(concluded).err();
+                let mut late = last.late.clone();
+                late.retain(|late| *late != step && world.is_enabled(late));
+                let next = match &broken {
+                    None => turns::next_of(&world, left, &late),
+                    Some(_) => Vec::new(),
+                };
+                let at_once = next.iter().find_map(|action| match action {
+                    Action::Take(step) if turns::urgent(world.scene(), left, step) => Some(*step),
+                    _ => None,
+                });
+                match at_once.filter(|_| self.order == Haste::Urgent) {
+                    Some(at_once) => step = at_once,
+                    None => return State { world: Arc::new(world), left, broken, late, next },
+                }
             }
-            Err((place, message)) => {
-                state.broken = Some(Violation { property: PANIC, place, message, at: None });
-            }
-        }
+        });
+        panicked.unwrap_or_else(|(place, message)| {
+            let broken = Some(Violation { property: PANIC, place, message, at: None });
+            State { left, broken, next: Vec::new(), ..last.clone() }
+        })
+    }
+
+    fn delay(&self, last: &State, step: Step) -> State {
+        let mut state = State { next: Vec::new(), ..last.clone() };
+        self.watch.note([("delay", 1)]);
+        state.left.delays -= 1;
+        state.late.push(step);
+        state.next = turns::next_of(&state.world, state.left, &state.late);
         state
     }
+}
+
+/// A step of a way that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// Its name, by which a plan asks for it.
+    pub name: String,
+    /// What it is in words.
+    pub words: String,
+}
+
+fn told(world: &World, step: &Step) -> Line {
+    let scene = world.scene();
+    let steps = ahead::steps(world, true);
+    let at = steps.iter().position(|it| it == step).expect("it may be next");
+    let name = ahead::names(scene, &steps).swap_remove(at);
+    let words = describe::step(scene, step);
+    let from = words.origin();
+    Line { name, words: format!("{:<12} {}{from} {}", words.node, words.kind, words.what) }
 }
 
 /// Under which name it is counted as reached.
 fn kind(step: &Step) -> &'static str {
     match step {
         Step::Boot(_) => "boot",
+        Step::Timer(_, TimerKey::WalBulk | TimerKey::UploadSeal) => "close",
+        Step::Timer(_, TimerKey::Session(_) | TimerKey::Coordinator(..)) => "expire",
         Step::Timer(..) | Step::ClientTimer(..) | Step::Spark(_, SparkStep::Timer(_)) => "timer",
         Step::Op(_) => "op",
         Step::Deliver(_) => "deliver",
@@ -178,7 +211,15 @@ fn kind(step: &Step) -> &'static str {
         Step::StoreAnswer(_) => "store.answer",
         Step::Device(..) => "device",
         Step::Spark(..) => "query",
-        _ => "mishap",
+        Step::Crash(..) => "crash",
+        Step::Lose(_) => "lose",
+        Step::Duplicate(_) => "double",
+        Step::Break(_) => "break",
+        Step::StoreForget(_) => "store.forget",
+        Step::StoreGiveUp(_) => "store.give-up",
+        Step::StoreRefuse(_) => "store.refuse",
+        Step::StoreDuplicate(_) => "store.double",
+        _ => unreachable!("a search takes no other"),
     }
 }
 
@@ -191,16 +232,13 @@ impl Model for Forward {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.broken.is_some() || state.left.steps == 0 || self.watch.is_over() {
-            return;
+        if !self.watch.is_over() {
+            actions.extend(&state.next);
         }
-        let mut steps = ahead::steps(&state.world, state.left.mishaps > 0);
-        steps.retain(|step| state.left.allow(step));
-        actions.extend(steps.into_iter().map(Action));
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        Some(self.next(last, action.0))
+        Some(self.next(last, action, |_, _| {}))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -227,22 +265,9 @@ impl Sink for Still {
     fn handed_over(&mut self, _: HandOver) {}
 }
 
-/// In words.
-impl fmt::Display for Bounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |number: u8| match number {
-            u8::MAX => "any".to_owned(),
-            number => number.to_string(),
-        };
-        let steps = self.steps;
-        let (timers, mishaps) = (number(self.timers), number(self.mishaps));
-        write!(f, "steps {steps}, timers {timers}, mishaps {mishaps}")
-    }
-}
-
 /// As stateright's explorer shows it; the story has it in words.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "{self:?}")
     }
 }

@@ -24,6 +24,16 @@ pub struct Found<A> {
     pub broken: Option<(Vec<A>, Violation)>,
 }
 
+impl<A> Found<A> {
+    /// With its steps told.
+    #[must_use]
+    pub fn told<B>(self, tell: impl FnOnce(Vec<A>) -> Vec<B>) -> Found<B> {
+        let Self { unique, generated, took, broken } = self;
+        let broken = broken.map(|(steps, violation)| (tell(steps), violation));
+        Found { unique, generated, took, broken }
+    }
+}
+
 /// A state that the judge has seen.
 pub trait Judged {
     /// What does not hold in it, if anything; then nothing follows it.

@@ -25,6 +25,7 @@ pub mod spark;
 pub mod step;
 pub mod weather;
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use broker_core::ids::{ConnId, IncarnationId};
@@ -65,6 +66,9 @@ impl std::hash::Hash for World {
 
 type Judged = Result<(), Violation>;
 
+/// Marks of the judge, with counts.
+type Reached = BTreeMap<&'static str, u64>;
+
 impl World {
     /// The world of a plan before its first step: nothing runs. With `only`, one property is
     /// judged.
@@ -103,8 +107,16 @@ impl World {
 
     /// For a search, in which two ways to one world are one: forgets what was reached on them, and
     /// returns it.
-    pub(crate) fn forget_reached(&mut self) -> std::collections::BTreeMap<&'static str, u64> {
+    pub(crate) fn forget_reached(&mut self) -> Reached {
         self.judge.forget_reached()
+    }
+
+    /// What the judge would say if the run ended here, and what it has reached. Not of a healed
+    /// core, where it would ask for what is still to come.
+    pub(crate) fn conclude(&self, at: SimTime) -> (Judged, Reached) {
+        let mut ended = self.clone();
+        let judged = if self.scene.healed { Ok(()) } else { ended.finish(at) };
+        (judged, ended.forget_reached())
     }
 
     /// Adds every step that an orderly environment could take next. What only a hostile one does

@@ -9,7 +9,7 @@ use crate::commands::{exit_of, subject_of, verdict_words};
 use crate::decider::until::world_at;
 use crate::host::COMMAND;
 use crate::model::Watch;
-use crate::model::forward::{Bounds, Forward};
+use crate::model::forward::{ANY, Bounds, Forward, Haste, Line};
 use crate::model::search::{Order, search};
 use crate::outcome::Verdict;
 use crate::plan::then::{Then, Until};
@@ -28,7 +28,7 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
     if plan.then.is_some() {
         return refused("it has [then] already; allowed: a plan without");
     }
-    let output = from.output.as_deref().map(Output::begin).transpose()?;
+    let output = args.output.as_deref().map(Output::begin).transpose()?;
     let (world, at) = match world_at(&plan, until) {
         Ok(Some(found)) => found,
         Ok(None) => return refused(&format!("the run is over before it comes to {}", from.at)),
@@ -40,10 +40,11 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
             return Ok(exit_of(&verdict));
         }
     };
-    let bounds =
-        Bounds { steps: from.steps, timers: from.timers.unwrap_or(u8::MAX), mishaps: from.mishaps };
+    let bounds = Bounds::in_all(from.steps, from.timers.unwrap_or(ANY), from.mishaps);
     report.line(format!("from    {text} at {}: {bounds}", micros::format(at.0)));
-    let model = |steps, watch| Forward::new(world.clone(), at, Bounds { steps, ..bounds }, watch);
+    let model = |steps, watch| {
+        Forward::new(world.clone(), at, Haste::None, Bounds { steps, ..bounds }, watch)
+    };
     // Depth first, for whole worlds wait for their turn; with one step more each time, so that what
     // is found is found by a shortest way. The figures are those of the last time.
     let threads = args.threads.map_or_else(cores, usize::from);
@@ -58,15 +59,12 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
         }
         (found, watch) = round(more);
     }
+    let found = found.told(|way| model(bounds.steps, watch.clone()).story(&way));
     tell(&found, &watch, report);
-    if let Some((way, violation)) = &found.broken {
-        let (steps, lines): (Vec<_>, Vec<_>) =
-            model(bounds.steps, watch).story(way).into_iter().unzip();
-        let exit = broken(violation, lines, report);
+    if let Some((story, violation)) = found.broken {
+        let exit = broken(&violation, story.iter().map(|line| &line.words), report);
         if let Some(output) = output {
-            let then = Some(Then { from: from.at.clone(), steps });
-            let file = output.finish(&toml::write(&Plan { then, ..plan }), report)?;
-            report.line(format!("{COMMAND} replay {}", file.display()));
+            write(plan, &from.at, story, output, report)?;
         }
         return Ok(exit);
     }
@@ -75,4 +73,19 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
     }
     report.line(report.pass("PASS"));
     Ok(Exit::Passed)
+}
+
+/// Writes what was found as a plan.
+pub(super) fn write(
+    plan: Plan,
+    from: &str,
+    story: Vec<Line>,
+    output: Output,
+    report: &Report,
+) -> Result<(), BadInput> {
+    let steps = story.into_iter().map(|line| line.name).collect();
+    let then = Some(Then { from: from.to_owned(), steps });
+    let file = output.finish(&toml::write(&Plan { then, ..plan }), report)?;
+    report.line(format!("{COMMAND} replay {}", file.display()));
+    Ok(())
 }
