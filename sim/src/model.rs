@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
-/// Between two looks at the memory, in transitions.
+/// Between two looks at the memory, in steps.
 const LOOK_EVERY: u64 = 1 << 14;
 
 /// A page of Linux.
@@ -45,12 +45,19 @@ impl Watch {
         Self(Mutex::new(seen))
     }
 
-    /// A transition was made, and this was reached.
-    pub(crate) fn note(&self, what: impl IntoIterator<Item = (&'static str, u64)>) {
+    /// This was reached.
+    pub(crate) fn reach(&self, what: impl IntoIterator<Item = (&'static str, u64)>) {
         self.with(|seen| {
             for (name, times) in what {
                 *seen.reached.entry(name).or_default() += times;
             }
+        });
+    }
+
+    /// A step was taken, and this was reached.
+    pub(crate) fn note(&self, what: impl IntoIterator<Item = (&'static str, u64)>) {
+        self.reach(what);
+        self.with(|seen| {
             if seen.transitions.is_multiple_of(LOOK_EVERY) {
                 seen.memory = seen.memory.max(resident());
             }

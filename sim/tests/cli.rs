@@ -528,6 +528,7 @@ fn cli_check_finds_planted_bugs_and_writes_them_as_plans() {
     has(&stdout(&output), &["then    3 of 3 steps taken", "FAIL L8"]);
     has(&refused(&["check", "quorum-appends", "-o", file]), &["no plan", "controllers-crash"]);
     has(&refused(&["check", "--calibrate", "--tier", "nightly"]), &["cannot be used"]);
+    has(&refused(&["check", "--calibrate", "txn-links"]), &["no planted bug", "txn-late"]);
     has(&refused(&["check", "wal-fail"]), &["wal-fail", "wal-failover"]);
 }
 

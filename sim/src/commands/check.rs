@@ -35,7 +35,7 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
     let mutants = planted(&args.mutants)?;
     let chosen = chosen(args)?;
     if args.calibrate {
-        return Ok(calibrate::check(&chosen, args, report));
+        return calibrate::check(&chosen, args, report);
     }
     if let Some(address) = args.explore {
         let [one] = chosen[..] else {

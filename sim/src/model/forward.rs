@@ -1,6 +1,7 @@
-//! A world as a run left it, searched forward: whatever may happen next, in every order, up to a
-//! number of steps, with as many mishaps as are allowed. The run's own draws have led there; the
-//! search goes where no draw would.
+//! A world as a run left it, searched forward: whatever may happen next, as often as the bounds
+//! allow; in every order, or in those in which few things are late. The run's own draws have led
+//! there; the search goes where no draw would. In every state the judge is asked as if the run
+//! ended there.
 //!
 //! True time stands still: any timer may fire, and any message may take as long as it likes, so
 //! that what is found may need a pause that no fault of the run has. Random bits come from the
@@ -41,7 +42,7 @@ pub use bounds::{ANY, Bounds};
 pub struct Forward {
     start: State,
     at: SimTime,
-    order: Haste,
+    haste: Haste,
     watch: Arc<Watch>,
 }
 
@@ -50,7 +51,8 @@ pub struct Forward {
 pub enum Haste {
     /// All.
     None,
-    /// What makes no difference, by the bounds that are left, is done at once: see [`urgent`].
+    /// What makes no difference, by the bounds that are left, is done at once:
+    /// [`turns::urgent`].
     Urgent,
 }
 
@@ -104,7 +106,7 @@ impl Forward {
     pub fn new(
         mut world: World,
         at: SimTime,
-        order: Haste,
+        haste: Haste,
         left: Bounds,
         watch: Arc<Watch>,
     ) -> Self {
@@ -112,7 +114,7 @@ impl Forward {
         drop(world.forget_reached());
         let (next, late) = (turns::next_of(&world, left, &[]), Vec::new());
         let start = State { world: Arc::new(world), left, broken: None, late, next };
-        Self { start, at, order, watch }
+        Self { start, at, haste, watch }
     }
 
     /// A way from the start, with the steps that are taken at once.
@@ -136,30 +138,27 @@ impl Forward {
         let mut left = last.left;
         left.take(last.world.scene(), &step);
         let panicked = caught(|| {
-            let (mut world, mut step) = (World::clone(&last.world), step);
-            loop {
+            let (mut world, mut at_once) = (World::clone(&last.world), Some(step));
+            let (mut late, mut applied) = (last.late.clone(), Ok(()));
+            while let Some(step) = at_once.filter(|_| applied.is_ok()) {
                 show(&world, &step);
                 let bits = ahead::bits(&world, &step);
-                let applied = world.apply(self.at, &step, &mut Still(bits));
-                let (concluded, reached) = world.conclude(self.at);
-                drop(world.forget_reached());
-                self.watch.note(reached.into_iter().chain([(kind(&step), 1)]));
-                let broken = applied.and(concluded).err();
-                let mut late = last.late.clone();
+                applied = world.apply(self.at, &step, &mut Still(bits));
+                self.watch.note([(kind(&step), 1)]);
                 late.retain(|late| *late != step && world.is_enabled(late));
-                let next = match &broken {
-                    None => turns::next_of(&world, left, &late),
-                    Some(_) => Vec::new(),
-                };
-                let at_once = next.iter().find_map(|action| match action {
-                    Action::Take(step) if turns::urgent(world.scene(), left, step) => Some(*step),
-                    _ => None,
-                });
-                match at_once.filter(|_| self.order == Haste::Urgent) {
-                    Some(at_once) => step = at_once,
-                    None => return State { world: Arc::new(world), left, broken, late, next },
-                }
+                at_once = (self.haste == Haste::Urgent)
+                    .then(|| turns::urgent(&world, left, &late))
+                    .flatten();
             }
+            let (concluded, reached) = world.conclude(self.at);
+            drop(world.forget_reached());
+            self.watch.reach(reached);
+            let broken = applied.and(concluded).err();
+            let next = match &broken {
+                None => turns::next_of(&world, left, &late),
+                Some(_) => Vec::new(),
+            };
+            State { world: Arc::new(world), left, broken, late, next }
         });
         panicked.unwrap_or_else(|(place, message)| {
             let broken = Some(Violation { property: PANIC, place, message, at: None });

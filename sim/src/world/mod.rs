@@ -114,9 +114,9 @@ impl World {
     /// What the judge would say if the run ended here, and what it has reached. Not of a healed
     /// core, where it would ask for what is still to come.
     pub(crate) fn conclude(&self, at: SimTime) -> (Judged, Reached) {
-        let mut ended = self.clone();
-        let judged = if self.scene.healed { Ok(()) } else { ended.finish(at) };
-        (judged, ended.forget_reached())
+        let mut judge = self.judge.clone();
+        let judged = if self.scene.healed { Ok(()) } else { judge.finish(at, &self.scene) };
+        (judged, judge.forget_reached())
     }
 
     /// Adds every step that an orderly environment could take next. What only a hostile one does

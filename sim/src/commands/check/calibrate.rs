@@ -1,21 +1,35 @@
 //! `seedbed check --calibrate`: the planted bugs that the models are known to find are searched for
 //! again. A bound that misses one, or finds it by a longer way, is not the bound that it was.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker_core::mutants::{self, Mutants};
 
-use crate::cli::{CheckArgs, Exit};
+use crate::cli::{BadInput, CheckArgs, Exit};
 use crate::model::Watch;
 use crate::model::configurations::{Configuration, KILLS, Kill};
 use crate::model::search::Order;
 use crate::report::{Report, grouped};
 
 /// Searches for each that these configurations find.
-pub(super) fn check(chosen: &[&Configuration], args: &CheckArgs, report: &Report) -> Exit {
+pub(super) fn check(
+    chosen: &[&Configuration],
+    args: &CheckArgs,
+    report: &Report,
+) -> Result<Exit, BadInput> {
+    let of = |kill: &'static Kill| {
+        Some((kill, chosen.iter().find(|one| one.name == kill.configuration)?))
+    };
+    let kills: Vec<_> = KILLS.iter().filter_map(of).collect();
+    if kills.is_empty() {
+        let known: BTreeSet<_> = KILLS.iter().map(|kill| kill.configuration).collect();
+        let known: Vec<_> = known.into_iter().collect();
+        let known = known.join(", ");
+        return Err(format!("no planted bug is known to be found there; allowed: {known}").into());
+    }
     let mut missed = 0;
-    for kill in KILLS {
-        let Some(one) = chosen.iter().find(|one| one.name == kill.configuration) else { continue };
+    for (kill, one) in kills {
         let (is_known, line) = killed(kill, one, args.memory_max << 30);
         let word = if is_known { report.pass("found") } else { report.fail("FAIL ") };
         report.line(format!("{word} {line}"));
@@ -23,10 +37,10 @@ pub(super) fn check(chosen: &[&Configuration], args: &CheckArgs, report: &Report
     }
     if missed > 0 {
         report.line(format!("{} {missed} not as is known", report.fail("FAIL")));
-        return Exit::Violated;
+        return Ok(Exit::Violated);
     }
     report.line(report.pass("PASS"));
-    Exit::Passed
+    Ok(Exit::Passed)
 }
 
 /// Whether it is found as is known, and how it is found.

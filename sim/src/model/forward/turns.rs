@@ -87,10 +87,11 @@ pub(super) fn content(scene: &Scene, step: &Step) -> u128 {
 /// * What a client is told late, it may as well be told and do the next thing late, and what it
 ///   asks for it may as well ask for later, unless its connection can be lost meanwhile or it is
 ///   tired of waiting.
-pub(super) fn urgent(scene: &Scene, left: Bounds, step: &Step) -> bool {
+pub(super) fn urgent(world: &World, left: Bounds, late: &[Step]) -> Option<Step> {
+    let scene = world.scene();
     let may = |class: u8, kind: u8| class > 0 && kind > 0;
     let links = may(left.mishaps, left.link_faults);
-    match *step {
+    let is_urgent = |step: &Step| match *step {
         Step::Device(..) | Step::Timer(_, TimerKey::Quorum(QuorumTimer::Linger)) => {
             !may(left.mishaps, left.controller_crashes)
         }
@@ -102,5 +103,8 @@ pub(super) fn urgent(scene: &Scene, left: Bounds, step: &Step) -> bool {
             !links && !may(left.mishaps, left.broker_crashes) && !may(left.timers, left.waits)
         }
         _ => false,
-    }
+    };
+    let steps = ahead::steps(world, false).into_iter();
+    let urgent = steps.filter(|step| is_urgent(step) && !late.contains(step));
+    urgent.min_by_key(|step| turn(scene, step))
 }
