@@ -1,6 +1,7 @@
 //! Evidence is numbered, and some of the numbers are kept. For a search, in which two ways to one
 //! state are one, only their order may count, and only among those that are ever compared.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use broker_core::ids::NodeId;
@@ -22,7 +23,8 @@ enum Matter {
 impl Facts {
     /// Numbers the evidence anew, without regard to what has left no trace.
     pub(crate) fn renumber(&mut self) {
-        let owners: Vec<_> = self.wals.owners().collect();
+        let sealed = self.ledger.wals.keys().map(|(owner, _)| *owner);
+        let owners: BTreeSet<_> = self.wals.owners().chain(sealed).collect();
         let matters = owners.into_iter().map(Matter::Wal);
         self.pos = 0;
         for matter in matters.chain([Matter::Producers, Matter::Groups]) {

@@ -168,7 +168,8 @@ impl Wals {
     pub(crate) fn owners(&self) -> impl Iterator<Item = NodeId> {
         let known = self.wals.keys().map(|(owner, _)| *owner);
         let taken = self.takeovers.keys().map(|(_, owner)| *owner);
-        known.chain(taken).collect::<BTreeSet<_>>().into_iter()
+        let checked = self.verifies.keys().map(|(owner, _)| *owner);
+        known.chain(taken).chain(checked).collect::<BTreeSet<_>>().into_iter()
     }
 
     /// The numbers of evidence about a node's WALs.

@@ -58,7 +58,7 @@ impl Run {
                 self.then_taken += 1;
                 self.ledger.bits = Some(ahead::bits(&self.world, &step));
                 self.take(step, StreamKey::PLAN, 0, options)?;
-                self.world.conclude(self.now).0?;
+                self.world.conclude(self.now)?;
             }
         }
         Ok(())

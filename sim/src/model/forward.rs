@@ -150,10 +150,9 @@ impl Forward {
                     .then(|| turns::urgent(&world, left, &late))
                     .flatten();
             }
-            let (concluded, reached) = world.conclude(self.at);
-            drop(world.forget_reached());
-            self.watch.reach(reached);
-            let broken = applied.and(concluded).err();
+            // What was asked about the end was asked of all that had happened before, too.
+            self.watch.reach(world.forget_reached());
+            let broken = applied.and_then(|()| world.conclude(self.at)).err();
             let next = match &broken {
                 None => turns::next_of(&world, left, &late),
                 Some(_) => Vec::new(),

@@ -61,7 +61,7 @@ const NO_OBJECTS: Bounds = Bounds { seals: 0, ..Bounds::NONE };
 /// The store does not answer, refuses, or is asked twice.
 pub const WAL_STORE: Scenario = Scenario {
     properties: &["L1", "L2", "L5", "O1", "O3", "W1", "W2", "LV10"],
-    marks: &["own-write-refused", "commit-found-applied", "tail-read-back", "throttled-put"],
+    marks: &["own-write-refused", "commit-found-applied", "throttled-put"],
     ..scenario(WAL, "2.9s", Bounds { delays: 1, retries: 1, store_faults: 1, ..Bounds::NONE })
 };
 
@@ -92,13 +92,13 @@ pub const WAL_CONTROLLER: Scenario = Scenario {
 /// A broker is taken for dead at any moment, while the store does not do what it is asked.
 pub const WAL_STORE_FAILOVER: Scenario = Scenario {
     properties: &["L1", "W1", "W3", "W4", "O1", "O4"],
-    marks: &["late-confirm", "own-write-refused"],
+    marks: &["own-write-refused", "wal-sealed"],
     ..scenario(WAL, "2.9s", Bounds { delays: 1, expiries: 1, store_faults: 1, ..Bounds::NONE })
 };
 
 /// A controller dies at any moment, and is started again.
 pub const CONTROLLERS_CRASH: Scenario = Scenario {
-    properties: &["R1", "R2", "R3", "R4", "R5", "R6", "R9", "M1"],
+    properties: &["R1", "R2", "R3", "R4", "R5", "R6", "R9"],
     marks: &["second-leader", "unflushed-tail-lost", "diverging-truncation", "torn-tail-cut"],
     ..scenario(
         CONTROLLERS,
@@ -109,7 +109,7 @@ pub const CONTROLLERS_CRASH: Scenario = Scenario {
 
 /// As before, with more suspicion and nothing late.
 pub const CONTROLLERS_DIVERGE: Scenario = Scenario {
-    properties: &["R1", "R2", "R3", "R4", "R5", "R6", "R9", "M1"],
+    properties: &["R1", "R2", "R3", "R4", "R5", "R6", "R9"],
     marks: &["second-leader", "unflushed-tail-lost", "diverging-truncation", "torn-tail-cut"],
     ..scenario(
         CONTROLLERS,
@@ -120,42 +120,42 @@ pub const CONTROLLERS_DIVERGE: Scenario = Scenario {
 
 /// Controllers suspect each other.
 pub const CONTROLLERS_ELECTIONS: Scenario = Scenario {
-    properties: &["R1", "R2", "R3", "R4", "R5", "R6", "R9", "M1"],
+    properties: &["R1", "R2", "R3", "R4", "R5", "R6", "R9"],
     marks: &["second-leader", "check-quorum-resigned"],
     ..scenario(CONTROLLERS, "2.9s", Bounds { delays: 1, retries: 2, ..NO_OBJECTS })
 };
 
 /// A batch is sent again, for its connection broke or its answer is late.
 pub const PRODUCER_RETRIES: Scenario = Scenario {
-    properties: &["P1", "P2", "L1", "L2", "C1"],
+    properties: &["L1", "L2", "C1"],
     marks: &["produce-repeated"],
     ..scenario(PRODUCER, "2.9s", Bounds { delays: 1, waits: 2, link_faults: 1, ..NO_OBJECTS })
 };
 
 /// A batch is sent again, to whoever leads now.
 pub const PRODUCER_FAILOVER: Scenario = Scenario {
-    properties: &["P1", "P2", "L1", "L2", "C1", "W3", "W4"],
+    properties: &["L1", "L2", "C1", "W3", "W4"],
     marks: &["failover-served", "leader-moved", "epoch-moved"],
     ..scenario(PRODUCER, "2.9s", Bounds { delays: 1, expiries: 1, waits: 2, ..NO_OBJECTS })
 };
 
 /// Whatever is on its way is late.
 pub const TRANSACTIONS_LATE: Scenario = Scenario {
-    properties: &["T1", "T2", "T3", "T4", "T5", "T7", "T9", "T10", "P1", "P2", "P3"],
+    properties: &["T2", "T3", "T4", "T10", "P1"],
     marks: &["transaction-committed", "transaction-aborted", "refused-replaced"],
     ..scenario(TRANSACTIONS, "19s", Bounds { delays: 1, ..NO_OBJECTS })
 };
 
 /// A coordinator or a leader is taken for dead at any moment, or a transaction times out.
 pub const TRANSACTIONS_FAILOVER: Scenario = Scenario {
-    properties: &["T1", "T2", "T3", "T4", "T5", "T7", "T9", "T10", "P1", "P2", "P3", "W3", "W4"],
+    properties: &["T2", "T3", "T4", "T10", "P1", "W3", "W4"],
     marks: &["coordinator-moved", "decision-inherited", "open-across-failover"],
     ..scenario(TRANSACTIONS, "19s", Bounds { expiries: 1, ..NO_OBJECTS })
 };
 
 /// A message between nodes is lost or comes twice, a connection breaks.
 pub const TRANSACTIONS_LINKS: Scenario = Scenario {
-    properties: &["T1", "T2", "T3", "T4", "T5", "T7", "T9", "P1", "P2", "P3"],
+    properties: &["T2", "T3", "T4", "P1"],
     marks: &["transaction-committed"],
     ..scenario(TRANSACTIONS, "19s", Bounds { link_faults: 1, ..NO_OBJECTS })
 };

@@ -111,12 +111,13 @@ impl World {
         self.judge.forget_reached()
     }
 
-    /// What the judge would say if the run ended here, and what it has reached. Not of a healed
-    /// core, where it would ask for what is still to come.
-    pub(crate) fn conclude(&self, at: SimTime) -> (Judged, Reached) {
-        let mut judge = self.judge.clone();
-        let judged = if self.scene.healed { Ok(()) } else { judge.finish(at, &self.scene) };
-        (judged, judge.forget_reached())
+    /// What the judge would say if the run ended here. Not of a healed core, where it would ask for
+    /// what is still to come.
+    pub(crate) fn conclude(&self, at: SimTime) -> Judged {
+        match self.scene.healed {
+            true => Ok(()),
+            false => self.judge.clone().finish(at, &self.scene),
+        }
     }
 
     /// Adds every step that an orderly environment could take next. What only a hostile one does

@@ -84,9 +84,9 @@ pub(super) fn content(scene: &Scene, step: &Step) -> u128 {
 /// * Nobody but its controller sees what a device does, unless that may die; and batches of
 ///   metadata then hold what one step asks for.
 /// * An observer's fetch asks for whatever comes next: it only waits at the controller.
-/// * What a client is told late, it may as well be told and do the next thing late, and what it
-///   asks for it may as well ask for later, unless its connection can be lost meanwhile or it is
-///   tired of waiting.
+/// * A client hears and is heard at once, unless its connection can be lost meanwhile or it is
+///   tired of waiting. What is lost by that is whatever happens between an answer and the request
+///   that follows from it.
 pub(super) fn urgent(world: &World, left: Bounds, late: &[Step]) -> Option<Step> {
     let scene = world.scene();
     let may = |class: u8, kind: u8| class > 0 && kind > 0;
@@ -96,7 +96,11 @@ pub(super) fn urgent(world: &World, left: Bounds, late: &[Step]) -> Option<Step>
             !may(left.mishaps, left.controller_crashes)
         }
         Step::Deliver(handle) => {
-            let fetch = |it: &Message| matches!(it.msg, PeerMsg::Quorum(QuorumMsg::Fetch { .. }));
+            // A voter's fetch also tells what it has made durable.
+            let fetch = |it: &Message| {
+                scene.device(it.from).is_none()
+                    && matches!(it.msg, PeerMsg::Quorum(QuorumMsg::Fetch { .. }))
+            };
             !links && scene.messages().get(handle).is_some_and(fetch)
         }
         Step::Up(_) | Step::Down(_) => {
