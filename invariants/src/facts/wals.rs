@@ -164,12 +164,12 @@ impl Wals {
         self.wals.get(&(node, epoch))
     }
 
-    /// Whose WALs are known.
+    /// Whose WALs are known, some of them more than once.
     pub(crate) fn owners(&self) -> impl Iterator<Item = NodeId> {
         let known = self.wals.keys().map(|(owner, _)| *owner);
         let taken = self.takeovers.keys().map(|(_, owner)| *owner);
         let checked = self.verifies.keys().map(|(owner, _)| *owner);
-        known.chain(taken).chain(checked).collect::<BTreeSet<_>>().into_iter()
+        known.chain(taken).chain(checked)
     }
 
     /// The numbers of evidence about a node's WALs.
