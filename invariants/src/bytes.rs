@@ -62,16 +62,17 @@ pub(crate) fn listed(prefix: &Key) -> Option<(bool, NodeId)> {
 }
 
 /// A voter's state file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Ballot {
     pub(crate) epoch: QuorumEpoch,
+    pub(crate) leader: Option<NodeId>,
     pub(crate) voted: Option<NodeId>,
 }
 
 /// Reads a voter's state file.
 pub(crate) fn ballot(state: &[u8]) -> Option<Ballot> {
-    let ElectionState { epoch, voted, .. } = decode_state(state).ok()?;
-    Some(Ballot { epoch, voted })
+    let ElectionState { epoch, leader, voted } = decode_state(state).ok()?;
+    Some(Ballot { epoch, leader, voted })
 }
 
 /// The trim position that a WAL object's header carries.

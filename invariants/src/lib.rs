@@ -18,6 +18,7 @@ mod judge;
 mod marks;
 mod offline;
 mod properties;
+mod specification;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -32,6 +33,7 @@ use broker_core::ids::{Offset, TopicPartition};
 pub use judge::Judge;
 pub use marks::{SOMETIMES, SometimesRow};
 pub use offline::{HistoryJudge, OF_HISTORIES, Summary, judge_history};
+pub use specification::SPECIFIED;
 pub use table::{EVALUATED, PROPERTIES, PropertyRow};
 
 use table::Code;

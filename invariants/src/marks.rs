@@ -213,12 +213,19 @@ const CODES: usize = PROPERTIES.len();
 pub(crate) struct Marks {
     marks: [u64; MARKS],
     evaluated: [u64; CODES],
+    /// Actions of specifications.
+    taken: BTreeMap<&'static str, u64>,
     published: BTreeMap<&'static str, u64>,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { marks: [0; MARKS], evaluated: [0; CODES], published: BTreeMap::new() }
+        Self {
+            marks: [0; MARKS],
+            evaluated: [0; CODES],
+            taken: BTreeMap::new(),
+            published: BTreeMap::new(),
+        }
     }
 }
 
@@ -239,6 +246,11 @@ impl Marks {
         self.evaluated[code as usize] += 1;
     }
 
+    /// An action of a specification was taken.
+    pub(crate) fn taken(&mut self, action: &'static str) {
+        *self.taken.entry(action).or_default() += 1;
+    }
+
     /// Brings the map that is shown outside up to date; too slow for every event.
     pub(crate) fn publish(&mut self) {
         for (row, count) in SOMETIMES.iter().zip(self.marks) {
@@ -251,6 +263,7 @@ impl Marks {
                 self.published.insert(name, count);
             }
         }
+        self.published.extend(&self.taken);
     }
 
     pub(crate) fn into_published(mut self) -> BTreeMap<&'static str, u64> {

@@ -470,6 +470,11 @@ properties! {
         from "KIP-516; Spark's checkpoint knows no topic id"; jepsen None;
         sometimes ["query-restarted"];
         mutants [];
+    RF1 quorum_refines "QuorumRefines":
+        "whatever a controller does is a few steps of the specification of the quorum";
+        from "Raft, KIP-595, KIP-996; specification/quorum.rs"; jepsen None;
+        sometimes ["second-leader", "diverging-truncation", "unflushed-tail-lost"];
+        mutants [];
 }
 
 const _: () = assert!(PROPERTIES.len() <= 128, "the set of properties is a u128");

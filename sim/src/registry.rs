@@ -103,11 +103,23 @@ pub fn properties() -> Vec<Entry> {
 /// Begins the marks that tell that a property was judged with a true antecedent.
 pub const EVALUATED: &str = "evaluated:";
 
-/// The `sometimes` marks that runs should reach, and one per property that it was judged at all.
+/// Actions of specifications that runs take too seldom to be asked of a sweep; models take them.
+pub const SELDOM: &[&str] = &["RF1:RestartUncut"];
+
+/// The `sometimes` marks that runs should reach, one per property that it was judged at all, and
+/// the actions of the specifications.
 #[must_use]
 pub fn sometimes() -> Vec<&'static str> {
     let marks = invariants::SOMETIMES.iter().map(|row| row.id);
-    marks.chain(invariants::EVALUATED.iter().copied()).collect()
+    let actions = invariants::SPECIFIED.iter().flat_map(|actions| actions.iter().copied());
+    let actions = actions.filter(|action| !SELDOM.contains(action));
+    marks.chain(invariants::EVALUATED.iter().copied()).chain(actions).collect()
+}
+
+/// The property whose judging a mark counts, if it does.
+#[must_use]
+pub fn counts(mark: &str) -> Option<&str> {
+    mark.strip_prefix(EVALUATED).or_else(|| mark.split_once(':').map(|(code, _)| code))
 }
 
 /// The property that a planted bug of a query breaks.

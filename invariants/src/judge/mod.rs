@@ -34,6 +34,7 @@ use crate::properties::backs_off::BacksOff;
 use crate::properties::commit_idem;
 use crate::properties::log_matching::LogMatching;
 use crate::properties::quorum_leads::QuorumLeads;
+use crate::properties::quorum_refines::QuorumRefines;
 use crate::properties::readers_progress::ReadersProgress;
 use crate::properties::state_machine_safety::StateMachineSafety;
 use crate::properties::vote_once::VoteOnce;
@@ -65,6 +66,7 @@ pub struct Judge {
     backs_off: BacksOff,
     readers: ReadersProgress,
     quorum_leads: QuorumLeads,
+    quorum_refines: QuorumRefines,
 }
 
 impl Judge {
@@ -82,6 +84,7 @@ impl Judge {
             backs_off: BacksOff::default(),
             readers: ReadersProgress::default(),
             quorum_leads: QuorumLeads::default(),
+            quorum_refines: QuorumRefines::default(),
         }
     }
 
@@ -114,6 +117,19 @@ impl Judge {
             self.marks.publish();
         }
         outcome
+    }
+
+    /// To be called when a node has taken a step: what it has become is held against the
+    /// specifications.
+    ///
+    /// # Errors
+    /// As [`Judge::observe`].
+    pub fn stepped(&mut self, at: SimTime, node: NodeId, view: &dyn View) -> Result<(), Violation> {
+        self.facts.at = at;
+        if view.controllers().contains(&node) {
+            ask!(self, RF1, self.quorum_refines.stepped(node, view, &mut self.marks));
+        }
+        Ok(())
     }
 
     /// To be called every 100 ms of simulated time: what must happen in time.

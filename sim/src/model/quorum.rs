@@ -257,6 +257,7 @@ impl QuorumModel {
         for effect in out.drain() {
             self.begin(state, id, effect);
         }
+        ask(state, |judge, state| judge.stepped(SimTime(0), id, state));
     }
 
     fn begin(&self, state: &mut State, id: NodeId, effect: Effect) {
@@ -373,11 +374,15 @@ fn note(state: &mut State, node: NodeId, probe: &Probe) {
 }
 
 fn observe(state: &mut State, evidence: &Evidence<'_>) {
+    ask(state, |judge, state| judge.observe(SimTime(0), evidence, state));
+}
+
+fn ask(state: &mut State, ask: impl FnOnce(&mut Judge, &State) -> Result<(), Violation>) {
     if state.broken.is_some() {
         return;
     }
     let mut judge = std::mem::replace(&mut state.judge, Arc::new(Judge::new(None)));
-    let judged = Arc::make_mut(&mut judge).observe(SimTime(0), evidence, state);
+    let judged = ask(Arc::make_mut(&mut judge), state);
     state.judge = judge;
     if let Err(violation) = judged {
         state.breaks(violation);

@@ -92,6 +92,7 @@ impl World {
             }
         }
         self.effects = own;
-        judged
+        judged?;
+        self.judge_step(at, node)
     }
 }

@@ -270,7 +270,8 @@ impl World {
             scene.forget_if_over(conn);
         }
         self.orphan_asks(node, sink);
-        self.node_event(at, node, NodeEvent::Crashed { unsynced_lost: loss.lost }, sink)
+        self.node_event(at, node, NodeEvent::Crashed { unsynced_lost: loss.lost }, sink)?;
+        self.judge_step(at, node)
     }
 
     /// Nobody waits any more for what this process asked of the store.

@@ -244,7 +244,13 @@ impl World {
             }
         }
         self.effects = effects;
-        judged
+        judged?;
+        self.judge_step(at, node)
+    }
+
+    /// A node has become what it is: its step is over.
+    fn judge_step(&mut self, at: SimTime, node: Endpoint) -> Judged {
+        self.judge.stepped(at, self.scene.layout.node(node), &self.scene)
     }
 
     /// Tells a client something and carries out what it asks for.

@@ -59,7 +59,7 @@ fn idle(totals: &Totals, orders: &Orders, never_reached: &[&'static str]) -> Vec
 fn expected(orders: &Orders) -> Vec<&'static str> {
     let mut marks = registry::sometimes();
     if let Some(only) = &orders.only {
-        marks.retain(|mark| mark.strip_prefix(registry::EVALUATED).is_none_or(|code| code == only));
+        marks.retain(|mark| registry::counts(mark).is_none_or(|code| code == only));
     }
     marks
 }
