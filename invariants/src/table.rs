@@ -475,6 +475,11 @@ properties! {
         from "Raft, KIP-595, KIP-996; specification/quorum.rs"; jepsen None;
         sometimes ["second-leader", "diverging-truncation", "unflushed-tail-lost"];
         mutants [];
+    RF2 wal_refines "WalRefines":
+        "what happens to WALs, claims and streams is what their specification lets happen";
+        from "AutoMQ ObjectWALService, RecoverIterator; specification/wal.rs"; jepsen None;
+        sometimes ["wal-sealed", "zombie-put-after-list", "verify-lost-to-claim"];
+        mutants [];
 }
 
 const _: () = assert!(PROPERTIES.len() <= 128, "the set of properties is a u128");

@@ -21,8 +21,8 @@ use broker_core::quorum::Quorum;
 use broker_core::quorum::format::{ElectionState, encode_state};
 use broker_core::step::{Cond, Etag, Flow, Key, ObjOp, ObjResult, Tok};
 use broker_core::time::Wall;
-use broker_core::wal::WalRecord;
 use broker_core::wal::record::{WalHeader, encode_wal_object};
+use broker_core::wal::{Wal, WalRecord};
 use bytes::Bytes;
 
 use crate::history::{Answer, Call, EventKind, HistoryEvent, ReadRecord, SimTime, TransactionalId};
@@ -79,6 +79,10 @@ impl View for Fake {
         let ahead = self.clocks_ahead_us.get(&node).copied().unwrap_or_default();
         Some(Wall(at.0 as i64 + ahead))
     }
+    fn wal(&self, _node: NodeId) -> Option<&Wal> {
+        None
+    }
+
     fn quorum(&self, _node: NodeId) -> Option<&Quorum> {
         None
     }

@@ -9,6 +9,7 @@ use broker_core::probe::Probe;
 use broker_core::quorum::Quorum;
 use broker_core::step::{Key, ObjOp, ObjResult, Tok};
 use broker_core::time::Wall;
+use broker_core::wal::Wal;
 use bytes::Bytes;
 
 use crate::handoff::Handoff;
@@ -115,6 +116,8 @@ pub trait View {
     fn wall(&self, node: NodeId, at: SimTime) -> Option<Wall>;
     /// A running controller's quorum.
     fn quorum(&self, node: NodeId) -> Option<&Quorum>;
+    /// A running broker's write-ahead log.
+    fn wal(&self, node: NodeId) -> Option<&Wal>;
     /// A running node's committed image.
     fn image(&self, node: NodeId) -> Option<&Image>;
     /// Bytes of a controller's log that would survive a crash at this moment.

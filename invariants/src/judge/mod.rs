@@ -38,6 +38,7 @@ use crate::properties::quorum_refines::QuorumRefines;
 use crate::properties::readers_progress::ReadersProgress;
 use crate::properties::state_machine_safety::StateMachineSafety;
 use crate::properties::vote_once::VoteOnce;
+use crate::properties::wal_refines::WalRefines;
 use crate::table::{Code, Set};
 use crate::view::{Evidence, NodeEvent, View};
 
@@ -67,6 +68,7 @@ pub struct Judge {
     readers: ReadersProgress,
     quorum_leads: QuorumLeads,
     quorum_refines: QuorumRefines,
+    wal_refines: WalRefines,
 }
 
 impl Judge {
@@ -85,6 +87,7 @@ impl Judge {
             readers: ReadersProgress::default(),
             quorum_leads: QuorumLeads::default(),
             quorum_refines: QuorumRefines::default(),
+            wal_refines: WalRefines::default(),
         }
     }
 
@@ -113,10 +116,8 @@ impl Judge {
             Evidence::Handoff(handoff) => self.handoff(handoff),
             Evidence::Healed => self.healed(at, view),
         };
-        if outcome.is_err() {
-            self.marks.publish();
-        }
-        outcome
+        let outcome = outcome.and_then(|()| self.refines(evidence));
+        self.published(outcome)
     }
 
     /// To be called when a node has taken a step: what it has become is held against the
@@ -126,10 +127,29 @@ impl Judge {
     /// As [`Judge::observe`].
     pub fn stepped(&mut self, at: SimTime, node: NodeId, view: &dyn View) -> Result<(), Violation> {
         self.facts.at = at;
+        let outcome = self.refined(node, view);
+        self.published(outcome)
+    }
+
+    fn refined(&mut self, node: NodeId, view: &dyn View) -> Check {
         if view.controllers().contains(&node) {
             ask!(self, RF1, self.quorum_refines.stepped(node, view, &mut self.marks));
+        } else {
+            ask!(self, RF2, self.wal_refines.stepped(node, view));
         }
         Ok(())
+    }
+
+    fn refines(&mut self, evidence: &Evidence<'_>) -> Check {
+        ask!(self, RF2, self.wal_refines.observe(evidence, &mut self.marks));
+        Ok(())
+    }
+
+    fn published(&mut self, outcome: Check) -> Check {
+        if outcome.is_err() {
+            self.marks.publish();
+        }
+        outcome
     }
 
     /// To be called every 100 ms of simulated time: what must happen in time.

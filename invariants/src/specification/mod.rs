@@ -45,8 +45,11 @@ macro_rules! actions {
     };
 }
 
+mod claims;
 pub(crate) mod quorum;
+mod stream;
+pub(crate) mod wal;
 
 /// The actions of each specification. Their names begin with the code of the property that asks for
 /// them, and a colon.
-pub const SPECIFIED: &[&[&str]] = &[quorum::ACTIONS];
+pub const SPECIFIED: &[&[&str]] = &[quorum::ACTIONS, wal::ACTIONS];

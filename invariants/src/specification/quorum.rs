@@ -9,9 +9,7 @@ use alloc::vec::Vec;
 
 use super::{May, Refused};
 
-/// A voter.
 pub(crate) type Id = u16;
-
 /// An entry, of the term of the leader that appended it. Its name tells what it and all before it
 /// say: logs with equal entries at a place are equal up to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -23,21 +21,18 @@ pub(crate) struct Entry {
 /// A voter.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Voter {
-    /// Its process runs.
+    /// Its process runs, and is in office.
     pub(crate) up: bool,
-    /// On its device.
-    pub(crate) term: u32,
-    /// The candidate that has its vote in this term; on its device.
-    pub(crate) vote: Option<Id>,
-    /// The leader of this term; on its device.
-    pub(crate) leader: Option<Id>,
-    /// It is in office.
     pub(crate) leads: bool,
+    /// On its device: its term, who has its vote, and who leads.
+    pub(crate) term: u32,
+    pub(crate) vote: Option<Id>,
+    pub(crate) leader: Option<Id>,
     /// As its process has it.
     pub(crate) log: Vec<Entry>,
     /// So many of `log` are on the device, whatever happens.
     pub(crate) durable: usize,
-    /// Behind those the device has these: the process has cut them, the device not yet.
+    /// Behind those the device has these, which the process has cut.
     pub(crate) uncut: Vec<Entry>,
     /// So many it takes for committed.
     pub(crate) commit: usize,
@@ -49,9 +44,8 @@ pub(crate) struct Term {
     /// For each candidate the term of its last durable entry, and how many it had: the most that it
     /// can have told of its log.
     pub(crate) claims: BTreeMap<Id, (u32, usize)>,
-    /// Whom each voter has voted for.
+    /// Whom each voter has voted for, and who was elected.
     pub(crate) votes: BTreeMap<Id, Id>,
-    /// Who was elected.
     pub(crate) leader: Option<Id>,
     /// The leader's log, once it has come into office; complete when it has left it.
     pub(crate) log: Option<Vec<Entry>>,
@@ -134,9 +128,7 @@ impl Quorum {
     }
 
     fn crash(&mut self, id: Id) -> May {
-        let (voter, _) = self.of(id)?;
-        (voter.up, voter.leads, voter.commit) = (false, false, 0);
-        Ok(())
+        self.of(id).map(|(voter, _)| (voter.up, voter.leads, voter.commit) = (false, false, 0))
     }
 
     fn restart(&mut self, id: Id, len: usize, uncut: bool) -> May {
@@ -188,8 +180,8 @@ impl Quorum {
         let (voter, term) = self.of(id)?;
         let claim = term.claims.get(&candidate).ok_or(Refused("the candidate does not stand"))?;
         guard!(voter.vote.is_none(), "it has voted in this term");
-        let mine = (last(&voter.log), voter.log.len());
-        guard!(*claim >= mine, "the candidate's log is behind the voter's");
+        let own = (last(&voter.log), voter.log.len());
+        guard!(*claim >= own, "the candidate's log is behind the voter's");
         voter.vote = Some(candidate);
         term.votes.insert(id, candidate);
         Ok(())
@@ -224,8 +216,8 @@ impl Quorum {
 
     fn append(&mut self, id: Id, entry: Entry) -> May {
         let (voter, term) = self.of(id)?;
-        let led = term.log.as_mut().filter(|_| voter.leads);
         guard!(entry.term == voter.term, "the entry is of another term");
+        let led = term.log.as_mut().filter(|_| voter.leads);
         led.ok_or(Refused("it is not in office"))?.push(entry);
         voter.log.push(entry);
         Ok(())
@@ -236,8 +228,7 @@ impl Quorum {
         let (voter, term) = self.of(id)?;
         guard!(voter.up && !voter.leads, "it is in office, or does not run");
         guard!(voter.leader.is_some(), "it knows no leader");
-        let led = term.log.as_deref().ok_or(Refused("its leader was never in office"))?;
-        Ok((voter, led))
+        Ok((voter, term.log.as_deref().ok_or(Refused("its leader was never in office"))?))
     }
 
     fn replicate(&mut self, id: Id, len: usize) -> May {
@@ -298,7 +289,6 @@ impl Quorum {
     }
 }
 
-/// The term of a log's last entry.
 fn last(log: &[Entry]) -> u32 {
     log.last().map_or(0, |entry| entry.term)
 }

@@ -16,6 +16,7 @@ use broker_core::probe::Probe;
 use broker_core::quorum::Quorum;
 use broker_core::step::{Cx, Effect, Key, LogOp, Outbox, QuorumTimer, TimerKey};
 use broker_core::time::{Mono, Wall};
+use broker_core::wal::Wal;
 use bytes::Bytes;
 use invariants::history::SimTime;
 use invariants::view::{Evidence, Membership, NodeEvent, Tail, View};
@@ -481,6 +482,10 @@ impl View for State {
 
     fn quorum(&self, node: NodeId) -> Option<&Quorum> {
         Some(&self.voters[self.at(node)?].quorum)
+    }
+
+    fn wal(&self, _: NodeId) -> Option<&Wal> {
+        None
     }
 
     fn image(&self, _: NodeId) -> Option<&Image> {

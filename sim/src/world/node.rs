@@ -9,6 +9,7 @@ use broker_core::ids::Incarnation;
 use broker_core::metadata::Image;
 use broker_core::quorum::Quorum;
 use broker_core::step::{Cx, Effect, Input, Machine, Outbox, TimerKey};
+use broker_core::wal::Wal;
 use workloads::client::{Client, ClientTimer};
 
 use crate::world::connection::Connection;
@@ -58,6 +59,15 @@ impl Node {
         match self {
             Self::Controller(controller) => controller.blocked(),
             Self::Broker(broker) => broker.blocked(),
+        }
+    }
+
+    /// A broker's write-ahead log.
+    #[must_use]
+    pub fn wal(&self) -> Option<&Wal> {
+        match self {
+            Self::Controller(_) => None,
+            Self::Broker(broker) => Some(broker.wal()),
         }
     }
 

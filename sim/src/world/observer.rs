@@ -6,6 +6,7 @@ use broker_core::metadata::Image;
 use broker_core::quorum::Quorum;
 use broker_core::step::Key;
 use broker_core::time::Wall;
+use broker_core::wal::Wal;
 use bytes::Bytes;
 use invariants::history::{self, EventKind, HistoryEvent, SimTime, TransactionalId};
 use invariants::view::{Membership, Tail, View};
@@ -38,6 +39,10 @@ impl View for Scene {
 
     fn quorum(&self, node: NodeId) -> Option<&Quorum> {
         process(self, node)?.quorum()
+    }
+
+    fn wal(&self, node: NodeId) -> Option<&Wal> {
+        process(self, node)?.wal()
     }
 
     fn image(&self, node: NodeId) -> Option<&Image> {
@@ -156,6 +161,10 @@ impl View for World {
 
     fn quorum(&self, node: NodeId) -> Option<&Quorum> {
         self.scene.quorum(node)
+    }
+
+    fn wal(&self, node: NodeId) -> Option<&Wal> {
+        self.scene.wal(node)
     }
 
     fn image(&self, node: NodeId) -> Option<&Image> {
