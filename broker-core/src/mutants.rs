@@ -42,31 +42,31 @@ macro_rules! mutants {
 mutants! {
     QuorumHwPriorEpoch = "quorum-hw-prior-epoch",
         "the high watermark rises to the epoch's start before an own-epoch entry is replicated",
-        "KAFKA-12619", ["R3"];
+        "KAFKA-12619", ["R3", "RF1"];
     QuorumRestartAsLeader = "quorum-restart-as-leader",
         "a leader that restarts leads on in the same epoch",
-        "KAFKA-10527", ["R1", "R2", "R4"];
+        "KAFKA-10527", ["R1", "R2", "R4", "RF1"];
     QuorumAckBeforeFsync = "quorum-ack-before-fsync",
         "a follower reports entries that it has not made durable",
-        "KAFKA-10533", ["R9", "R5"];
+        "KAFKA-10533", ["R9", "R5", "RF1"];
     QuorumNoCheckQuorum = "quorum-no-check-quorum",
         "a leader without a majority never resigns",
         "KAFKA-15489", ["LV2"];
     QuorumVoteNotPersisted = "quorum-vote-not-persisted",
         "the state file holds the epoch, and not the vote that was given in it",
-        "synthetic (Raft, figure 2: votedFor is persistent state)", ["R6", "R9"];
+        "synthetic (Raft, figure 2: votedFor is persistent state)", ["R6", "R9", "RF1"];
     QuorumFetchUnvalidated = "quorum-fetch-unvalidated",
         "the leader counts a follower's offset before checking that the logs agree",
-        "KIP-595 (validateOffsetAndEpoch comes first)", ["R5"];
+        "KIP-595 (validateOffsetAndEpoch comes first)", ["R5", "RF1"];
     QuorumTruncateSkipped = "quorum-truncate-skipped",
         "a follower keeps the part of its log that diverges from the leader's",
-        "KAFKA-7164", ["R2", "R4", "R5", "R3"];
+        "KAFKA-7164", ["R2", "R4", "R5", "R3", "RF1"];
     ControllerContinuityFirst = "controller-continuity-first",
         "a retried commit is checked for continuity before it is found already applied",
         "AutoMQ #1055 (067c3f0fe0)", ["O3"];
     ControllerEpochUnchecked = "controller-epoch-unchecked",
         "commits, opens and closes of a stale node epoch or WAL are applied",
-        "synthetic (AutoMQ nodeEpochCheck left out)", ["O4"];
+        "synthetic (AutoMQ nodeEpochCheck left out)", ["O4", "RF2"];
     ControllerTargetFenced = "controller-target-fenced",
         "a fenced broker can be chosen as leader",
         "KAFKA-13916 (KIP-841)", ["C3"];
@@ -75,7 +75,7 @@ mutants! {
         "AutoMQ 44047d63d8", ["LV7", "LV5"];
     ControllerOpenUnchecked = "controller-open-unchecked",
         "a stream opens although its last owner's data is not all committed",
-        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["W3", "L7", "O4"];
+        "synthetic (AutoMQ openStream without STREAM_NOT_CLOSED)", ["W3", "L7", "O4", "RF2"];
     ControllerEpochKept = "controller-epoch-kept",
         "a partition moves to another broker under the same leader epoch",
         "KAFKA-15021 turned round", ["C2", "L8"];
@@ -87,38 +87,38 @@ mutants! {
         "KAFKA-18138", ["LV7"];
     ControllerEndSetBack = "controller-end-set-back",
         "a commit found already applied sets the stream's end again",
-        "AutoMQ a458623abd", ["O5", "O3", "O1"];
+        "AutoMQ a458623abd", ["O5", "O3", "O1", "RF2"];
     WalAckBeforeVerify = "wal-ack-before-verify",
         "records are acknowledged when their put is done, without checking ownership",
-        "AutoMQ ObjectWALService (ack before verify)", ["W1", "W3", "L7"];
+        "AutoMQ ObjectWALService (ack before verify)", ["W1", "W3", "L7", "RF2"];
     WalVerifyBeforePut = "wal-verify-before-put",
         "an ownership check that began before the put was done is taken as good",
-        "AutoMQ ObjectWALService (verify before put)", ["W1"];
+        "AutoMQ ObjectWALService (verify before put)", ["W1", "RF2"];
     WalClaimOverwrites = "wal-claim-overwrites",
         "a claim is put without IfAbsent, over someone else's",
-        "AutoMQ ObjectReservationService (unconditional put)", ["W1", "W3", "L7"];
+        "AutoMQ ObjectReservationService (unconditional put)", ["W1", "W3", "L7", "RF2"];
     WalConfirmMax = "wal-confirm-max",
         "the confirmed offset is the largest durable one, not the contiguous prefix",
-        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4", "L7"];
+        "AutoMQ #743 (62025d20cd)", ["W1", "L3", "L4", "L7", "RF2"];
     WalCacheOnPutOrder = "wal-cache-on-put-order",
         "records reach the upload block in the order of their puts, not of the WAL",
-        "AutoMQ #3064 (3678dc2647)", ["L5", "W2", "L3", "O2"];
+        "AutoMQ #3064 (3678dc2647)", ["L5", "W2", "L3", "O2", "RF2"];
     WalUnknownIsFailure = "wal-unknown-is-failure",
         "an unanswered put counts as failed: the client hears so, and the place is used again",
         "synthetic (MUST rule: never re-use the range with other bytes)",
-        ["L2", "L1", "L3", "L4", "L9", "LV7", "LV8", "W1"];
+        ["L2", "L1", "L3", "L4", "L9", "LV7", "LV8", "W1", "RF2"];
     WalRefusedIsDone = "wal-refused-is-done",
         "a refused create-only put counts as success without looking whose object is there",
-        "aws-sdk-java-v2 #6580 turned round", ["W1", "W4", "L3"];
+        "aws-sdk-java-v2 #6580 turned round", ["W1", "W4", "L3", "RF2"];
     WalSingleDelete = "wal-single-delete",
         "trimmed WAL objects are deleted once, so that a hedged put that lands later stays",
         "AutoMQ feaf4f0248", ["O6"];
     UploadTrimBeforeCommit = "upload-trim-before-commit",
         "the WAL is trimmed when the object is uploaded, before the commit is definite",
-        "AutoMQ #205", ["W2", "L3"];
+        "AutoMQ #205", ["W2", "L3", "RF2"];
     UploadUnconfirmed = "upload-unconfirmed",
         "records are uploaded as soon as they are appended, before they are confirmed",
-        "Redpanda #11840", ["L5"];
+        "Redpanda #11840", ["L5", "RF2"];
     UploadUnknownDeletes = "upload-unknown-deletes",
         "an unanswered commit counts as failed and the object is deleted",
         "Inkless isSafeToDeleteFile", ["O7", "L3"];
@@ -133,32 +133,32 @@ mutants! {
         "AutoMQ 0e459685e3", ["LV8", "LV5", "LV7"];
     RecoveryOverlapFirst = "recovery-overlap-first",
         "of the zombie objects of a sealed epoch only the first is left out",
-        "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3", "W4"];
+        "AutoMQ skipOverlapObjects at f1ce98ec89", ["W3", "W4", "RF2"];
     RecoverySealIgnored = "recovery-seal-ignored",
         "objects that a zombie put after its epoch was sealed are recovered",
-        "AutoMQ 8c333115a2", ["W4", "W3"];
+        "AutoMQ 8c333115a2", ["W4", "W3", "RF2"];
     RecoveryDedupeSkipped = "recovery-dedupe-skipped",
         "recovery starts at the oldest object and uploads what is already committed",
-        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "W3"];
+        "AutoMQ automq-for-rocketmq #573", ["LV7", "LV5", "W3", "RF2"];
     RecoveryFirstPage = "recovery-first-page",
         "only the first page of the WAL's list is read",
-        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7"];
+        "synthetic (S3 lists at most 1,000 keys a page)", ["W3", "L3", "L7", "RF2"];
     RecoveryDamageSkipped = "recovery-damage-skipped",
         "a WAL object that comes damaged from the store counts as empty",
-        "synthetic (KAFKA-18723: a damaged batch must not be stepped over)", ["L3", "W3"];
+        "synthetic (KAFKA-18723: a damaged batch must not be stepped over)", ["L3", "W3", "RF2"];
     ListEmptyPageEnds = "list-empty-page-ends",
         "a list ends at an empty page, though the store says that there is more",
         "synthetic (S3: a page may hold fewer keys than asked for, IsTruncated says what is left)",
-        ["W4", "W3", "L3", "L7"];
+        ["W4", "W3", "L3", "L7", "RF2"];
     RecoveryHoleIgnored = "recovery-hole-ignored",
         "the run starts at the first object found, not at the trim offset, and goes on over holes",
-        "AutoMQ efd674a7f4", ["O2", "L3", "LV7"];
+        "AutoMQ efd674a7f4", ["O2", "L3", "LV7", "RF2"];
     RecoveryWithoutClaim = "recovery-without-claim",
         "a WAL is read before it is claimed",
-        "AutoMQ failover order (acquire, then list)", ["W4", "W3", "L3", "L7"];
+        "AutoMQ failover order (acquire, then list)", ["W4", "W3", "L3", "L7", "RF2"];
     BrokerSurvivesFencing = "broker-survives-fencing",
         "a broker that learns it is fenced goes on",
-        "AutoMQ 8f9a584b4f", ["C1", "LV7", "LV4"];
+        "AutoMQ 8f9a584b4f", ["C1", "LV7", "LV4", "RF2"];
     PartitionHwIsLeo = "partition-hw-is-leo",
         "fetches see records that are not durable yet",
         "Redpanda #3003", ["L5", "L4"];
@@ -179,7 +179,7 @@ mutants! {
         "synthetic (KIP-32)", ["L9"];
     PartitionQueueReordered = "partition-queue-reordered",
         "produces that waited for room in the WAL are let in newest first",
-        "AutoMQ S3Storage backoff queue", ["L2"];
+        "AutoMQ S3Storage backoff queue", ["L2", "RF2"];
     ProducerSequenceUnchecked = "producer-sequence-unchecked",
         "a batch is appended whatever its sequence number",
         "KIP-98 (the reason for sequence numbers)", ["P2", "P1"];
@@ -254,20 +254,20 @@ mutants! {
         ["P4", "P2", "P1", "L1", "T2", "T3"];
     ProducerStateFirst = "producer-state-first",
         "a producer's state moves on before its batch is let in",
-        "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1"];
+        "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1", "RF2"];
     ProducerRepeatAtEnd = "producer-repeat-at-end",
         "a batch that came again is answered with the offset of the log's end",
         "KAFKA-14920", ["P3", "P1", "L1", "L3", "L6", "W1", "L2"];
     ProducerRepeatUnconfirmed = "producer-repeat-unconfirmed",
         "a batch that came again is answered before it is durable",
-        "KIP-98; KAFKA-5494", ["P3", "L1", "L3", "W1"];
+        "KIP-98; KAFKA-5494", ["P3", "L1", "L3", "W1", "RF2"];
     ProduceWaiterByCorr = "produce-waiter-by-corr",
         "who waits for a batch is known by a correlation id, which the client may use again",
         "synthetic (Kafka gives correlation ids back and never looks at them)",
-        ["L1", "L2", "L3", "L4", "W1"];
+        ["L1", "L2", "L3", "L4", "W1", "RF2"];
     ProduceAckOnAppend = "produce-ack-on-append",
         "acks=all is answered when the WAL has taken the batch, as acks=1 is",
-        "synthetic (Kafka's DelayedProduce left out)", ["W1", "L3"];
+        "synthetic (Kafka's DelayedProduce left out)", ["W1", "L3", "RF2"];
     SearchUnfenced = "search-unfenced",
         "a timestamp lookup answers although its partition was given up while it read an object",
         "synthetic (ReplicaManager.fetchOffset checks leadership with every answer)", ["Q1"];

@@ -474,12 +474,22 @@ properties! {
         "whatever a controller does is a few steps of the specification of the quorum";
         from "Raft, KIP-595, KIP-996; specification/quorum.rs"; jepsen None;
         sometimes ["second-leader", "diverging-truncation", "unflushed-tail-lost"];
-        mutants [];
+        mutants ["quorum-restart-as-leader", "quorum-ack-before-fsync",
+            "quorum-vote-not-persisted", "quorum-hw-prior-epoch", "quorum-truncate-skipped",
+            "quorum-fetch-unvalidated"];
     RF2 wal_refines "WalRefines":
         "what happens to WALs, claims and streams is what their specification lets happen";
         from "AutoMQ ObjectWALService, RecoverIterator; specification/wal.rs"; jepsen None;
         sometimes ["wal-sealed", "zombie-put-after-list", "verify-lost-to-claim"];
-        mutants [];
+        mutants ["controller-end-set-back", "controller-open-unchecked",
+            "partition-queue-reordered", "produce-ack-on-append", "produce-waiter-by-corr",
+            "producer-repeat-unconfirmed", "producer-state-first", "controller-epoch-unchecked",
+            "recovery-dedupe-skipped", "recovery-first-page", "recovery-hole-ignored",
+            "recovery-damage-skipped", "recovery-seal-ignored", "recovery-without-claim",
+            "upload-trim-before-commit", "upload-unconfirmed", "wal-ack-before-verify",
+            "wal-cache-on-put-order", "wal-claim-overwrites", "wal-confirm-max",
+            "wal-refused-is-done", "wal-unknown-is-failure", "wal-verify-before-put",
+            "list-empty-page-ends", "recovery-overlap-first", "broker-survives-fencing"];
 }
 
 const _: () = assert!(PROPERTIES.len() <= 128, "the set of properties is a u128");

@@ -282,7 +282,6 @@ impl Quorum {
         let voter = self.voters.get_mut(&id).ok_or(Refused("it is no voter"))?;
         guard!(voter.up && !voter.leads, "it is in office, or does not run");
         guard!(len > voter.commit, "it takes back what was committed");
-        guard!(len <= self.committed.len(), "so much is not committed");
         guard!(agree(&voter.log, &self.committed, len), "what it has is not what is committed");
         voter.commit = len;
         Ok(())

@@ -1,5 +1,5 @@
-//! A stream of records: written to one log at a time, confirmed in order, and committed in order, of
-//! what is confirmed or was recovered. Source: AutoMQ's `StreamControlManager`.
+//! A stream of records: written to one log at a time, confirmed in order, and committed in order:
+//! what is confirmed, or was recovered. Source: AutoMQ's `StreamControlManager`.
 
 use super::May;
 use super::wal::Log;
@@ -28,7 +28,7 @@ impl Stream {
 
     /// It is closed.
     pub(crate) fn close(&mut self) -> May {
-        guard!(self.confirmed <= self.committed, "what was confirmed is lost");
+        guard!(self.confirmed <= self.committed, "not all that was confirmed is committed");
         self.log = None;
         Ok(())
     }
@@ -54,7 +54,7 @@ impl Stream {
         guard!(open, "its stream is not open in that log");
         guard!(base == self.committed, "it does not go on where the stream ends");
         guard!(found.is_some() || end <= self.confirmed, "it is not confirmed");
-        guard!(found.is_none_or(|found| end <= found), "nobody has found it, who recovers its log");
+        guard!(found.is_none_or(|found| end <= found), "who recovers it has not found it");
         self.committed = end;
         Ok(())
     }

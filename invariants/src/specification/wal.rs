@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-/// A process with an open log.
+/// Who has a log open.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Owner {
     process: Process,
@@ -63,8 +63,8 @@ pub(crate) struct Wals {
     pub(crate) logs: BTreeMap<Log, State>,
     pub(crate) claims: Claims,
     pub(crate) owners: BTreeMap<Id, Owner>,
-    /// Who has claimed a broker's logs to recover one, and whether it has listed them since.
-    pub(crate) recoveries: BTreeMap<(Process, Id), bool>,
+    /// Who has claimed a broker's logs to recover one, and how far each went when it was listed.
+    pub(crate) recoveries: BTreeMap<(Process, Id), BTreeMap<Log, u64>>,
     pub(crate) streams: BTreeMap<u64, Stream>,
 }
 
@@ -123,9 +123,7 @@ impl Wals {
     /// Something happens, if it may; if not, the state is not to be used any more.
     pub(crate) fn take(&mut self, action: Action) -> May {
         match action {
-            Action::Register(log) => {
-                self.logs.insert(log, State::default());
-            }
+            Action::Register(log) => drop(self.logs.insert(log, State::default())),
             Action::Claim(of, number, by) => return self.claims.land(of, number, by),
             Action::Unclaim(of, number) => return self.claims.delete(of, number),
             Action::Open(log, claim, process) => return self.open(log, claim, process),
@@ -159,10 +157,12 @@ impl Wals {
             Action::Assign(log, recoverer) => self.running(log)?.recoverer = Some(recoverer),
             Action::TakeOver(by, of, number) => {
                 guard!(self.claims.is_by(of, number, by), "the claim is not its own");
-                self.recoveries.insert((by, of), false);
+                self.recoveries.insert((by, of), BTreeMap::new());
             }
             Action::List(by, of) => {
-                self.recoveries.entry((by, of)).and_modify(|it| *it = true);
+                let logs = self.logs.range((of, 0)..=(of, u64::MAX));
+                let ends = logs.map(|(log, it)| (*log, it.reach(self.begin(*log)))).collect();
+                self.recoveries.entry((by, of)).and_modify(|it| *it = ends);
             }
             Action::Run(by, log, end) => return self.run(by, log, end),
             Action::Take(by, log, (at, stream, end)) => {
@@ -183,9 +183,7 @@ impl Wals {
                 let stream = self.streams.entry(stream).or_default();
                 return stream.commit((log, opening), part, found);
             }
-            Action::Remove(stream) => {
-                self.streams.remove(&stream);
-            }
+            Action::Remove(stream) => _ = self.streams.remove(&stream),
         }
         Ok(())
     }
@@ -207,17 +205,18 @@ impl Wals {
         Ok((owner, state))
     }
 
-    /// Where a log begins: where those of its broker before it end.
-    fn start(&self, log: Log) -> u64 {
-        let earlier = self.logs.range((log.0, 0)..log);
-        earlier.filter_map(|(_, state)| state.sealed).max().unwrap_or(0)
+    /// Where a log begins: where those of its broker before it end, or behind what is trimmed.
+    fn begin(&self, log: Log) -> u64 {
+        let earlier = self.logs.range((log.0, 0)..log).filter_map(|(_, state)| state.sealed);
+        let trimmed = self.logs.get(&log).map(|state| state.trimmed);
+        earlier.chain(trimmed).max().unwrap_or(0)
     }
 
     fn open(&mut self, log: Log, claim: u64, process: Process) -> May {
         let mut earlier = self.logs.range((log.0, 0)..log);
         guard!(earlier.all(|(_, state)| state.sealed.is_some()), "an earlier log is not sealed");
         guard!(self.claims.is_by(log.0, claim, process), "the claim is not its own");
-        let start = self.start(log);
+        let start = self.begin(log);
         let state = self.log(log)?;
         (state.confirmed, state.trimmed) = (start, start);
         self.owners.insert(log.0, Owner { process, log, claim, asked: BTreeMap::new() });
@@ -275,13 +274,14 @@ impl Wals {
     }
 
     fn run(&mut self, by: Process, log: Log, end: u64) -> May {
-        let (listed, start) = (self.recoveries.get(&(by, log.0)), self.start(log));
-        guard!(listed == Some(&true), "it has not listed it behind a claim");
+        let listed = self.recoveries.get(&(by, log.0)).and_then(|listed| listed.get(&log));
+        let listed = *listed.ok_or(Refused("it has not listed it behind a claim"))?;
+        let begin = self.begin(log);
         let state = self.log(log)?;
-        // Whoever comes too late finds a log of which things are gone.
-        guard!(end >= state.confirmed || state.sealed.is_some(), "what was confirmed is lost");
-        let reach = state.reach(state.trimmed.max(start));
-        guard!(end <= reach || state.sealed.is_some(), "it goes on over a hole");
+        let late = state.sealed.is_some(); // Then it finds a log of which things are gone.
+        guard!(late || end >= listed, "it leaves out what it has listed");
+        guard!(late || end <= state.reach(begin), "it goes on over a hole");
+        guard!(late || end >= state.confirmed, "what was confirmed is lost");
         state.runs.insert(by.0, end);
         Ok(())
     }

@@ -49,6 +49,9 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
                 let model = configurations::quorum_model(*bounds, mutants, watch);
                 model.checker().serve(address);
             }
+            Subject::Walks(..) => {
+                return Err(format!("--explore: {} walks, it does not search", one.name).into());
+            }
             Subject::World(scenario) => match scenario.model(mutants, watch) {
                 Ok(model) => drop(model.checker().serve(address)),
                 Err(verdict) => return Ok(on_the_way(&verdict, report)),
@@ -57,7 +60,7 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
         return Ok(Exit::Passed);
     }
     let ledger = configurations::ledger();
-    let no_plan = chosen.iter().find(|one| matches!(one.subject, Subject::Quorum(_)));
+    let no_plan = chosen.iter().find(|one| !matches!(one.subject, Subject::World(_)));
     if let (Some(one), Some(_)) = (no_plan, &args.output) {
         let worlds = ALL.iter().filter(|one| matches!(one.subject, Subject::World(_)));
         let allowed: Vec<_> = worlds.map(|one| one.name).collect();
@@ -125,7 +128,7 @@ fn run(
         Ok(found) => found,
         Err(verdict) => return Ok(on_the_way(&verdict, report)),
     };
-    tell(&found, &watch, report);
+    tell(counted(&one.subject), &found, &watch, report);
     if let Some((story, violation)) = found.broken {
         let exit = broken(&violation, story.iter().map(|line| &line.words), report);
         match (&one.subject, output.take()) {
@@ -206,15 +209,25 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn tell<A>(found: &Found<A>, watch: &Watch, report: &Report) {
+/// What a search counts: itself, and what leads to it.
+fn counted(subject: &Subject) -> (&'static str, &'static str) {
+    match subject {
+        Subject::Quorum(_) | Subject::World(_) => ("states", "transitions"),
+        Subject::Walks(..) => ("walks", "steps"),
+    }
+}
+
+fn tell<A>((what, steps): (&str, &str), found: &Found<A>, watch: &Watch, report: &Report) {
     let ms = u64::try_from(found.took.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate = |count: usize| grouped(count as u64 * 1_000 / ms);
     report.line(format!(
-        "states  {}, {} transitions, {}.{} s, {} states/s, {} MiB",
+        "{what:7} {}, {} {steps}, {}.{} s, {} {what}/s, {} {steps}/s, {} MiB",
         grouped(found.unique as u64),
         grouped(found.generated as u64),
         ms / 1_000,
         ms % 1_000 / 100,
-        grouped(found.unique as u64 * 1_000 / ms),
+        rate(found.unique),
+        rate(found.generated),
         watch.memory() >> 20,
     ));
     let reached = watch.reached();

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use broker_core::mutants::Mutants;
-use invariants::EVALUATED;
+use invariants::{EVALUATED, SPECIFIED};
 use serde::Deserialize;
 
 use super::Watch;
 use super::forward::Line;
 use super::quorum::{self, Action, QuorumModel};
 use super::scenarios::{self, Scenario};
-use super::search::{Found, Order, search};
+use super::search::{Found, Order, Walks, search, walk};
 use crate::outcome::Verdict;
 
 /// How much time a search may take.
@@ -39,12 +39,15 @@ pub struct Configuration {
 pub enum Subject {
     /// Three voters, and what may happen how often.
     Quorum(quorum::Bounds),
+    /// Five voters, on random ways.
+    Walks(quorum::Bounds, Walks),
     /// A world.
     World(Scenario),
 }
 
-/// Voters of the quorum's model.
+/// Voters of the quorum's model, and of its walks.
 const VOTERS: u16 = 3;
+const WALKING_VOTERS: u16 = 5;
 
 impl Configuration {
     /// The bounds, in words.
@@ -52,6 +55,9 @@ impl Configuration {
     pub fn bounds(&self) -> String {
         match &self.subject {
             Subject::Quorum(bounds) => bounds.to_string(),
+            Subject::Walks(bounds, Walks { count, steps_max }) => {
+                format!("{bounds}; {count} walks of {steps_max} steps at most")
+            }
             Subject::World(scenario) => scenario.bounds.to_string(),
         }
     }
@@ -69,9 +75,12 @@ impl Configuration {
         match &self.subject {
             Subject::Quorum(bounds) => {
                 let model = quorum_model(*bounds, mutants, watch.clone());
-                let line = |step: Action| Line { name: String::new(), words: step.to_string() };
-                let story = |way: Vec<_>| way.into_iter().map(line).collect();
                 Ok(search(model, order, threads).told(story))
+            }
+            Subject::Walks(bounds, walks) => {
+                let (voters, bounds, watch) = (WALKING_VOTERS, *bounds, watch.clone());
+                let model = QuorumModel { voters, bounds, mutants, watch };
+                Ok(walk(&model, *walks, threads).told(story))
             }
             Subject::World(scenario) => {
                 let model = scenario.model(mutants, watch.clone())?;
@@ -86,9 +95,19 @@ impl Configuration {
     pub fn reaches(&self) -> Vec<&'static str> {
         match &self.subject {
             Subject::Quorum(bounds) => quorum_reaches(*bounds),
+            Subject::Walks(bounds, _) => {
+                let specified = SPECIFIED.iter().flat_map(|actions| actions.iter().copied());
+                let specified = specified.filter(|action| action.starts_with("RF1:"));
+                quorum_reaches(*bounds).into_iter().chain(specified).collect()
+            }
             Subject::World(scenario) => scenario.reaches(),
         }
     }
+}
+
+fn story(way: Vec<Action>) -> Vec<Line> {
+    let line = |step: Action| Line { name: String::new(), words: step.to_string() };
+    way.into_iter().map(line).collect()
 }
 
 /// The model of a quorum within bounds.
@@ -126,6 +145,14 @@ const fn quorum(name: &'static str, tier: Tier, bounds: quorum::Bounds) -> Confi
     Configuration { name, tier, subject: Subject::Quorum(bounds) }
 }
 
+/// Walks on which much goes wrong, and each of the actions of the specification is taken.
+const fn walks(name: &'static str, tier: Tier, count: u64) -> Configuration {
+    let bounds =
+        quorum::Bounds { suspicions: 12, retries: 30, crashes: 8, proposals: 10, disorders: 12 };
+    let subject = Subject::Walks(bounds, Walks { count, steps_max: 500 });
+    Configuration { name, tier, subject }
+}
+
 const fn world(name: &'static str, tier: Tier, scenario: Scenario) -> Configuration {
     Configuration { name, tier, subject: Subject::World(scenario) }
 }
@@ -149,6 +176,8 @@ pub const ALL: &[Configuration] = &[
         quorum::Bounds { suspicions: 1, retries: 1, proposals: 1, ..CALM },
     ),
     quorum("quorum-crashes", Tier::Pr, quorum::Bounds { crashes: 1, proposals: 1, ..CALM }),
+    walks("quorum-walks", Tier::Pr, 2_000),
+    walks("quorum-long-walks", Tier::Nightly, 100_000),
     quorum("quorum-terms", Tier::Nightly, quorum::Bounds { suspicions: 2, proposals: 1, ..CALM }),
     world("controllers-crash", Tier::Pr, scenarios::CONTROLLERS_CRASH),
     world("controllers-diverge", Tier::Pr, scenarios::CONTROLLERS_DIVERGE),
@@ -199,7 +228,7 @@ pub const KILLS: &[Kill] = &[
     kill("controller-end-set-back", "wal-store", 28, "O3"),
     kill("wal-ack-before-verify", "wal-store", 7, "W1"),
     kill("wal-verify-before-put", "wal-store", 14, "W1"),
-    kill("wal-confirm-max", "wal-store", 13, "W1"),
+    kill("wal-confirm-max", "wal-store", 11, "RF2"),
     kill("wal-cache-on-put-order", "wal-store", 20, "L5"),
     kill("wal-unknown-is-failure", "wal-store", 10, "L2"),
     kill("upload-trim-before-commit", "wal-store", 19, "W2"),
@@ -208,7 +237,12 @@ pub const KILLS: &[Kill] = &[
     kill("controller-epoch-unchecked", "wal-failover", 9, "O4"),
     kill("controller-open-unchecked", "wal-failover", 16, "O4"),
     kill("controller-epoch-kept", "wal-failover", 3, "L8"),
-    kill("wal-claim-overwrites", "wal-failover", 38, "W1"),
+    kill("wal-claim-overwrites", "wal-failover", 8, "RF2"),
+    kill("recovery-without-claim", "wal-failover", 7, "W4"),
+    kill("recovery-dedupe-skipped", "wal-failover", 30, "RF2"),
+    kill("recovery-hole-ignored", "wal-failover", 30, "RF2"),
+    kill("produce-ack-on-append", "wal-store", 4, "W1"),
+    kill("producer-repeat-unconfirmed", "producer-retries", 20, "W1"),
     kill("partition-hw-is-leo", "producer-retries", 17, "L5"),
     kill("partition-hw-stale", "producer-failover", 75, "L6"),
     kill("txn-fetch-to-the-end", "txn-late", 31, "T3"),

@@ -24,7 +24,7 @@ use invariants::{Judge, Violation};
 use stateright::{Model, Property};
 
 use super::Watch;
-use super::search::{HOLDS, Judged};
+use super::search::{Disturbed, HOLDS, Judged};
 use crate::decider::panics::caught;
 use crate::outcome::PANIC;
 use crate::plan::Keep;
@@ -460,6 +460,18 @@ impl Model for QuorumModel {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![Property::always(HOLDS, |_, state: &State| state.broken.is_none())]
+    }
+}
+
+impl Disturbed for QuorumModel {
+    fn is_disturbance(action: &Action) -> bool {
+        match action {
+            Action::Deliver(..) | Action::Work(_) | Action::Propose(_) => false,
+            Action::Fire(_, timer) => *timer != QuorumTimer::Linger,
+            Action::Lose(..) | Action::Double(..) | Action::Overtake(..) | Action::Crash(..) => {
+                true
+            }
+        }
     }
 }
 

@@ -1,9 +1,12 @@
-//! The search itself, which is stateright's.
+//! The search itself, which is stateright's, and walks where a search would not end.
 
 use std::hash::Hash;
+use std::thread;
 use std::time::Duration;
 
 use invariants::Violation;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use stateright::{Checker, Model};
 
 use crate::wallclock::Stopwatch;
@@ -11,12 +14,12 @@ use crate::wallclock::Stopwatch;
 /// The only property that stateright knows: nothing is broken. What was, the judge says.
 pub const HOLDS: &str = "all properties hold";
 
-/// What came of a search.
+/// What came of a search, or of walks.
 #[derive(Debug)]
 pub struct Found<A> {
-    /// States.
+    /// States, or walks.
     pub unique: usize,
-    /// Transitions.
+    /// Transitions, or steps of all walks.
     pub generated: usize,
     /// How long it took.
     pub took: Duration,
@@ -82,4 +85,95 @@ where
         took: watch.elapsed(),
         broken,
     }
+}
+
+/// Ways that are taken at random.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Walks {
+    /// How many. Each has its own random numbers, by its own number.
+    pub count: u64,
+    /// So many steps at most.
+    pub steps_max: usize,
+}
+
+/// The end of a walk.
+struct Walked<A> {
+    number: u64,
+    way: Vec<A>,
+    broken: Option<Violation>,
+}
+
+/// A model in which things go wrong.
+pub trait Disturbed: Model {
+    /// Whether an action is of that kind. On a walk one step in 16 is, as long as there are others:
+    /// so that the bounds last, and what follows has time to follow.
+    fn is_disturbance(action: &Self::Action) -> bool;
+}
+
+/// One step in so many is a disturbance, if there is a choice.
+const DISTURBED_EVERY: u64 = 16;
+
+/// Takes random ways from the model's only start, with so many threads. Of those on which a
+/// property breaks, that with the least number is found.
+#[must_use]
+pub fn walk<M>(model: &M, walks: Walks, threads: usize) -> Found<M::Action>
+where
+    M: Disturbed + Sync,
+    M::State: Judged + Send + Sync,
+    M::Action: Clone + Send,
+{
+    let watch = Stopwatch::new();
+    let start = model.init_states().swap_remove(0);
+    let of_thread = |first: usize| {
+        let (mut steps, mut ended) = (0, 0);
+        for number in (first as u64..walks.count).step_by(threads) {
+            let walked = walk_once(model, &start, number, walks.steps_max);
+            steps += walked.way.len();
+            ended += 1;
+            if walked.broken.is_some() {
+                return (ended, steps, Some(walked));
+            }
+        }
+        (ended, steps, None)
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let of_thread = &of_thread;
+        let running: Vec<_> =
+            (0..threads).map(|first| scope.spawn(move || of_thread(first))).collect();
+        running.into_iter().map(|it| it.join().expect("a walk does not panic")).collect()
+    });
+    let unique = results.iter().map(|(ended, ..)| ended).sum();
+    let generated = results.iter().map(|(_, steps, _)| steps).sum();
+    let first = results.into_iter().filter_map(|(.., found)| found).min_by_key(|it| it.number);
+    let broken = first.and_then(|it| Some((it.way, it.broken?)));
+    Found { unique, generated, took: watch.elapsed(), broken }
+}
+
+fn walk_once<M>(model: &M, start: &M::State, number: u64, steps_max: usize) -> Walked<M::Action>
+where
+    M: Disturbed,
+    M::State: Judged,
+    M::Action: Clone,
+{
+    let mut random = ChaCha8Rng::seed_from_u64(number);
+    let (mut way, mut actions, mut last) = (Vec::new(), Vec::new(), None);
+    while way.len() < steps_max {
+        let state = last.as_ref().unwrap_or(start);
+        actions.clear();
+        model.actions(state, &mut actions);
+        if actions.is_empty() {
+            break;
+        }
+        let disturbed = random.next_u64().is_multiple_of(DISTURBED_EVERY);
+        if actions.iter().any(|it| M::is_disturbance(it) == disturbed) {
+            actions.retain(|it| M::is_disturbance(it) == disturbed);
+        }
+        let at = random.next_u64() % actions.len() as u64;
+        let action = actions.swap_remove(usize::try_from(at).expect("an index"));
+        way.push(action.clone());
+        let next = model.next_state(state, action);
+        last = Some(next.expect("each of the actions may be taken"));
+    }
+    let broken = last.as_ref().unwrap_or(start).broken().cloned();
+    Walked { number, way, broken }
 }

@@ -60,7 +60,7 @@ pub(super) fn check(from: &FromArgs, args: &CheckArgs, report: &Report) -> Resul
         (found, watch) = round(more);
     }
     let found = found.told(|way| model(bounds.steps, watch.clone()).story(&way));
-    tell(&found, &watch, report);
+    tell(("states", "transitions"), &found, &watch, report);
     if let Some((story, violation)) = found.broken {
         let exit = broken(&violation, story.iter().map(|line| &line.words), report);
         if let Some(output) = output {
