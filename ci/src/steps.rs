@@ -126,7 +126,7 @@ fn check(root: &Path) -> Result<(), String> {
 
 fn sweep(root: &Path) -> Result<(), String> {
     let from = commit_seed(root)?.to_string();
-    seedbed(root, &["sweep", "--from", &from, "--for", "120s"], 0)
+    seedbed(root, &["sweep", "--from", &from, "--for", "90s"], 0)
 }
 
 /// Whole processes: fresh seeds pass, twice alike; some seeds pass, and fail with each planted bug

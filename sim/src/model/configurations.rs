@@ -177,7 +177,7 @@ pub const ALL: &[Configuration] = &[
     ),
     quorum("quorum-crashes", Tier::Pr, quorum::Bounds { crashes: 1, proposals: 1, ..CALM }),
     walks("quorum-walks", Tier::Pr, 2_000),
-    walks("quorum-long-walks", Tier::Nightly, 100_000),
+    walks("quorum-long-walks", Tier::Nightly, 20_000),
     quorum("quorum-terms", Tier::Nightly, quorum::Bounds { suspicions: 2, proposals: 1, ..CALM }),
     world("controllers-crash", Tier::Pr, scenarios::CONTROLLERS_CRASH),
     world("controllers-diverge", Tier::Pr, scenarios::CONTROLLERS_DIVERGE),
