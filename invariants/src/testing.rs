@@ -390,7 +390,9 @@ impl Case {
     pub(crate) fn verify_sent(&mut self) -> u64 {
         self.seq += 1;
         let seq = self.seq;
-        self.probe(A, &Probe::WalVerifySent { seq, covers: Lsn(0) });
+        let newest = self.fake.keys(&alloc::format!("wal/{A}/")).pop();
+        let end = newest.and_then(|key| key.0.rsplit('-').next()?.parse().ok());
+        self.probe(A, &Probe::WalVerifySent { seq, covers: Lsn(end.unwrap_or(0)) });
         seq
     }
 
