@@ -82,7 +82,9 @@ impl QuorumRefines {
             ballot: device.ballot,
             device_end: view.device_end(node),
         };
-        self.ends(&seen, marks)?;
+        if self.voter(&seen).up && seen.machine.is_none() {
+            self.take(&seen, Action::Crash, marks)?;
+        }
         self.votes(&seen, marks)?;
         self.runs(&seen, marks)?;
         self.agrees(&seen)
@@ -101,15 +103,11 @@ impl QuorumRefines {
         Ok(())
     }
 
-    /// What a voter no longer does.
-    fn ends(&mut self, seen: &Seen<'_>, marks: &mut Marks) -> Check {
-        if self.voter(seen).up && seen.machine.is_none() {
-            self.take(seen, Action::Crash, marks)?;
-        }
-        if self.voter(seen).leads && !seen.leads() {
-            self.take(seen, Action::StepDown, marks)?;
-        }
-        Ok(())
+    /// Whether in this step a voter has taken office, and left it: it has appended.
+    fn led(&self, seen: &Seen<'_>, len: usize) -> bool {
+        let voter = self.voter(seen);
+        let own = seen.last(len).is_some_and(|last| last.term == voter.term);
+        own && voter.log.len() < len && voter.leader == Some(seen.node.0)
     }
 
     /// What its state file tells.
@@ -142,7 +140,7 @@ impl QuorumRefines {
             self.take(seen, self.restart(seen, len), marks)?;
             self.devices.entry(seen.node).or_default().end = device_end;
         }
-        if seen.leads() && !self.voter(seen).leads {
+        if (seen.leads() || self.led(seen, len)) && !self.voter(seen).leads {
             self.take(seen, Action::TakeOffice, marks)?;
         }
         let had = self.voter(seen).log.len();
@@ -161,9 +159,13 @@ impl QuorumRefines {
         }
         let (knew, knows) = (self.voter(seen).commit, machine.high_watermark().0 as usize);
         match self.voter(seen).leads {
-            _ if knows <= knew => Ok(()),
-            true => self.take(seen, Action::Commit(knows), marks),
-            false => self.take(seen, Action::Hear(knows), marks),
+            _ if knows <= knew => {}
+            true => self.take(seen, Action::Commit(knows), marks)?,
+            false => self.take(seen, Action::Hear(knows), marks)?,
+        }
+        match self.voter(seen).leads && !seen.leads() {
+            true => self.take(seen, Action::StepDown, marks),
+            false => Ok(()),
         }
     }
 
