@@ -44,7 +44,7 @@ macro_rules! mutants {
 mutants! {
     PutEarly = "shell-put-early",
         "a put is reported as done when it is begun",
-        ["W1", "O7", "W4"];
+        ["W1", "O7", "W4", "RF2"];
     StateEarly = "shell-state-early",
         "a state file is reported as durable when its write is begun",
         ["R9"];
@@ -56,7 +56,7 @@ mutants! {
         ["LV7", "LV8"];
     UnknownIsDone = "shell-unknown-is-done",
         "a put without an answer is reported as done",
-        ["panic", "O7"];
+        ["panic", "O7", "RF2"];
     HaltIgnored = "shell-halt-ignored",
         "the process goes on when its machine has halted",
         ["panic"];
@@ -74,7 +74,7 @@ mutants! {
         ["panic", "protocol"];
     OldCompletion = "shell-old-completion",
         "the store's answer is given to the operation that was asked before",
-        ["W3", "LV7", "W1", "LV1", "L7"];
+        ["W3", "LV7", "W1", "LV1", "L7", "RF2"];
 }
 
 /// Which planted bugs of the shell are on.
