@@ -191,10 +191,11 @@ mutants! {
         "synthetic (UnifiedLog.read: the last stable offset bounds it)", ["T2", "T3"];
     TxnLastStableOffByOne = "txn-last-stable-off-by-one",
         "the last stable offset lies behind the first record of the oldest open transaction",
-        "Redpanda #3036", ["T2", "T3"];
+        "Redpanda #3036", ["T2", "T3", "RF3"];
     TxnMarkerUnconfirmedCounts = "txn-marker-unconfirmed-counts",
         "a transaction counts as decided when its marker is appended, before that is confirmed",
-        "synthetic (UnifiedLog.firstUnstableOffset: unreplicated transactions)", ["T2", "T3"];
+        "synthetic (UnifiedLog.firstUnstableOffset: unreplicated transactions)",
+        ["T2", "T3", "RF3"];
     TxnAbortedUntoldAfterWait = "txn-aborted-untold-after-wait",
         "a fetch that had to wait is not told the aborted transactions",
         "KAFKA-5376", ["T2"];
@@ -203,33 +204,33 @@ mutants! {
         "Redpanda #7043", ["T2"];
     TxnSnapshotWithoutAborted = "txn-snapshot-without-aborted",
         "snapshots leave the aborted transactions out",
-        "synthetic (KAFKA-10706: an index not rebuilt)", ["P4", "T2"];
+        "synthetic (KAFKA-10706: an index not rebuilt)", ["P4", "T2", "RF3"];
     TxnOpenForgotten = "txn-open-forgotten",
         "a new leader takes the transactions that are open for ended",
         "synthetic (ProducerStateManager.loadFromSnapshot without open transactions)",
-        ["P4", "T2", "T3"];
+        ["P4", "T2", "T3", "RF3"];
     TxnCommitTakenForAbort = "txn-commit-taken-for-abort",
         "committed transactions are told as aborted, so that readers leave them out",
-        "synthetic", ["T1", "P4"];
+        "synthetic", ["T1", "P4", "RF3"];
     TxnMarkerOfTheSameEpoch = "txn-marker-of-the-same-epoch",
         "a late marker ends the transaction behind the one that it is for",
-        "KAFKA-19446", ["T5", "T7", "T1"];
+        "KAFKA-19446", ["T5", "T7", "T1", "RF3"];
     TxnMarkerRetryRefused = "txn-marker-retry-refused",
         "a marker that comes again is refused",
         "KAFKA-19999", ["LV4"];
     TxnMarkerEpochUnchecked = "txn-marker-epoch-unchecked",
         "a marker ends whatever transaction its producer has open",
-        "Redpanda #3232", ["T5", "T7"];
+        "Redpanda #3232", ["T5", "T7", "RF3"];
     TxnCoordinatorUnchecked = "txn-coordinator-unchecked",
         "a marker of a coordinator that was replaced is taken",
-        "synthetic (ProducerAppendInfo.checkCoordinatorEpoch left out)", ["T9"];
+        "synthetic (ProducerAppendInfo.checkCoordinatorEpoch left out)", ["T9", "RF3"];
     TxnEpochNotRaised = "txn-epoch-not-raised",
         "a marker that raises the epoch does not begin the numbers anew",
         "KIP-890 (ProducerStateEntry.maybeUpdateProducerEpoch left out)",
         ["L2", "L1", "L3", "P3", "P4"];
     TxnMarkerAnsweredEarly = "txn-marker-answered-early",
         "a marker is answered when the WAL has taken it, before it is durable",
-        "synthetic (WriteTxnMarkers appends with acks=all)", ["T5", "T2", "T8", "T1", "LV3"];
+        "synthetic (WriteTxnMarkers appends with acks=all)", ["T5", "T2", "T8", "T1", "LV3", "RF3"];
     TxnListedEndIsHw = "txn-listed-end-is-hw",
         "the latest offset for readers of committed data is the high watermark",
         "synthetic (UnifiedLog.fetchOffsetByTimestamp)", ["T3"];
@@ -244,14 +245,14 @@ mutants! {
         "KAFKA-5494, Redpanda #3039 (five may be in flight)", ["P1", "P2", "P4", "L1"];
     ProducerStateLost = "producer-state-lost",
         "a new leader knows nothing of the producers",
-        "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "P4", "L1", "T2", "T3"];
+        "AutoMQ #437; Inkless 12cb1e23b8", ["P1", "P2", "P4", "L1", "T2", "T3", "RF3"];
     ProducerSnapshotAhead = "producer-snapshot-ahead",
         "a snapshot of the producers holds what is not confirmed yet",
-        "KAFKA-6683; Redpanda #11840", ["P4", "L1", "T2"];
+        "KAFKA-6683; Redpanda #11840", ["P4", "L1", "T2", "RF3"];
     ProducerSnapshotOnly = "producer-snapshot-only",
         "a new leader takes the newest snapshot for all there is to know of the producers",
         "synthetic (recovery is the latest snapshot and the log behind it)",
-        ["P4", "P2", "P1", "L1", "T2", "T3"];
+        ["P4", "P2", "P1", "L1", "T2", "T3", "RF3"];
     ProducerStateFirst = "producer-state-first",
         "a producer's state moves on before its batch is let in",
         "KAFKA-6683", ["P3", "P2", "L1", "L3", "L4", "W1", "RF2"];
@@ -288,19 +289,20 @@ mutants! {
         "Kafka (ReplicaManager.readFromLog on a leader that lags; KIP-320, ADR 0009)", ["S5", "L4"];
     TxnEpochNotBumped = "txn-epoch-not-bumped",
         "the end of a transaction by the second protocol leaves the producer's epoch as it is",
-        "KAFKA-17754 (Bufstream 0.1.0, Jepsen)", ["L2", "LV4"];
+        "KAFKA-17754 (Bufstream 0.1.0, Jepsen)", ["L2", "LV4", "RF3"];
     TxnEpochUnchecked = "txn-epoch-unchecked",
         "a coordinator lets a producer that was replaced end the transaction of its successor",
-        "KAFKA-9600 (an epoch compared the wrong way)", ["T2", "T5", "T6", "T10"];
+        "KAFKA-9600 (an epoch compared the wrong way)", ["T2", "T5", "T6", "T10", "RF3"];
     TxnTimeoutDecided = "txn-timeout-decided",
         "a transaction that takes too long is aborted although it was decided otherwise",
-        "synthetic (TransactionStateManager.timedOutTransactions looks at Ongoing only)", ["T4"];
+        "synthetic (TransactionStateManager.timedOutTransactions looks at Ongoing only)",
+        ["T4", "RF3"];
     TxnCompletionLost = "txn-completion-lost",
         "a transaction with a marker that had to be sent again never gets complete",
         "KAFKA-9777", ["LV4"];
     TxnTimeoutUnfenced = "txn-timeout-unfenced",
         "a transaction that timed out is aborted under its producer's own epoch",
-        "KAFKA-6119", ["LV4"];
+        "KAFKA-6119", ["LV4", "RF3"];
     TxnTimeoutNeverLooked = "txn-timeout-never-looked",
         "a coordinator that takes over does not look for transactions that are open for too long",
         "KAFKA-18137 (timers of the shard are lost with a reload)", ["LV3"];
@@ -309,16 +311,16 @@ mutants! {
         "KAFKA-9777 (a completion is lost)", ["LV4"];
     TxnMarkerGivenUp = "txn-marker-given-up",
         "a marker that a broker could not write is taken for written",
-        "KAFKA-12671 (hanging transactions)", ["T2", "T8", "LV3"];
+        "KAFKA-12671 (hanging transactions)", ["T2", "T8", "LV3", "RF3"];
     TxnAnsweredUnconfirmed = "txn-answered-unconfirmed",
         "a coordinator answers before the records that the answer rests on are confirmed",
-        "KAFKA-15784", ["T5", "T2", "T8", "T10"];
+        "KAFKA-15784", ["T5", "T2", "T8", "T10", "RF3"];
     TxnMarkersUnconfirmed = "txn-markers-unconfirmed",
         "markers are sent before the decision is confirmed",
-        "synthetic (TransactionStateManager.appendTransactionToLog left out)", ["T5", "T1"];
+        "synthetic (TransactionStateManager.appendTransactionToLog left out)", ["T5", "T1", "RF3"];
     TxnUnverified = "txn-unverified",
         "a leader takes a transaction's batch without asking the coordinator",
-        "KAFKA-14402 (before KIP-890)", ["T8", "T5", "T10"];
+        "KAFKA-14402 (before KIP-890)", ["T8", "T5", "T10", "RF3"];
     TxnAnsweredUnproven = "txn-answered-unproven",
         "a coordinator that was replaced and does not know it answers from what it remembers",
         "synthetic (TransactionCoordinator.endTransaction refuses without an append)", ["T10"];

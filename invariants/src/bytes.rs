@@ -4,6 +4,8 @@
 use alloc::vec::Vec;
 
 use broker_core::batch::{self, ProducerStamp};
+use broker_core::coordinator::LogRecord;
+use broker_core::coordinator::txn::TxnRecord;
 use broker_core::format::FormatError;
 use broker_core::ids::{
     BrokerEpoch, CoordinatorEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, ProducerEpoch,
@@ -171,6 +173,26 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
         let timestamp_us = Some(record.timestamp.wall().0);
         records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact, control });
     }
+    Some(Batch { epoch: header.leader_epoch, entry: entry(bytes, &header), records })
+}
+
+/// What a stored batch says, if it is of a transaction, or a marker.
+pub(crate) fn transactional(bytes: &Bytes) -> Option<Entry> {
+    let header = batch::Header::parse(bytes).ok()?;
+    header.attributes.transactional().then(|| entry(bytes, &header))
+}
+
+/// The records of a transaction coordinator in a stored batch; `None`: they can not be read.
+pub(crate) fn txn_records(bytes: &Bytes) -> Option<Vec<TxnRecord>> {
+    let decoded = batch::records(bytes).map(|record| {
+        let record = record.ok()?;
+        TxnRecord::decode(record.key?, record.value).ok()
+    });
+    decoded.collect()
+}
+
+fn entry(bytes: &Bytes, header: &batch::Header) -> Entry {
+    let control = header.attributes.control();
     let (base, end) = (header.base_offset, header.end_offset());
     let ProducerStamp { id, epoch, base_sequence } = header.producer;
     let id = u64::try_from(id).ok().map(ProducerId);
@@ -181,8 +203,7 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
         let count = header.records;
         Numbered { id, epoch, first, count, base, transactional }
     });
-    let marker = batch::Marker::read(bytes, &header)
+    let marker = batch::Marker::read(bytes, header)
         .map(|marker| (marker.result == TransactionResult::Commit, marker.coordinator_epoch));
-    let entry = Entry { base, end, producer, numbered, transactional, control, marker };
-    Some(Batch { epoch: header.leader_epoch, entry, records })
+    Entry { base, end, producer, numbered, transactional, control, marker }
 }

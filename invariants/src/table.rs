@@ -490,6 +490,18 @@ properties! {
             "wal-cache-on-put-order", "wal-claim-overwrites", "wal-confirm-max",
             "wal-refused-is-done", "wal-unknown-is-failure", "wal-verify-before-put",
             "list-empty-page-ends", "recovery-overlap-first", "broker-survives-fencing"];
+    RF3 transactions_refine "TransactionsRefine":
+        "whatever the logs say of transactions is steps of the specification of transactions";
+        from "KIP-98, KIP-360, KIP-890; specification/transactions.rs"; jepsen None;
+        sometimes ["transaction-committed", "transaction-aborted", "decision-inherited"];
+        mutants ["txn-last-stable-off-by-one", "txn-marker-unconfirmed-counts",
+            "txn-snapshot-without-aborted", "txn-open-forgotten", "txn-commit-taken-for-abort",
+            "txn-marker-of-the-same-epoch", "txn-marker-epoch-unchecked",
+            "txn-coordinator-unchecked", "txn-marker-answered-early", "producer-state-lost",
+            "producer-snapshot-ahead", "producer-snapshot-only", "txn-epoch-not-bumped",
+            "txn-epoch-unchecked", "txn-timeout-decided", "txn-timeout-unfenced",
+            "txn-marker-given-up", "txn-answered-unconfirmed", "txn-markers-unconfirmed",
+            "txn-unverified"];
 }
 
 const _: () = assert!(PROPERTIES.len() <= 128, "the set of properties is a u128");

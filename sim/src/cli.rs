@@ -275,6 +275,7 @@ pub struct CheckArgs {
     pub from: Option<FromArgs>,
     /// Open stateright's explorer at this address instead, for a browser
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:3000")]
+    #[arg(conflicts_with_all = ["output", "threads"])]
     pub explore: Option<SocketAddr>,
 }
 

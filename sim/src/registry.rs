@@ -103,8 +103,9 @@ pub fn properties() -> Vec<Entry> {
 /// Begins the marks that tell that a property was judged with a true antecedent.
 pub const EVALUATED: &str = "evaluated:";
 
-/// Actions of specifications that runs take too seldom to be asked of a sweep; models take them.
-pub const SELDOM: &[&str] = &["RF1:RestartUncut"];
+/// Actions of specifications that runs take too seldom to be asked of a sweep. Those of RF1 are
+/// asked of the models, those of RF3 of `sim/tests/protocols/seldom.toml`.
+pub const SELDOM: &[&str] = &["RF1:RestartUncut", "RF3:InitAgain", "RF3:Forget", "RF3:Delete"];
 
 /// The `sometimes` marks that runs should reach, one per property that it was judged at all, and
 /// the actions of the specifications.

@@ -1,8 +1,12 @@
 //! The command line from outside: exit codes, what goes where, and what bad input gets to hear.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 const BAD_INPUT: i32 = 2;
 
@@ -526,10 +530,38 @@ fn cli_check_finds_planted_bugs_and_writes_them_as_plans() {
     let output = seedbed(&["replay", file]);
     assert_eq!(code(&output), 1, "{output:?}");
     has(&stdout(&output), &["then    3 of 3 steps taken", "FAIL L8"]);
+    // One that breaks before the search begins.
+    let bug = ["--mutant", "txn-last-stable-off-by-one", "-o", file];
+    let output = seedbed(&[&["check", "txn-late"][..], &bug].concat());
+    has(&stdout(&output), &["FAIL RF3", "on the way there", file]);
+    assert_eq!((code(&output), code(&seedbed(&["replay", file]))), (1, 1));
     has(&refused(&["check", "quorum-appends", "-o", file]), &["no plan", "controllers-crash"]);
     has(&refused(&["check", "--calibrate", "--tier", "nightly"]), &["cannot be used"]);
     has(&refused(&["check", "--calibrate", "txn-links"]), &["no planted bug", "txn-late"]);
     has(&refused(&["check", "wal-fail"]), &["wal-fail", "wal-failover"]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "another process is waited for")]
+fn cli_check_explore_serves_the_states_and_needs_an_address_that_is_free() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address").to_string();
+    let args = ["check", "quorum-elections", "--explore", &address];
+    has(&refused(&args), &["--explore", &address, "in use"]);
+    has(&refused(&["check", "quorum-walks", "--explore", "127.0.0.1:0"]), &["quorum-walks walks"]);
+    drop(free);
+    let mut server = Command::new(env!("CARGO_BIN_EXE_seedbed"));
+    let mut server = server.args(args).stdout(Stdio::null()).spawn().expect("the binary runs");
+    let answer = (0..100).find_map(|_| {
+        sleep(Duration::from_millis(50));
+        let mut asks = TcpStream::connect(&address).ok()?;
+        asks.write_all(b"GET /.states/0 HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        asks.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    });
+    server.kill().and_then(|()| server.wait()).expect("it ends");
+    has(&answer.expect("an answer"), &["200 OK", "Fire(NodeId(101), FetchTimeout)"]);
 }
 
 #[test]

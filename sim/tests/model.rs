@@ -50,7 +50,7 @@ fn model_finds_planted_bugs_by_their_shortest_way() {
         "controller-epoch-kept",
         "wal-ack-before-verify",
         "wal-unknown-is-failure",
-        "txn-last-stable-off-by-one",
+        "txn-epoch-unchecked",
         "txn-marker-unconfirmed-counts",
     ];
     let asked =

@@ -5,8 +5,11 @@ use broker_core::probe::Probe;
 
 use super::{Judge, ask};
 use crate::Check;
+use crate::history::HistoryEvent;
 use crate::marks::Mark;
 use crate::properties::decision_stable;
+use crate::properties::transactions_refine::Around;
+use crate::table::Code;
 use crate::view::View;
 
 impl Judge {
@@ -32,6 +35,30 @@ impl Judge {
                 self.marks.hit_if(refused.is_some(), Mark::BeginRefused);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A node left a mark, and the facts know it: it is held against the specification.
+    pub(super) fn transactions_noted(
+        &mut self,
+        node: NodeId,
+        probe: &Probe,
+        view: &dyn View,
+    ) -> Check {
+        if self.set.has(Code::RF3) {
+            let Self { facts, marks, .. } = self;
+            let mut around = Around { facts, view, marks };
+            self.transactions_refine.noted(node, probe, &mut around)?;
+        }
+        Ok(())
+    }
+
+    /// The same of what a client called or heard, which the facts do not know yet.
+    pub(super) fn transactions_heard(&mut self, event: &HistoryEvent, view: &dyn View) -> Check {
+        if self.set.has(Code::RF3) {
+            let Self { facts, marks, .. } = self;
+            self.transactions_refine.heard(event, &mut Around { facts, view, marks })?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::properties::{
     acked_durable, broker_fence, commit_idem, end_monotone, epoch_chain, fenced_commit,
     image_equiv, leader_eligible, no_dangling, range_contig, recovery_complete, watermark_order,
 };
+use crate::table::Code;
 
 impl Judge {
     pub(super) fn applied(
@@ -40,6 +41,10 @@ impl Judge {
         }
         for record in records {
             self.record(record, records)?;
+            if self.set.has(Code::RF2) {
+                let Self { wal_refines, facts, marks, .. } = self;
+                wal_refines.applied((node, offset), record, facts, marks)?;
+            }
             self.facts.ledger.apply(record, self.facts.pos);
         }
         self.facts.ledger.end = offset.next();

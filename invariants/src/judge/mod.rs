@@ -37,6 +37,7 @@ use crate::properties::quorum_leads::QuorumLeads;
 use crate::properties::quorum_refines::QuorumRefines;
 use crate::properties::readers_progress::ReadersProgress;
 use crate::properties::state_machine_safety::StateMachineSafety;
+use crate::properties::transactions_refine::TransactionsRefine;
 use crate::properties::vote_once::VoteOnce;
 use crate::properties::wal_refines::WalRefines;
 use crate::table::{Code, Set};
@@ -69,6 +70,7 @@ pub struct Judge {
     quorum_leads: QuorumLeads,
     quorum_refines: QuorumRefines,
     wal_refines: WalRefines,
+    transactions_refine: TransactionsRefine,
 }
 
 impl Judge {
@@ -88,6 +90,7 @@ impl Judge {
             quorum_leads: QuorumLeads::default(),
             quorum_refines: QuorumRefines::default(),
             wal_refines: WalRefines::default(),
+            transactions_refine: TransactionsRefine::default(),
         }
     }
 
@@ -104,7 +107,10 @@ impl Judge {
         self.facts.at = at;
         self.facts.pos += 1;
         let outcome = match *evidence {
-            Evidence::Probe { node, probe } => self.probe(node, probe, view),
+            Evidence::Probe { node, probe } => {
+                let judged = self.probe(node, probe, view);
+                judged.and_then(|()| self.transactions_noted(node, probe, view))
+            }
             Evidence::Store { node, tok, op, result, late } => {
                 self.store(node, tok, op, result, late)
             }
@@ -112,7 +118,10 @@ impl Judge {
                 self.node(at, node, event);
                 Ok(())
             }
-            Evidence::History(event) => self.history(event),
+            Evidence::History(event) => {
+                let judged = self.transactions_heard(event, view);
+                judged.and_then(|()| self.history(event))
+            }
             Evidence::Handoff(handoff) => self.handoff(handoff),
             Evidence::Healed => self.healed(at, view),
         };
@@ -134,14 +143,17 @@ impl Judge {
     fn refined(&mut self, node: NodeId, view: &dyn View) -> Check {
         if view.controllers().contains(&node) {
             ask!(self, RF1, self.quorum_refines.stepped(node, view, &mut self.marks));
-        } else {
-            ask!(self, RF2, self.wal_refines.stepped(node, view));
+        } else if self.set.has(Code::RF2) {
+            self.wal_refines.stepped(node, view, &mut self.marks)?;
         }
         Ok(())
     }
 
+    /// The evidence is held against the specification of WALs; the facts know it.
     fn refines(&mut self, evidence: &Evidence<'_>) -> Check {
-        ask!(self, RF2, self.wal_refines.observe(evidence, &mut self.marks));
+        if self.set.has(Code::RF2) {
+            self.wal_refines.observe(evidence, &self.facts, &mut self.marks)?;
+        }
         Ok(())
     }
 

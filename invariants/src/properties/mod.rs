@@ -22,5 +22,5 @@ modules! {
     groups_stable failover_done backlog_drains backs_off
     exact_copy marker_atomic one_committer replay_same listed_readable query_progress batch_chain
     at_least_once one_topic
-    quorum_refines wal_refines
+    quorum_refines wal_refines transactions_refine
 }

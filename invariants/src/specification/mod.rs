@@ -48,8 +48,9 @@ macro_rules! actions {
 mod claims;
 pub(crate) mod quorum;
 mod stream;
+pub(crate) mod transactions;
 pub(crate) mod wal;
 
 /// The actions of each specification. Their names begin with the code of the property that asks for
 /// them, and a colon.
-pub const SPECIFIED: &[&[&str]] = &[quorum::ACTIONS, wal::ACTIONS];
+pub const SPECIFIED: &[&[&str]] = &[quorum::ACTIONS, transactions::ACTIONS, wal::ACTIONS];

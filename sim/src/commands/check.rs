@@ -7,6 +7,7 @@ mod forward;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -19,6 +20,7 @@ use crate::commands::output::Output;
 use crate::commands::{exit_of, verdict_words};
 use crate::model::Watch;
 use crate::model::configurations::{self, ALL, Configuration, LedgerRow, Subject};
+use crate::model::forward::Line;
 use crate::model::search::{Found, Order};
 use crate::outcome::{PANIC, Verdict};
 use crate::registry;
@@ -38,26 +40,7 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
         return calibrate::check(&chosen, args, report);
     }
     if let Some(address) = args.explore {
-        let [one] = chosen[..] else {
-            let names: Vec<_> = chosen.iter().map(|it| it.name).collect();
-            return Err(format!("--explore is for one of {}", names.join(", ")).into());
-        };
-        report.line(format!("open    http://{address}"));
-        let watch = Arc::new(Watch::new(args.memory_max << 30));
-        match &one.subject {
-            Subject::Quorum(bounds) => {
-                let model = configurations::quorum_model(*bounds, mutants, watch);
-                model.checker().serve(address);
-            }
-            Subject::Walks(..) => {
-                return Err(format!("--explore: {} walks, it does not search", one.name).into());
-            }
-            Subject::World(scenario) => match scenario.model(mutants, watch) {
-                Ok(model) => drop(model.checker().serve(address)),
-                Err(verdict) => return Ok(on_the_way(&verdict, report)),
-            },
-        }
-        return Ok(Exit::Passed);
+        return explore(&chosen, address, mutants, args, report);
     }
     let ledger = configurations::ledger();
     let no_plan = chosen.iter().find(|one| !matches!(one.subject, Subject::World(_)));
@@ -81,6 +64,42 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
         report.line(report.pass("PASS"));
     }
     Ok(exit)
+}
+
+/// Serves stateright's explorer until the process ends.
+fn explore(
+    chosen: &[&Configuration],
+    address: SocketAddr,
+    mutants: Mutants,
+    args: &CheckArgs,
+    report: &mut Report,
+) -> Result<Exit, BadInput> {
+    let [one] = chosen else {
+        let names: Vec<_> = chosen.iter().map(|it| it.name).collect();
+        return Err(format!("--explore is for one of {}", names.join(", ")).into());
+    };
+    // The explorer panics if it can not have its address.
+    let free = TcpListener::bind(address).map_err(|why| format!("--explore: {address}: {why}"))?;
+    drop(free);
+    let watch = Arc::new(Watch::new(args.memory_max << 30));
+    let open = || format!("open    http://{address}");
+    match &one.subject {
+        Subject::Quorum(bounds) => {
+            report.line(open());
+            configurations::quorum_model(*bounds, mutants, watch).checker().serve(address);
+        }
+        Subject::Walks(..) => {
+            return Err(format!("--explore: {} walks, it does not search", one.name).into());
+        }
+        Subject::World(scenario) => match scenario.model(mutants, watch) {
+            Ok(model) => {
+                report.line(open());
+                model.checker().serve(address);
+            }
+            Err(verdict) => return Ok(on_the_way(&verdict, report)),
+        },
+    }
+    Ok(Exit::Passed)
 }
 
 fn planted(ids: &[String]) -> Result<Mutants, BadInput> {
@@ -126,17 +145,16 @@ fn run(
     };
     let found = match one.search(mutants, &watch, (order, threads)) {
         Ok(found) => found,
-        Err(verdict) => return Ok(on_the_way(&verdict, report)),
+        Err(verdict) => {
+            write(one, mutants, Vec::new(), output, report)?;
+            return Ok(on_the_way(&verdict, report));
+        }
     };
     tell(counted(&one.subject), &found, &watch, report);
     if let Some((story, violation)) = found.broken {
         let exit = broken(&violation, story.iter().map(|line| &line.words), report);
-        match (&one.subject, output.take()) {
-            (Subject::World(scenario), Some(output)) => {
-                let (plan, from) = (scenario.plan(mutants), scenario.from);
-                forward::write(plan, from, story, output, report)?;
-            }
-            _ => report.line(repeat(one, args)),
+        if !write(one, mutants, story, output, report)? {
+            report.line(repeat(one, args));
         }
         return Ok(exit);
     }
@@ -149,6 +167,20 @@ fn run(
     let exit = incomplete(&why, report);
     report.line(repeat(one, args));
     Ok(exit)
+}
+
+/// Writes what breaks a world as a plan, if that is wished for.
+fn write(
+    one: &Configuration,
+    mutants: Mutants,
+    story: Vec<Line>,
+    output: &mut Option<Output>,
+    report: &Report,
+) -> Result<bool, BadInput> {
+    let Subject::World(scenario) = &one.subject else { return Ok(false) };
+    let Some(output) = output.take() else { return Ok(false) };
+    forward::write(scenario.plan(mutants), scenario.from, story, output, report)?;
+    Ok(true)
 }
 
 /// Tells what broke before the search.

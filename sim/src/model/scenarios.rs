@@ -46,6 +46,8 @@ const CONTROLLERS: File = plan!("controllers.toml");
 /// A committed transaction, and while another is to be committed a second producer takes over its
 /// id and aborts one; a reader of what is committed.
 const TRANSACTIONS: File = plan!("transactions.toml");
+/// The same in two partitions.
+const PARTITIONS: File = plan!("transactions-partitions.toml");
 /// Two members of a group by the classic protocol; the second one joins.
 const CLASSIC: File = plan!("group-classic.toml");
 /// The same by the protocol of KIP-848.
@@ -60,15 +62,22 @@ const NO_OBJECTS: Bounds = Bounds { seals: 0, ..Bounds::NONE };
 
 /// The store does not answer, refuses, or is asked twice.
 pub const WAL_STORE: Scenario = Scenario {
-    properties: &["L1", "L2", "L5", "O1", "O3", "W1", "W2", "LV10"],
+    properties: &["L1", "L2", "L5", "O1", "O3", "W1", "W2", "LV10", "RF2"],
     marks: &["own-write-refused", "commit-found-applied", "throttled-put"],
     ..scenario(WAL, "2.9s", Bounds { delays: 1, retries: 1, store_faults: 1, ..Bounds::NONE })
 };
 
 /// A broker is taken for dead at any moment, and goes on all the same.
 pub const WAL_FAILOVER: Scenario = Scenario {
-    properties: &["L1", "L2", "L5", "L8", "O1", "O3", "O4", "O7", "W1", "W2", "W3", "W4"],
-    marks: &["commit-for-dead", "leader-moved", "wal-sealed"],
+    properties: &["L1", "L2", "L5", "L8", "O1", "O3", "O4", "O7", "W1", "W2", "W3", "W4", "RF2"],
+    marks: &[
+        "commit-for-dead",
+        "leader-moved",
+        "wal-sealed",
+        "RF2:TakeOver",
+        "RF2:Run",
+        "RF2:Take",
+    ],
     ..scenario(WAL, "2.9s", Bounds { delays: 1, expiries: 1, ..Bounds::NONE })
 };
 
@@ -76,6 +85,23 @@ pub const WAL_FAILOVER: Scenario = Scenario {
 pub const WAL_LATE: Scenario = Scenario {
     marks: &["late-confirm", "zombie-put-after-list", "verify-lost-to-claim"],
     ..scenario(WAL, "2.9s", Bounds { delays: 2, expiries: 1, ..Bounds::NONE })
+};
+
+/// A broker dies at any moment, or is taken for dead, and is started again.
+pub const WAL_CRASH: Scenario = Scenario {
+    properties: &["L1", "L2", "L5", "L8", "O1", "O3", "O4", "W1", "W2", "W3", "W4", "RF2"],
+    marks: &["leader-moved", "wal-sealed", "RF2:Open", "RF2:Register", "RF2:Take"],
+    ..scenario(WAL, "2.9s", Bounds { expiries: 1, broker_crashes: 1, restarts: 1, ..Bounds::NONE })
+};
+
+/// As before, and something is late.
+pub const WAL_LATE_CRASH: Scenario = Scenario {
+    marks: &["recovery-of-recovery", "zombie-put-after-list"],
+    ..scenario(
+        WAL,
+        "2.9s",
+        Bounds { delays: 1, expiries: 1, broker_crashes: 1, restarts: 1, ..Bounds::NONE },
+    )
 };
 
 /// The controller dies at any moment, and is started again.
@@ -141,23 +167,49 @@ pub const PRODUCER_FAILOVER: Scenario = Scenario {
 
 /// Whatever is on its way is late.
 pub const TRANSACTIONS_LATE: Scenario = Scenario {
-    properties: &["T2", "T3", "T4", "T10", "P1"],
-    marks: &["transaction-committed", "transaction-aborted", "refused-replaced"],
+    properties: &["T2", "T3", "T4", "T10", "P1", "RF3"],
+    marks: &["transaction-committed", "transaction-aborted", "refused-replaced", "RF3:Fence"],
     ..scenario(TRANSACTIONS, "19s", Bounds { delays: 1, ..NO_OBJECTS })
 };
 
 /// A coordinator or a leader is taken for dead at any moment, or a transaction times out.
 pub const TRANSACTIONS_FAILOVER: Scenario = Scenario {
-    properties: &["T2", "T3", "T4", "T10", "P1", "W3", "W4"],
+    properties: &["T2", "T3", "T4", "T10", "P1", "W3", "W4", "RF3"],
     marks: &["coordinator-moved", "decision-inherited", "open-across-failover"],
     ..scenario(TRANSACTIONS, "19s", Bounds { expiries: 1, ..NO_OBJECTS })
 };
 
 /// A message between nodes is lost or comes twice, a connection breaks.
 pub const TRANSACTIONS_LINKS: Scenario = Scenario {
-    properties: &["T2", "T3", "T4", "P1"],
-    marks: &["transaction-committed"],
+    properties: &["T2", "T3", "T4", "P1", "RF3"],
+    marks: &["transaction-committed", "RF3:MarkAgain"],
     ..scenario(TRANSACTIONS, "19s", Bounds { link_faults: 1, ..NO_OBJECTS })
+};
+
+/// Whatever is on its way is late, while transactions are in two partitions.
+pub const PARTITIONS_LATE: Scenario = Scenario {
+    properties: &["T2", "T3", "T4", "P1", "RF3"],
+    marks: &["transaction-committed", "transaction-aborted", "RF3:Fence"],
+    ..scenario(PARTITIONS, "19s", Bounds { delays: 1, ..NO_OBJECTS })
+};
+
+/// A coordinator or a leader is taken for dead at any moment, or a transaction times out, while
+/// transactions are in two partitions.
+pub const PARTITIONS_FAILOVER: Scenario = Scenario {
+    properties: &["T2", "T3", "T4", "P1", "W3", "W4", "RF3"],
+    marks: &["coordinator-moved", "decision-inherited", "open-across-failover"],
+    ..scenario(PARTITIONS, "19s", Bounds { expiries: 1, ..NO_OBJECTS })
+};
+
+/// A coordinator or a leader dies, or is taken for dead, and is started again.
+pub const TRANSACTIONS_CRASH: Scenario = Scenario {
+    properties: &["T2", "T3", "T4", "T10", "P1", "W3", "W4", "RF3"],
+    marks: &["coordinator-moved", "decision-inherited", "open-across-failover"],
+    ..scenario(
+        TRANSACTIONS,
+        "19s",
+        Bounds { expiries: 1, broker_crashes: 1, restarts: 1, ..NO_OBJECTS },
+    )
 };
 
 /// A coordinator is taken for dead, and something is late.

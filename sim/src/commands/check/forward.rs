@@ -83,8 +83,9 @@ pub(super) fn write(
     output: Output,
     report: &Report,
 ) -> Result<(), BadInput> {
-    let steps = story.into_iter().map(|line| line.name).collect();
-    let then = Some(Then { from: from.to_owned(), steps });
+    let steps: Vec<_> = story.into_iter().map(|line| line.name).collect();
+    // Without a step the plan itself breaks.
+    let then = (!steps.is_empty()).then(|| Then { from: from.to_owned(), steps });
     let file = output.finish(&toml::write(&Plan { then, ..plan }), report)?;
     report.line(format!("{COMMAND} replay {}", file.display()));
     Ok(())
