@@ -256,9 +256,14 @@ pub struct CheckArgs {
     /// Switch a planted bug on (may be repeated): its shortest counterexample is printed
     #[arg(long = "mutant", value_name = "ID")]
     pub mutants: Vec<String>,
+    /// What transactional clients speak: tv2 (KIP-890), or tv1 (KIP-98), which has a known hole
+    /// (KAFKA-17754)
+    #[arg(long, value_parser = protocol, default_value = "tv2", hide_default_value = true)]
+    pub protocol: Protocol,
     /// Search for every planted bug that is known to be found instead, where it is found: each must
     /// be, by a way of as many steps as is known
-    #[arg(long, conflicts_with_all = ["tier", "mutants", "output", "threads", "explore"])]
+    #[arg(long)]
+    #[arg(conflicts_with_all = ["tier", "mutants", "protocol", "output", "threads", "explore"])]
     pub calibrate: bool,
     /// Threads; else one per core. With a planted bug it is always one
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -281,7 +286,7 @@ pub struct CheckArgs {
 
 /// `check --from`.
 #[derive(Args, Debug)]
-#[group(conflicts_with_all = ["names", "tier", "explore", "calibrate"])]
+#[group(conflicts_with_all = ["names", "tier", "protocol", "explore", "calibrate"])]
 pub struct FromArgs {
     /// Search forward from a run instead: of a seed, or of a file with a plan
     #[arg(long, value_name = "SEED|FILE", required = false, requires = "at")]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use broker_core::mutants::{self, Mutants};
 use invariants::Violation;
 use sim::model::Watch;
-use sim::model::configurations::{KILLS, Kill, by_name, ledger};
+use sim::model::configurations::{KILLS, Kill, Variant, by_name, ledger};
 use sim::model::quorum::{Action, Bounds, QuorumModel};
 use sim::model::search::{Found, HOLDS, Judged, Order, search};
+use sim::plan::Protocol;
 use stateright::{Checker, Model, Property};
 
 fn small(memory: u64, order: Order, threads: usize) -> (Found<Action>, bool) {
@@ -61,12 +62,28 @@ fn model_finds_planted_bugs_by_their_shortest_way() {
         let mutant = mutants::by_id(kill.mutant).expect("a mutant").mutant;
         let one = by_name(kill.configuration).expect("a configuration");
         let watch = Arc::new(Watch::new(4 << 30));
-        let found = one.search(Mutants::NONE.with(mutant), &watch, (Order::BreadthFirst, 1));
+        let found = one.search(
+            Variant::planted(Mutants::NONE.with(mutant)),
+            &watch,
+            (Order::BreadthFirst, 1),
+        );
         let broken = found.expect("nothing breaks on the way").broken;
         let (steps, violation) = broken.unwrap_or_else(|| panic!("{kill:?} is not found"));
         let told = (steps.len(), violation.property);
         assert_eq!(told, (kill.steps, kill.property), "{}: {violation}", kill.mutant);
     }
+}
+
+/// A late end ends the next transaction (KAFKA-17754). That the second protocol closes this hole is
+/// what `check txn-late-end` searches for.
+#[test]
+fn model_of_the_first_protocol_of_transactions_has_its_hole() {
+    let one = by_name("txn-late-end").expect("a configuration");
+    let watch = Arc::new(Watch::new(4 << 30));
+    let first = Variant { protocol: Protocol::Tv1, ..Variant::RIGHT };
+    let found = one.search(first, &watch, (Order::DepthFirst, 2)).expect("nothing on the way");
+    let (_, violation) = found.broken.expect("the hole");
+    assert_eq!(violation.property, "T5", "{violation}");
 }
 
 /// Delays are a bound like any other: a state is the same whoever comes to it, and in what order.
@@ -75,7 +92,7 @@ fn model_of_a_world_with_delays_has_as_many_states_with_any_number_of_threads() 
     let one = by_name("wal-failover").expect("a configuration");
     let counts = [(Order::BreadthFirst, 1), (Order::DepthFirst, 2)].map(|how| {
         let watch = Arc::new(Watch::new(4 << 30));
-        let found = one.search(Mutants::NONE, &watch, how).expect("nothing breaks on the way");
+        let found = one.search(Variant::RIGHT, &watch, how).expect("nothing breaks on the way");
         assert!(found.broken.is_none(), "{:?}", found.broken);
         (found.unique, found.generated)
     });

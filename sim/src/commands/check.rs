@@ -19,10 +19,11 @@ use crate::cli::{BadInput, CheckArgs, Exit};
 use crate::commands::output::Output;
 use crate::commands::{exit_of, verdict_words};
 use crate::model::Watch;
-use crate::model::configurations::{self, ALL, Configuration, LedgerRow, Subject};
+use crate::model::configurations::{self, ALL, Configuration, LedgerRow, Subject, Variant};
 use crate::model::forward::Line;
 use crate::model::search::{Found, Order};
 use crate::outcome::{PANIC, Verdict};
+use crate::plan::Protocol;
 use crate::registry;
 use crate::report::{Report, grouped};
 
@@ -34,13 +35,22 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
     if let Some(from) = &args.from {
         return forward::check(from, args, report);
     }
-    let mutants = planted(&args.mutants)?;
+    let variant = Variant { mutants: planted(&args.mutants)?, protocol: args.protocol };
     let chosen = chosen(args)?;
     if args.calibrate {
         return calibrate::check(&chosen, args, report);
     }
+    let speaks = |one: &Configuration| match &one.subject {
+        Subject::World(scenario) => scenario.has_transactions(),
+        Subject::Quorum(_) | Subject::Walks(..) => false,
+    };
+    if let (Protocol::Tv1, Some(one)) = (args.protocol, chosen.iter().find(|one| !speaks(one))) {
+        let allowed: Vec<_> = ALL.iter().filter(|one| speaks(one)).map(|one| one.name).collect();
+        let (name, allowed) = (one.name, allowed.join(", "));
+        return Err(format!("--protocol: {name} has no transactions; allowed: {allowed}").into());
+    }
     if let Some(address) = args.explore {
-        return explore(&chosen, address, mutants, args, report);
+        return explore(&chosen, address, variant, args, report);
     }
     let ledger = configurations::ledger();
     let no_plan = chosen.iter().find(|one| !matches!(one.subject, Subject::World(_)));
@@ -53,10 +63,10 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
     let mut output = args.output.as_deref().map(Output::begin).transpose()?;
     let mut exit = Exit::Passed;
     for one in &chosen {
-        let judged = run(one, args, mutants, &ledger, &mut output, report)?;
+        let judged = run(one, args, variant, &ledger, &mut output, report)?;
         exit = if exit == Exit::Passed { judged } else { exit };
         // With a planted bug the first counterexample is the answer.
-        if exit != Exit::Passed && mutants != Mutants::NONE {
+        if exit != Exit::Passed && variant != Variant::RIGHT {
             break;
         }
     }
@@ -70,7 +80,7 @@ pub fn check(args: &CheckArgs, report: &mut Report) -> Result<Exit, BadInput> {
 fn explore(
     chosen: &[&Configuration],
     address: SocketAddr,
-    mutants: Mutants,
+    variant: Variant,
     args: &CheckArgs,
     report: &mut Report,
 ) -> Result<Exit, BadInput> {
@@ -86,12 +96,12 @@ fn explore(
     match &one.subject {
         Subject::Quorum(bounds) => {
             report.line(open());
-            configurations::quorum_model(*bounds, mutants, watch).checker().serve(address);
+            configurations::quorum_model(*bounds, variant.mutants, watch).checker().serve(address);
         }
         Subject::Walks(..) => {
             return Err(format!("--explore: {} walks, it does not search", one.name).into());
         }
-        Subject::World(scenario) => match scenario.model(mutants, watch) {
+        Subject::World(scenario) => match scenario.model(variant, watch) {
             Ok(model) => {
                 report.line(open());
                 model.checker().serve(address);
@@ -130,7 +140,7 @@ fn chosen(args: &CheckArgs) -> Result<Vec<&'static Configuration>, BadInput> {
 fn run(
     one: &Configuration,
     args: &CheckArgs,
-    mutants: Mutants,
+    variant: Variant,
     ledger: &[LedgerRow],
     output: &mut Option<Output>,
     report: &Report,
@@ -139,27 +149,27 @@ fn run(
     let watch = Arc::new(Watch::new(args.memory_max << 30));
     // A counterexample shall be a shortest one; if there is none, the order does not matter, and
     // depth first needs little memory.
-    let (order, threads) = match mutants == Mutants::NONE {
+    let (order, threads) = match variant == Variant::RIGHT {
         true => (Order::DepthFirst, args.threads.map_or_else(cores, usize::from)),
         false => (Order::BreadthFirst, 1),
     };
-    let found = match one.search(mutants, &watch, (order, threads)) {
+    let found = match one.search(variant, &watch, (order, threads)) {
         Ok(found) => found,
         Err(verdict) => {
-            write(one, mutants, Vec::new(), output, report)?;
+            write(one, variant, Vec::new(), output, report)?;
             return Ok(on_the_way(&verdict, report));
         }
     };
     tell(counted(&one.subject), &found, &watch, report);
     if let Some((story, violation)) = found.broken {
         let exit = broken(&violation, story.iter().map(|line| &line.words), report);
-        if !write(one, mutants, story, output, report)? {
+        if !write(one, variant, story, output, report)? {
             report.line(repeat(one, args));
         }
         return Ok(exit);
     }
     let short = match over(&watch, args) {
-        None if mutants == Mutants::NONE => differs(one, &found, ledger),
+        None if variant == Variant::RIGHT => differs(one, &found, ledger),
         short => short,
     };
     let short = short.or_else(|| unreached(one, &watch.reached()));
@@ -172,14 +182,14 @@ fn run(
 /// Writes what breaks a world as a plan, if that is wished for.
 fn write(
     one: &Configuration,
-    mutants: Mutants,
+    variant: Variant,
     story: Vec<Line>,
     output: &mut Option<Output>,
     report: &Report,
 ) -> Result<bool, BadInput> {
     let Subject::World(scenario) = &one.subject else { return Ok(false) };
     let Some(output) = output.take() else { return Ok(false) };
-    forward::write(scenario.plan(mutants), scenario.from, story, output, report)?;
+    forward::write(scenario.plan(variant), scenario.from, story, output, report)?;
     Ok(true)
 }
 
@@ -276,5 +286,6 @@ fn tell<A>((what, steps): (&str, &str), found: &Found<A>, watch: &Watch, report:
 
 fn repeat(one: &Configuration, args: &CheckArgs) -> String {
     let mutants: String = args.mutants.iter().map(|id| format!(" --mutant {id}")).collect();
-    format!("cargo seedbed check {}{mutants}", one.name)
+    let first = if args.protocol == Protocol::Tv1 { " --protocol tv1" } else { "" };
+    format!("cargo seedbed check {}{mutants}{first}", one.name)
 }

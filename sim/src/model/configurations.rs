@@ -12,6 +12,7 @@ use super::quorum::{self, Action, QuorumModel};
 use super::scenarios::{self, Scenario};
 use super::search::{Found, Order, Walks, search, walk};
 use crate::outcome::Verdict;
+use crate::plan::Protocol;
 
 /// How much time a search may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, clap::ValueEnum)]
@@ -32,6 +33,26 @@ pub struct Configuration {
     pub tier: Tier,
     /// What is searched.
     pub subject: Subject,
+}
+
+/// What is searched: the right core by the second protocol of transactions, or something else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Variant {
+    /// Planted bugs.
+    pub mutants: Mutants,
+    /// What transactional clients of a world speak.
+    pub protocol: Protocol,
+}
+
+impl Variant {
+    /// Nothing may break.
+    pub const RIGHT: Self = Self { mutants: Mutants::NONE, protocol: Protocol::Tv2 };
+
+    /// With planted bugs.
+    #[must_use]
+    pub const fn planted(mutants: Mutants) -> Self {
+        Self { mutants, ..Self::RIGHT }
+    }
 }
 
 /// What a configuration searches.
@@ -68,10 +89,11 @@ impl Configuration {
     /// If a property is violated before the search begins: how that ended.
     pub fn search(
         &self,
-        mutants: Mutants,
+        variant: Variant,
         watch: &Arc<Watch>,
         (order, threads): (Order, usize),
     ) -> Result<Found<Line>, Verdict> {
+        let mutants = variant.mutants;
         match &self.subject {
             Subject::Quorum(bounds) => {
                 let model = quorum_model(*bounds, mutants, watch.clone());
@@ -83,7 +105,7 @@ impl Configuration {
                 Ok(walk(&model, *walks, threads).told(story))
             }
             Subject::World(scenario) => {
-                let model = scenario.model(mutants, watch.clone())?;
+                let model = scenario.model(variant, watch.clone())?;
                 Ok(search(model.clone(), order, threads).told(|way| model.story(&way)))
             }
         }
@@ -194,6 +216,7 @@ pub const ALL: &[Configuration] = &[
     world("txn-late", Tier::Pr, scenarios::TRANSACTIONS_LATE),
     world("txn-failover", Tier::Pr, scenarios::TRANSACTIONS_FAILOVER),
     world("txn-links", Tier::Pr, scenarios::TRANSACTIONS_LINKS),
+    world("txn-late-end", Tier::Pr, scenarios::TRANSACTIONS_LATE_END),
     world("txn-partitions", Tier::Pr, scenarios::PARTITIONS_LATE),
     world("txn-partitions-failover", Tier::Pr, scenarios::PARTITIONS_FAILOVER),
     world("txn-crash", Tier::Nightly, scenarios::TRANSACTIONS_CRASH),

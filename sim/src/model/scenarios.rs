@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use broker_core::mutants::{Mutants, REGISTRY};
+use broker_core::mutants::REGISTRY;
+use workloads::Op;
 
 use super::Watch;
-use super::configurations::evaluated;
+use super::configurations::{Variant, evaluated};
 use super::forward::{Bounds, Forward, Haste};
 use crate::decider::until::world_at;
 use crate::outcome::Verdict;
@@ -48,6 +49,9 @@ const CONTROLLERS: File = plan!("controllers.toml");
 const TRANSACTIONS: File = plan!("transactions.toml");
 /// The same in two partitions.
 const PARTITIONS: File = plan!("transactions-partitions.toml");
+/// A transaction that is to be committed, whose batch is acknowledged, and another by the same
+/// producer, which is to be aborted.
+const LATE_END: File = plan!("transactions-late-end.toml");
 /// Two members of a group by the classic protocol; the second one joins.
 const CLASSIC: File = plan!("group-classic.toml");
 /// The same by the protocol of KIP-848.
@@ -201,6 +205,14 @@ pub const PARTITIONS_FAILOVER: Scenario = Scenario {
     ..scenario(PARTITIONS, "19s", Bounds { expiries: 1, ..NO_OBJECTS })
 };
 
+/// An end may be late, so that its client has asked again and begun the next transaction when it
+/// comes. By the first protocol it ends that one (KAFKA-17754).
+pub const TRANSACTIONS_LATE_END: Scenario = Scenario {
+    properties: &["T2", "T4", "T10", "RF3"],
+    marks: &["transaction-committed", "transaction-aborted"],
+    ..scenario(LATE_END, "partition.acked:3", Bounds { delays: 1, waits: 3, ..NO_OBJECTS })
+};
+
 /// A coordinator or a leader dies, or is taken for dead, and is started again.
 pub const TRANSACTIONS_CRASH: Scenario = Scenario {
     properties: &["T2", "T3", "T4", "T10", "P1", "W3", "W4", "RF3"],
@@ -247,29 +259,37 @@ pub const CONSUMER_FAILOVER: Scenario = Scenario {
 };
 
 impl Scenario {
-    /// The plan, with these planted bugs.
+    /// The plan, so changed.
     ///
     /// # Panics
     /// If it is none.
     #[must_use]
-    pub fn plan(&self, mutants: Mutants) -> Plan {
+    pub fn plan(&self, Variant { mutants, protocol }: Variant) -> Plan {
         let (file, text) = self.plan;
         let Ok(Document::Plan(mut plan)) = read(file, text) else { panic!("{file} is no plan") };
         let on = REGISTRY.iter().filter(|row| mutants.on(row.mutant));
         plan.mutants = on.map(|row| row.id.to_owned()).collect();
+        plan.protocol = protocol;
         plan
     }
 
-    /// The model. `Err`: with these bugs a property is violated on the way to where it begins.
+    /// Whether there are transactions.
+    #[must_use]
+    pub fn has_transactions(&self) -> bool {
+        let ops = self.plan(Variant::RIGHT).ops;
+        ops.iter().any(|planned| matches!(planned.op, Op::Transaction { .. }))
+    }
+
+    /// The model. `Err`: so changed, a property is violated on the way to where it begins.
     ///
     /// # Errors
     /// With how the run ended.
     ///
     /// # Panics
     /// If the plan never comes there.
-    pub fn model(&self, mutants: Mutants, watch: Arc<Watch>) -> Result<Forward, Verdict> {
+    pub fn model(&self, variant: Variant, watch: Arc<Watch>) -> Result<Forward, Verdict> {
         let until = Until::parse(self.from).expect("it can be read");
-        let there = world_at(&self.plan(mutants), until)?;
+        let there = world_at(&self.plan(variant), until)?;
         let (world, at) = there.expect("the plan comes there");
         Ok(Forward::new(world, at, Haste::Urgent, self.bounds, watch))
     }

@@ -8,7 +8,7 @@ use broker_core::mutants::{self, Mutants};
 
 use crate::cli::{BadInput, CheckArgs, Exit};
 use crate::model::Watch;
-use crate::model::configurations::{Configuration, KILLS, Kill};
+use crate::model::configurations::{Configuration, KILLS, Kill, Variant};
 use crate::model::search::Order;
 use crate::report::{Report, grouped};
 
@@ -50,7 +50,7 @@ fn killed(kill: &Kill, one: &Configuration, memory_max: u64) -> (bool, String) {
     let watch = Arc::new(Watch::new(memory_max));
     let planted = Mutants::NONE.with(planted);
     let known = format!("{mutant} in {configuration}: ");
-    let told = match one.search(planted, &watch, (Order::BreadthFirst, 1)) {
+    let told = match one.search(Variant::planted(planted), &watch, (Order::BreadthFirst, 1)) {
         Err(verdict) => (0, verdict.property().unwrap_or_default().to_owned(), 0),
         Ok(found) => match found.broken {
             None if watch.is_over() => return (false, known + "it took too much memory"),
