@@ -54,3 +54,13 @@ pub(crate) mod wal;
 /// The actions of each specification. Their names begin with the code of the property that asks for
 /// them, and a colon.
 pub const SPECIFIED: &[&[&str]] = &[quorum::ACTIONS, transactions::ACTIONS, wal::ACTIONS];
+
+/// For walks: numbers below a count, the same ones each time (Knuth's MMIX).
+#[cfg(test)]
+pub(crate) fn draws() -> impl FnMut(u64) -> u64 {
+    let mut last = 1_u64;
+    move |count| {
+        last = last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (last >> 33) % count
+    }
+}

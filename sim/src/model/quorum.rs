@@ -6,7 +6,7 @@ mod canonical;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use broker_core::ids::{Incarnation, NodeId};
 use broker_core::metadata::Image;
@@ -378,11 +378,14 @@ fn observe(state: &mut State, evidence: &Evidence<'_>) {
     ask(state, |judge, state| judge.observe(SimTime(0), evidence, state));
 }
 
+/// In the judge's place while it looks at the state.
+static NOBODY: LazyLock<Arc<Judge>> = LazyLock::new(|| Arc::new(Judge::new(None)));
+
 fn ask(state: &mut State, ask: impl FnOnce(&mut Judge, &State) -> Result<(), Violation>) {
     if state.broken.is_some() {
         return;
     }
-    let mut judge = std::mem::replace(&mut state.judge, Arc::new(Judge::new(None)));
+    let mut judge = std::mem::replace(&mut state.judge, NOBODY.clone());
     let judged = ask(Arc::make_mut(&mut judge), state);
     state.judge = judge;
     if let Err(violation) = judged {
@@ -438,24 +441,7 @@ impl Model for QuorumModel {
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let panicked = caught(|| {
-            let mut state = last.clone();
-            self.apply(&mut state, &action);
-            if state.left.crashes == 0 {
-                self.work(&mut state);
-            }
-            canonical::number(&mut state);
-            state
-        });
-        let mut state = panicked.unwrap_or_else(|(place, message)| {
-            let mut state = last.clone();
-            state.breaks(Violation { property: PANIC, place, message, at: None });
-            state
-        });
-        // It is shared with the last state if it has seen nothing new.
-        let reached = Arc::get_mut(&mut state.judge).map(Judge::forget_way);
-        self.watch.note(reached.into_iter().flatten().chain([(action.name(), 1)]));
-        Some(state)
+        Some(self.advance(last.clone(), action))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -464,6 +450,23 @@ impl Model for QuorumModel {
 }
 
 impl Disturbed for QuorumModel {
+    fn advance(&self, mut state: State, action: Action) -> State {
+        let panicked = caught(|| {
+            self.apply(&mut state, &action);
+            if state.left.crashes == 0 {
+                self.work(&mut state);
+            }
+            canonical::number(&mut state);
+        });
+        if let Err((place, message)) = panicked {
+            state.breaks(Violation { property: PANIC, place, message, at: None });
+        }
+        // It is shared with the last state if it has seen nothing new.
+        let reached = Arc::get_mut(&mut state.judge).map(Judge::forget_way);
+        self.watch.note(reached.into_iter().flatten().chain([(action.name(), 1)]));
+        state
+    }
+
     fn is_disturbance(action: &Action) -> bool {
         match action {
             Action::Deliver(..) | Action::Work(_) | Action::Propose(_) => false,

@@ -108,6 +108,9 @@ pub trait Disturbed: Model {
     /// Whether an action is of that kind. On a walk one step in 16 is, as long as there are others:
     /// so that the bounds last, and what follows has time to follow.
     fn is_disturbance(action: &Self::Action) -> bool;
+
+    /// What comes of a step that may be taken.
+    fn advance(&self, state: Self::State, action: Self::Action) -> Self::State;
 }
 
 /// One step in so many is a disturbance, if there is a choice.
@@ -119,7 +122,7 @@ const DISTURBED_EVERY: u64 = 16;
 pub fn walk<M>(model: &M, walks: Walks, threads: usize) -> Found<M::Action>
 where
     M: Disturbed + Sync,
-    M::State: Judged + Send + Sync,
+    M::State: Judged + Clone + Send + Sync,
     M::Action: Clone + Send,
 {
     let watch = Stopwatch::new();
@@ -152,28 +155,25 @@ where
 fn walk_once<M>(model: &M, start: &M::State, number: u64, steps_max: usize) -> Walked<M::Action>
 where
     M: Disturbed,
-    M::State: Judged,
+    M::State: Judged + Clone,
     M::Action: Clone,
 {
     let mut random = ChaCha8Rng::seed_from_u64(number);
-    let (mut way, mut actions, mut last) = (Vec::new(), Vec::new(), None);
+    let (mut way, mut actions, mut state) = (Vec::new(), Vec::new(), start.clone());
     while way.len() < steps_max {
-        let state = last.as_ref().unwrap_or(start);
-        actions.clear();
-        model.actions(state, &mut actions);
+        model.actions(&state, &mut actions);
         if actions.is_empty() {
             break;
         }
         let disturbed = random.next_u64().is_multiple_of(DISTURBED_EVERY);
-        if actions.iter().any(|it| M::is_disturbance(it) == disturbed) {
-            actions.retain(|it| M::is_disturbance(it) == disturbed);
-        }
-        let at = random.next_u64() % actions.len() as u64;
-        let action = actions.swap_remove(usize::try_from(at).expect("an index"));
+        let of_kind = |it: &M::Action| M::is_disturbance(it) == disturbed;
+        let (mut of_kind, mut others): (Vec<_>, Vec<_>) = actions.drain(..).partition(of_kind);
+        let some = if of_kind.is_empty() { &mut others } else { &mut of_kind };
+        let at = random.next_u64() % some.len() as u64;
+        let action = some.swap_remove(usize::try_from(at).expect("an index"));
         way.push(action.clone());
-        let next = model.next_state(state, action);
-        last = Some(next.expect("each of the actions may be taken"));
+        state = model.advance(state, action);
     }
-    let broken = last.as_ref().unwrap_or(start).broken().cloned();
+    let broken = state.broken().cloned();
     Walked { number, way, broken }
 }

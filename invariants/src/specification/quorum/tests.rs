@@ -2,6 +2,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::*;
+use crate::specification::draws;
 
 /// Voters that have started, with nothing in their logs.
 fn started(voters: Id) -> Quorum {
@@ -108,12 +109,8 @@ impl Seen {
 
 #[test]
 fn quorum_specified_keeps_what_is_committed_whatever_steps_are_taken() {
-    let (mut names, mut draw) = (BTreeSet::new(), 1_u64);
-    let mut below = |count: usize| {
-        // Knuth's MMIX.
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (draw >> 33) as usize % count
-    };
+    let (mut names, mut draw) = (BTreeSet::new(), draws());
+    let mut below = |count: usize| draw(count as u64) as usize;
     for walk in 0..3_000 {
         let voters = if walk % 2 == 0 { 3 } else { 5 };
         let (mut quorum, mut seen) = (started(voters), Seen::default());

@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 
 use super::*;
+use crate::specification::draws;
 
 /// What a log holds, in the walk's own words: a batch of the transaction with this number, or a
 /// marker, of a producer.
@@ -202,12 +203,8 @@ impl Walk {
 
 #[test]
 fn transactions_specified_end_everywhere_as_decided_whatever_steps_are_taken() {
-    let (mut names, mut draw) = (BTreeSet::new(), 1_u64);
-    let mut below = |count: usize| {
-        // Knuth's MMIX.
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (draw >> 33) as usize % count
-    };
+    let (mut names, mut draw) = (BTreeSet::new(), draws());
+    let mut below = |count: usize| draw(count as u64) as usize;
     for _ in 0..2_000 {
         let mut walk = Walk::default();
         for _ in 0..1_000 {

@@ -2,6 +2,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::*;
+use crate::specification::draws;
 
 const LOG: Log = (1, 1);
 const STREAM: u64 = 7;
@@ -67,12 +68,7 @@ fn kept(wals: &Wals, known: &Known) -> bool {
 
 #[test]
 fn wal_specified_keeps_what_is_acknowledged_whatever_happens() {
-    let (mut names, mut draw, mut sealed) = (BTreeSet::new(), 1_u64, 0);
-    let mut below = |count: u64| {
-        // Knuth's MMIX.
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (draw >> 33) % count
-    };
+    let (mut names, mut below, mut sealed) = (BTreeSet::new(), draws(), 0);
     for _ in 0..6_000 {
         let (mut wals, mut known) = (opened(), Known::default());
         for _ in 0..600 {
