@@ -1,5 +1,6 @@
 //! What each step runs. A step that fails ends the run; its name and command are printed first.
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
 
@@ -110,7 +111,7 @@ fn twice(root: &Path) -> Result<(), String> {
     let from = commit_seed(root)?;
     seedbed(root, &["twice", &format!("{from}..{}", from + 20)], 0)?;
     let list = ["list", "mutants", "--kind", "determinism", "--ids"];
-    for mutant in listed(&mut seedbed_command(root, &list))? {
+    for mutant in listed(&mut seedbed_command(root, &list)?)? {
         seedbed(root, &["twice", &format!("{from}..{}", from + 20), "--mutant", &mutant], 4)?;
     }
     Ok(())
@@ -126,7 +127,7 @@ fn check(root: &Path) -> Result<(), String> {
 
 fn sweep(root: &Path) -> Result<(), String> {
     let from = commit_seed(root)?.to_string();
-    seedbed(root, &["sweep", "--from", &from, "--for", "90s"], 0)
+    seedbed(root, &["sweep", "--from", &from, "--for", "60s"], 0)
 }
 
 /// Whole processes: fresh seeds pass, twice alike; some seeds pass, and fail with each planted bug
@@ -212,7 +213,7 @@ fn listed(command: &mut Command) -> Result<Vec<String>, String> {
 }
 
 fn seedbed(root: &Path, arguments: &[&str], code_expected: i32) -> Result<(), String> {
-    expect(&mut seedbed_command(root, arguments), code_expected)
+    expect(&mut seedbed_command(root, arguments)?, code_expected)
 }
 
 /// Runs a command that must end with this code.
@@ -227,12 +228,15 @@ fn expect(command: &mut Command, code_expected: i32) -> Result<(), String> {
     }
 }
 
-/// As the tests have built it: link-time optimisation would take longer than it saves.
-fn seedbed_command(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    command.args(["run", "--quiet", "--locked", "--bin", "seedbed", "--"]).args(arguments);
-    command.current_dir(root);
-    command
+/// As the tests have built it: link-time optimisation would take longer than it saves, and
+/// `cargo run` would build once more what the tests build with other features. The folder is that
+/// of this program.
+fn seedbed_command(root: &Path, arguments: &[&str]) -> Result<Command, String> {
+    cargo(root, &["test", "--quiet", "--locked", "--workspace", "--no-run"])?;
+    let here = env::current_exe().map_err(|e| format!("this program: {e}"))?;
+    let mut command = Command::new(here.with_file_name("seedbed"));
+    command.args(arguments).current_dir(root);
+    Ok(command)
 }
 
 fn cargo(folder: &Path, arguments: &[&str]) -> Result<(), String> {

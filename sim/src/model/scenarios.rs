@@ -208,7 +208,7 @@ pub const PARTITIONS_FAILOVER: Scenario = Scenario {
 /// An end may be late, so that its client has asked again and begun the next transaction when it
 /// comes. By the first protocol it ends that one (KAFKA-17754).
 pub const TRANSACTIONS_LATE_END: Scenario = Scenario {
-    properties: &["T2", "T4", "T10", "RF3"],
+    properties: &["T3", "T4", "RF3"],
     marks: &["transaction-committed", "transaction-aborted"],
     ..scenario(LATE_END, "partition.acked:3", Bounds { delays: 1, waits: 3, ..NO_OBJECTS })
 };
