@@ -6,7 +6,7 @@
 //! * Bounds are counters in the state, never a depth: stateright's depth-bounded depth-first search
 //!   skips states that it comes to late (`tests/model.rs` shows it).
 //! * Perturbations are bounded, healing is not, but for the retries that would go on for ever.
-//! * Hashes are derived: what a property reads is in the state.
+//! * What a property reads is in the state, and in its hash.
 //! * A search that stops early, for want of memory or time, has failed.
 
 pub mod configurations;

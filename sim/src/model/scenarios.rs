@@ -169,14 +169,14 @@ pub const PRODUCER_FAILOVER: Scenario = Scenario {
     ..scenario(PRODUCER, "2.9s", Bounds { delays: 1, expiries: 1, waits: 2, ..NO_OBJECTS })
 };
 
-/// Whatever is on its way is late.
+/// Whatever is on its way between nodes, or to and from the store, is late.
 pub const TRANSACTIONS_LATE: Scenario = Scenario {
     properties: &["T2", "T3", "T4", "T10", "P1", "RF3"],
     marks: &["transaction-committed", "transaction-aborted", "refused-replaced", "RF3:Fence"],
     ..scenario(TRANSACTIONS, "19s", Bounds { delays: 1, ..NO_OBJECTS })
 };
 
-/// A coordinator or a leader is taken for dead at any moment, or a transaction times out.
+/// A coordinator or a leader is taken for dead at any moment.
 pub const TRANSACTIONS_FAILOVER: Scenario = Scenario {
     properties: &["T2", "T3", "T4", "T10", "P1", "W3", "W4", "RF3"],
     marks: &["coordinator-moved", "decision-inherited", "open-across-failover"],
@@ -197,8 +197,8 @@ pub const PARTITIONS_LATE: Scenario = Scenario {
     ..scenario(PARTITIONS, "19s", Bounds { delays: 1, ..NO_OBJECTS })
 };
 
-/// A coordinator or a leader is taken for dead at any moment, or a transaction times out, while
-/// transactions are in two partitions.
+/// A coordinator or a leader is taken for dead at any moment, while transactions are in two
+/// partitions.
 pub const PARTITIONS_FAILOVER: Scenario = Scenario {
     properties: &["T2", "T3", "T4", "P1", "W3", "W4", "RF3"],
     marks: &["coordinator-moved", "decision-inherited", "open-across-failover"],
