@@ -135,7 +135,9 @@ impl WalRefines {
         let known = facts.nodes.get(node);
         let process: Process = (id, known.map_or(0, |known| known.incarnation.0.into()));
         let action = match probe {
-            Probe::ClaimTaken { of, number } if self.own_claims.contains(&(*of, *number)) => {
+            Probe::ClaimTaken { of, number }
+                if *of == node && self.own_claims.contains(&(*of, *number)) =>
+            {
                 let epoch = known.and_then(|known| known.epoch);
                 Action::Open((id, epoch.map_or(0, |epoch| epoch.0)), *number, process)
             }

@@ -30,8 +30,8 @@ pub(crate) struct State {
     pub(crate) recoverer: Option<Id>,
     /// Where brokers that recovered it have found its end.
     pub(crate) runs: BTreeMap<Id, u64>,
-    /// How far each stream was found in it.
-    pub(crate) taken: BTreeMap<u64, u64>,
+    /// How far each recoverer has found each stream in it.
+    pub(crate) taken: BTreeMap<(Id, u64), u64>,
     /// Nothing from here on counts.
     pub(crate) sealed: Option<u64>,
 }
@@ -168,7 +168,7 @@ impl Wals {
             Action::Take(by, log, (at, stream, end)) => {
                 let state = self.log(log)?;
                 guard!(state.runs.get(&by.0) > Some(&at), "it has not found that place");
-                state.taken.insert(stream, end);
+                state.taken.insert((by.0, stream), end);
             }
             Action::Seal(log, end) => return self.seal(log, end),
             Action::OpenStream(stream, opening, log) => {
@@ -178,8 +178,8 @@ impl Wals {
             Action::CloseStream(stream) => return self.streams.entry(stream).or_default().close(),
             Action::Commit((stream, opening), part, log) => {
                 let state = self.running(log)?;
-                let taken = state.taken.get(&stream).copied().unwrap_or(0);
-                let found = state.recoverer.map(|_| taken);
+                let taken = |by| state.taken.get(&(by, stream)).copied().unwrap_or(0);
+                let found = state.recoverer.map(taken);
                 let stream = self.streams.entry(stream).or_default();
                 return stream.commit((log, opening), part, found);
             }
