@@ -145,7 +145,7 @@ fn madsim(root: &Path) -> Result<(), String> {
     };
     let from = commit_seed(root)?;
     let some = |count: u64| format!("{from}..{}", from + count);
-    run(&["sweep", "--from", &from.to_string(), "--for", "60s"], 0)?;
+    run(&["sweep", "--from", &from.to_string(), "--for", "30s"], 0)?;
     run(&["twice", &some(5)], 0)?;
     run(&["twice", &some(5), "--mutant", "nd-address-key"], 4)?;
     run(&["sweep", "--seeds", "0..40"], 0)?;
