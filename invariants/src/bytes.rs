@@ -19,6 +19,8 @@ use broker_core::wal::WalRecord;
 use broker_core::wal::record::{decode_wal_header, decode_wal_object};
 use bytes::Bytes;
 
+use crate::view::View;
+
 /// What a key names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Named {
@@ -93,7 +95,7 @@ pub(crate) struct Contained {
 }
 
 /// The batches of a WAL object, in lsn order.
-pub(crate) fn wal_batches(object: &Bytes) -> Option<Vec<Contained>> {
+fn wal_batches(object: &Bytes) -> Option<Vec<Contained>> {
     let (_, records) = decode_wal_object(object).ok()?;
     let contained = |record: WalRecord| {
         let WalRecord { stream, epoch, base, end, batch } = record;
@@ -174,6 +176,21 @@ pub(crate) fn batch(bytes: &Bytes) -> Option<Batch> {
         records.push(Stored { offset: record.offset, epoch, value, timestamp_us, intact, control });
     }
     Some(Batch { epoch: header.leader_epoch, entry: entry(bytes, &header), records })
+}
+
+/// The batches of a WAL object, if it is in the store.
+pub(crate) fn wal_object(
+    view: &dyn View,
+    (node, epoch): (NodeId, BrokerEpoch),
+    (start, end): (Lsn, Lsn),
+) -> Option<Vec<Contained>> {
+    let key = alloc::format!("wal/{node}/{:020}/{:020}-{:020}", epoch.0, start.0, end.0);
+    wal_batches(&view.object(&Key(key.into()))?)
+}
+
+/// A data object, if it is in the store.
+pub(crate) fn data_object(view: &dyn View, object: ObjectId) -> Option<Bytes> {
+    view.object(&Key(alloc::format!("obj/{:020}", object.0).into()))
 }
 
 /// What a stored batch says, if it is of a transaction, or a marker.

@@ -5,12 +5,12 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use broker_core::ids::{
-    BrokerEpoch, LeaderEpoch, Lsn, NodeId, ObjectId, Offset, ProducerEpoch, ProducerId, StreamId,
-};
+use broker_core::ids::{LeaderEpoch, Lsn, ObjectId, Offset, ProducerEpoch, ProducerId, StreamId};
 
 use super::{Judge, ask};
-use crate::bytes::{Batch, Contained, Entry, Numbered, Stored, batch, data_batches, wal_batches};
+use crate::bytes::{
+    Batch, Contained, Entry, Numbered, Stored, batch, data_batches, data_object, wal_object,
+};
 use crate::facts::clients::{Asked, Lookup, Outcome, Seen};
 use crate::facts::folded::Folded;
 use crate::facts::wals::WalFacts;
@@ -153,8 +153,7 @@ impl Judge {
             if *state != crate::facts::ledger::Object::Committed {
                 continue;
             }
-            let key = alloc::format!("obj/{:020}", object.0);
-            let body = view.object(&broker_core::step::Key(key.into()));
+            let body = data_object(view, *object);
             ask!(self, O7, no_dangling::committed(*object, body.is_some()));
             let Some(body) = body else { continue };
             match data_batches(&body) {
@@ -418,13 +417,4 @@ impl Judge {
 
 fn object_key(wal: &WalFacts, lsn: Lsn) -> Option<(Lsn, Lsn)> {
     wal.object_at(lsn).map(|found| found.0)
-}
-
-fn wal_object(
-    view: &dyn View,
-    (node, epoch): (NodeId, BrokerEpoch),
-    (start, end): (Lsn, Lsn),
-) -> Option<Vec<Contained>> {
-    let key = alloc::format!("wal/{node}/{:020}/{:020}-{:020}", epoch.0, start.0, end.0);
-    wal_batches(&view.object(&broker_core::step::Key(key.into()))?)
 }

@@ -4,7 +4,6 @@
 //! another leader opens it. Source: `specification/transactions.rs`.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,9 +12,10 @@ use broker_core::coordinator::txn::{Txn, TxnRecord};
 use broker_core::ids::{Lsn, NodeId, Offset, ProducerEpoch, ProducerId, StreamId, TopicPartition};
 use broker_core::probe::{KnownProducer, Probe};
 use broker_core::protocol::{TransactionVersion, TxnState};
-use broker_core::step::Key;
 
-use crate::bytes::{Contained, Entry, data_batches, transactional, txn_records, wal_batches};
+use crate::bytes::{
+    Contained, Entry, data_batches, data_object, transactional, txn_records, wal_object,
+};
 use crate::facts::Facts;
 use crate::history::{Answer, Call, EventKind, HistoryEvent};
 use crate::marks::Marks;
@@ -172,8 +172,7 @@ impl TransactionsRefine {
         let wal = at.facts.wals.get(node, epoch);
         let object = wal.and_then(|wal| wal.object_at(lsn)).map(|(key, _)| key);
         let Some((start, end)) = object.filter(|(start, _)| *start == lsn) else { return Ok(()) };
-        let key = format!("wal/{node}/{:020}/{:020}-{:020}", epoch.0, start.0, end.0);
-        let held = at.view.object(&Key(key.into())).and_then(|body| wal_batches(&body));
+        let held = wal_object(at.view, (node, epoch), (start, end));
         self.read(&held.unwrap_or_default(), at)
     }
 
@@ -183,7 +182,7 @@ impl TransactionsRefine {
         let facts = at.facts;
         if let Some(of) = facts.ledger.streams.get(&stream).filter(|_| self.begun()) {
             for piece in of.pieces.iter().filter(|piece| piece.end > known && piece.start < end) {
-                let body = at.view.object(&Key(format!("obj/{:020}", piece.object.0).into()));
+                let body = data_object(at.view, piece.object);
                 let mut held = body.and_then(|it| data_batches(&it).ok()).unwrap_or_default();
                 held.retain(|held| held.stream == stream);
                 self.read(&held, at)?;
